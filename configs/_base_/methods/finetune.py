@@ -1,0 +1,2 @@
+# No defence against forgetting: the lower bound.
+continual = dict()

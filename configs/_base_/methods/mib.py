@@ -1,0 +1,6 @@
+# MiB (Cermelli et al., CVPR 2020): unbiased cross-entropy and distillation,
+# new classes start as shares of the background.
+continual = dict(
+    loss_decode=dict(type='UnbiasedCrossEntropyLoss'),
+    losses=dict(unkd=dict(type='UnbiasedDistillation', loss_weight=10.0)),
+    new_rows='background')

@@ -1,0 +1,6 @@
+# PLOP (Douillard et al., CVPR 2021): pseudo labels by entropy, local POD,
+# MiB's start of new classes.
+continual = dict(
+    targets=dict(type='EntropyPseudoLabels'),
+    losses=dict(local_pod=dict(type='LocalPOD', loss_weight=0.01, logits_weight=0.0005)),
+    new_rows='background')

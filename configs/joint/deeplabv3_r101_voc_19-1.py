@@ -1,0 +1,2 @@
+_base_ = '../finetune/deeplabv3_r101_voc_19-1.py'
+scenario = dict(joint=True)

@@ -1,0 +1,23 @@
+"""Random numbers of loader processes."""
+from __future__ import annotations
+
+import random
+
+import numpy as np
+import torch
+from mmengine.dist import get_rank
+from mmengine.registry import FUNCTIONS
+
+
+@FUNCTIONS.register_module()
+def seed_worker(worker_id: int) -> None:
+    """Seed a loader process from the main process's random state.
+
+    mmengine's own function seeds with a constant, so that loaders that start
+    anew each epoch repeat the same augmentations. PyTorch draws a new base
+    for each start, which :class:`RandomStateHook` makes resumable.
+    """
+    seed = (torch.initial_seed() + 7919 * 10007 * get_rank()) % 2**32
+    random.seed(seed)
+    np.random.seed(seed)
+    torch.manual_seed(seed)

@@ -1,0 +1,90 @@
+"""The stock data sets below a step: their leaves, label values and readers."""
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass
+from typing import Any, Dict, List, Sequence, Tuple
+
+import numpy as np
+from mmcv.transforms import LoadAnnotations
+from mmengine.dataset import BaseDataset, ConcatDataset, RepeatDataset
+
+BACKGROUND = 'background'
+
+
+@dataclass(frozen=True)
+class ClassNames:
+    """The classes of a data set.
+
+    Args:
+        foreground: Names in the data set's own order.
+        raw_ids: Label value in the files of each name, background included
+            where the files have it.
+    """
+
+    foreground: Tuple[str, ...]
+    raw_ids: Dict[str, int]
+
+
+def name_classes(classes: Sequence[str], zero_is_unlabelled: bool) -> ClassNames:
+    """Name the label values of a data set.
+
+    Three kinds exist: the background is listed first (VOC), it is the
+    unlisted value 0 that stock pipelines throw away (ADE20K,
+    ``reduce_zero_label``), or the data set has none (Cityscapes).
+
+    Args:
+        classes: ``metainfo['classes']``.
+        zero_is_unlabelled: Whether value 0 stands for none of them.
+    """
+    if zero_is_unlabelled:
+        return ClassNames(tuple(classes), {BACKGROUND: 0, **{name: i + 1 for i, name in enumerate(classes)}})
+    raw_ids = {name: i for i, name in enumerate(classes)}
+    return ClassNames(tuple(name for name in classes if name != BACKGROUND), raw_ids)
+
+
+def leaves_of(dataset: Any) -> List[BaseDataset]:
+    """The stock data sets inside concatenated and repeated ones, in order."""
+    if isinstance(dataset, ConcatDataset):
+        return [leaf for part in dataset.datasets for leaf in leaves_of(part)]
+    if isinstance(dataset, RepeatDataset):
+        return leaves_of(dataset.dataset) * dataset.times
+    if isinstance(dataset, BaseDataset):
+        return [dataset]
+    raise TypeError(f'StepDataset takes BaseDataset, ConcatDataset and RepeatDataset, not {type(dataset).__name__}; '
+                    'wrap the others around it (MultiImageMixDataset) or leave them out.')
+
+
+def find_label_loaders(pipeline: Any) -> List[Tuple[list, int]]:
+    """Where a pipeline loads labels, also inside nested pipelines.
+
+    Returns:
+        Pairs of a list of transforms and the loader's position in it.
+    """
+    places: List[Tuple[list, int]] = []
+    for name in ('transforms', 'subroutines'):
+        transforms = getattr(pipeline, name, None)
+        for position, transform in enumerate(transforms or []):
+            if isinstance(transform, LoadAnnotations):
+                places.append((transforms, position))
+            else:
+                places.extend(find_label_loaders(transform))
+    return places
+
+
+class LabelReader:
+    """Reads raw label maps of a data set with the loader of its own pipeline."""
+
+    def __init__(self, leaf: BaseDataset) -> None:
+        places = find_label_loaders(leaf.pipeline)
+        if not places:
+            raise ValueError(f'the pipeline of {type(leaf).__name__} has no LoadAnnotations; '
+                             'mmcss needs the labels, in the test pipeline too.')
+        transforms, position = places[0]
+        self.loader = copy.deepcopy(transforms[position])
+        self.loader.reduce_zero_label = False
+
+    def __call__(self, info: Dict[str, Any]) -> np.ndarray:
+        """``[H, W]`` uint8 label map of one ``get_data_info``."""
+        results = dict(info, seg_fields=[], reduce_zero_label=False)
+        return self.loader(results)['gt_seg_map']

@@ -1,0 +1,106 @@
+"""The images and labels of one step."""
+from __future__ import annotations
+
+from typing import Any, Dict, Mapping, Optional, Union
+
+import numpy as np
+from mmengine.dataset import BaseDataset
+from mmseg.registry import DATASETS
+from torch.utils.data import Dataset
+
+from ..scenario import Protocol, Split, TrainView
+from .labelled_images import LabelledImages, View
+from .map_labels import MapLabels
+from .sources import find_label_loaders
+
+VIEWS = {'train': TrainView, 'test': Protocol}
+MAX_REFETCH = 1000
+
+
+@DATASETS.register_module()
+class StepDataset(Dataset):
+    """A stock data set as one step sees it: chosen images, mapped labels.
+
+    Stands outermost and owns the metainfo: ``classes`` and ``palette`` are
+    those of the seen classes in learning order; ``split`` and
+    ``score_background`` tell the metric what to report.
+
+    Args:
+        dataset: See :class:`LabelledImages`.
+        split: The step (:meth:`Split.to_dict`).
+        view: ``dict(role='train', ...)`` with the fields of
+            :class:`TrainView`, or ``dict(role='test', ...)`` with those of
+            :class:`Protocol`.
+        min_length: Repeat the images up to this length, so that a step of few
+            images fills a batch.
+
+    Raises:
+        ValueError: See :class:`LabelledImages`.
+    """
+
+    def __init__(self,
+                 dataset: Union[BaseDataset, Mapping[str, Any]],
+                 split: Mapping[str, Any],
+                 view: Mapping[str, Any],
+                 min_length: int = 0) -> None:
+        self.images = LabelledImages(dataset)
+        self.split = Split.from_dict(split)
+        self.view = build_view(view)
+        self.index = self.images.select(self.view, self.split)
+        if 0 < len(self.index) < min_length:
+            repeats = -(-min_length // len(self.index))
+            self.index = np.tile(self.index, (repeats, 1))[:min_length]
+        self._map_labels()
+
+    def _map_labels(self) -> None:
+        """Put the look-up right behind each loader of labels."""
+        transform = MapLabels(self.view.table(self.split, self.images.names.raw_ids))
+        for leaf in {id(leaf): leaf for leaf in self.images.leaves}.values():
+            for transforms, position in reversed(find_label_loaders(leaf.pipeline)):
+                transforms[position].reduce_zero_label = False
+                transforms.insert(position + 1, transform)
+
+    @property
+    def metainfo(self) -> Dict[str, Any]:
+        """Plain metainfo of the step, as checkpoints and evaluators take it."""
+        stock = self.images.leaves[0].metainfo
+        colours = dict(zip(stock['classes'], stock.get('palette') or []))
+        return dict(
+            classes=self.split.seen,
+            palette=[list(map(int, colours.get(name, (0, 0, 0)))) for name in self.split.seen],
+            split=self.split.to_dict(),
+            score_background=getattr(self.view, 'background', True))
+
+    def full_init(self) -> None:
+        """Nothing left to do; the stack calls it on every data set."""
+
+    def get_data_info(self, idx: int) -> Dict[str, Any]:
+        """What the stock data set knows of an image of the step."""
+        leaf, image = self.index[idx]
+        # Value 0 is the background here, whatever the stock data set does with it.
+        return dict(self.images.leaves[leaf].get_data_info(int(image)), reduce_zero_label=False)
+
+    def __len__(self) -> int:
+        return len(self.index)
+
+    def __getitem__(self, idx: int) -> Any:
+        data = self._prepare(idx)
+        # Like the stock data set, draw another image where a pipeline gives
+        # up, but one of this step.
+        for _ in range(MAX_REFETCH):
+            if data is not None:
+                return data
+            data = self._prepare(np.random.randint(len(self)))
+        raise RuntimeError(f'the pipeline gave no data in {MAX_REFETCH} tries; look for a transform that returns None.')
+
+    def _prepare(self, idx: int) -> Optional[Any]:
+        return self.images.leaves[self.index[idx][0]].pipeline(self.get_data_info(idx))
+
+
+def build_view(view: Mapping[str, Any]) -> View:
+    """A view from its config; see :class:`StepDataset`."""
+    fields = dict(view)
+    role = fields.pop('role', None)
+    if role not in VIEWS:
+        raise ValueError(f'StepDataset.view.role: got {role!r}, valid are {", ".join(VIEWS)}.')
+    return VIEWS[role](**fields)

@@ -1,0 +1,209 @@
+"""The sequence of runners, itself a runner."""
+from __future__ import annotations
+
+import shutil
+import time
+from pathlib import Path
+from typing import Any, Dict, List, Optional
+
+from mmengine.config import Config
+from mmengine.dist import barrier, broadcast_object_list, get_world_size, is_main_process
+from mmengine.registry import RUNNERS, init_default_scope
+from mmengine.runner import Runner
+
+from ..evaluation import matrix_table, steps_table, summarise
+from ..files import write_json
+from ..hooks.continual_hook import bare_model
+from ..models import load_hand_over
+from .distributed import join_processes
+from .folders import StepFolder
+from .plan import StepPlan, config_difference, make_plan, plan_table
+from .settings import build_scenario, check_settings
+from .step_config import deploy_config, step_config
+from .teardown import tear_down
+
+
+@RUNNERS.register_module()
+class ContinualRunner:
+    """Trains and evaluates the steps of a scenario, one ordinary Runner each.
+
+    Stock ``tools/train.py`` runs it through ``runner_type='ContinualRunner'``.
+    ``cfg.run`` holds what concerns the sequence: ``steps`` ('3' or '1-4',
+    default all) and ``first_step_from`` (work_dir or hand-over file of a
+    trained step 0).
+
+    Args:
+        cfg: The user's config.
+
+    Raises:
+        ValueError: The config, the scenario or the data is wrong; nothing was
+            trained then.
+    """
+
+    def __init__(self, cfg: Config) -> None:
+        init_default_scope('mmseg')
+        check_settings(cfg)
+        join_processes(cfg.get('launcher', 'none'), cfg.get('env_cfg', {}).get('dist_cfg', {}))
+        self.cfg = cfg
+        self.work_dir = Path(cfg.get('work_dir') or Path('work_dirs') / Path(cfg.filename or 'run').stem)
+        self.scenario = build_scenario(cfg)
+        options = cfg.get('run', {})
+        self.steps = parse_steps(options.get('steps'), len(self.scenario))
+        self.first_step_from: Optional[str] = options.get('first_step_from')
+        self.resume = bool(cfg.get('resume', False))
+        self.configs = [step_config(cfg, self.scenario, step, str(self.work_dir), get_world_size())
+                        for step in range(len(self.scenario))]
+
+    @classmethod
+    def from_cfg(cls, cfg: Config) -> 'ContinualRunner':
+        """As :meth:`mmengine.runner.Runner.from_cfg`."""
+        return cls(cfg)
+
+    def plan(self) -> List[StepPlan]:
+        """What the run would do; opens the data, trains and writes nothing."""
+        return make_plan(self.configs, self.scenario)
+
+    def train(self) -> Dict[str, Any]:
+        """Train and evaluate the steps.
+
+        Returns:
+            The results over steps, as written to ``results.json``.
+        """
+        plans = self.plan()
+        say(plan_table(plans))
+        for step in range(len(self.scenario)):
+            if step in self.steps:
+                self._run_step(step)
+        return self.results()
+
+    def test(self) -> Dict[str, Any]:
+        """Evaluate the hand-overs of the steps again."""
+        self.plan()
+        for step in self.steps:
+            self._evaluate(step)
+        return self.results()
+
+    def describe(self) -> str:
+        """The plan as text: steps, images, and how the steps' configs differ."""
+        lines = [plan_table(self.plan())]
+        for step, config in enumerate(self.configs):
+            before = self.configs[step - 1] if step else self.cfg
+            lines.append(f'\nstep {step}, config against {f"step {step - 1}" if step else "the one given"}:')
+            lines.extend(f'  {line}' for line in config_difference(before, config))
+        return '\n'.join(lines)
+
+    def _run_step(self, step: int) -> None:
+        folder, split = StepFolder(self.work_dir, step), self.scenario[step]
+        state = self._decide(folder)
+        if state == 'finished':
+            say(f'step {step} is finished; skipped')
+            return
+        start = time.time()
+        if state == 'evaluate':
+            self._evaluate(step)
+        elif step == 0 and self.first_step_from:
+            self._take_first_step(folder)
+            self._evaluate(step)
+        else:
+            config = self.configs[step].copy()
+            if state == 'resume':
+                # Both keys: mmengine then resumes from this very file.
+                config.merge_from_dict(dict(resume=True, load_from=str(folder.checkpoint())))
+            elif is_main_process():
+                folder.begin(split)
+            barrier()
+            self._train(step, config)
+        say(f'step {step} took {time.time() - start:.0f} s')
+        self.results()
+
+    def _decide(self, folder: StepFolder) -> str:
+        """'finished', 'evaluate', 'resume' or 'start'; the main process's word counts."""
+        state = 'start'
+        classes = self.scenario[folder.step].seen
+        if self.resume:
+            if folder.current_result(classes):
+                state = 'finished'
+            elif folder.trained_id(classes):
+                state = 'evaluate'
+            elif folder.checkpoint():
+                state = 'resume'
+        if folder.step > 0 and state == 'start':
+            load_hand_over(StepFolder(self.work_dir, folder.step - 1).hand_over, self.scenario[folder.step].old)
+        box = [state]
+        broadcast_object_list(box)
+        return box[0]
+
+    def _train(self, step: int, config: Config) -> None:
+        folder = StepFolder(self.work_dir, step)
+        runner = Runner.from_cfg(config)
+        if is_main_process():
+            deploy_config(self.cfg, self.scenario, step).dump(str(folder.deploy))
+        runner.train()
+        runner.test()
+        tear_down(runner)
+
+    def _evaluate(self, step: int) -> None:
+        folder = StepFolder(self.work_dir, step)
+        hand_over = load_hand_over(folder.hand_over, self.scenario[step].seen)
+        runner = Runner.from_cfg(self.configs[step])
+        bare_model(runner).load_state_dict(hand_over['state_dict'], strict=True)
+        runner.test()
+        tear_down(runner)
+
+    def _take_first_step(self, folder: StepFolder) -> None:
+        """Copy a trained step 0, so that this work_dir stands alone."""
+        source = Path(self.first_step_from)
+        if source.is_dir():
+            source = StepFolder(source, 0).hand_over
+        found = load_hand_over(source, self.scenario[0].seen)['meta']
+        if found.get('regime', self.scenario.regime) != self.scenario.regime:
+            raise ValueError(f"{source} was trained in the regime '{found['regime']}', this scenario is "
+                             f"'{self.scenario.regime}': their steps 0 saw different images.")
+        if is_main_process():
+            folder.begin(self.scenario[0])
+            shutil.copyfile(source, folder.hand_over)
+            deploy_config(self.cfg, self.scenario, 0).dump(str(folder.deploy))
+        barrier()
+
+    def results(self) -> Dict[str, Any]:
+        """Collect the results of the steps so far, write ``results.json`` and print them.
+
+        Returns:
+            What :func:`summarise` gives; empty if no step has a result.
+        """
+        steps = []
+        for split in self.scenario:
+            result = StepFolder(self.work_dir, split.step).current_result(split.seen)
+            if result is None:
+                break
+            steps.append(result)
+        if not steps:
+            return {}
+        summary = summarise(steps)
+        summary.update(scenario=[split.to_dict()['new'] for split in self.scenario], protocol=dict(self.cfg.get('protocol', {})))
+        if is_main_process():
+            write_json(self.work_dir / 'results.json', summary)
+            say('\n' + steps_table(summary))
+            if len(steps) == len(self.scenario):
+                say('\n' + matrix_table(summary))
+        return summary
+
+
+def parse_steps(text: Any, num_steps: int) -> range:
+    """``'3'``, ``'1-4'`` or None (all) as a range of steps."""
+    if text is None:
+        return range(num_steps)
+    first, _, last = str(text).partition('-')
+    try:
+        steps = range(int(first), int(last or first) + 1)
+    except ValueError:
+        raise ValueError(f"--step: got {text!r}, expected K or A-B, such as 3 or 1-4.") from None
+    if not steps or steps[-1] >= num_steps:
+        raise ValueError(f'--step: got {text!r}, but the scenario has steps 0 to {num_steps - 1}.')
+    return steps
+
+
+def say(text: str) -> None:
+    """Print on the main process."""
+    if is_main_process():
+        print(text, flush=True)

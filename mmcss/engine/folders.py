@@ -1,0 +1,70 @@
+"""What a step leaves on disk, and in which state it is."""
+from __future__ import annotations
+
+import zipfile
+from pathlib import Path
+from typing import Any, Dict, Optional, Sequence, Union
+
+from ..files import read_json, write_json
+from ..models import hand_over_meta
+from ..scenario import Split
+
+PathLike = Union[str, Path]
+
+
+class StepFolder:
+    """``work_dir/step_k`` and the files in it.
+
+    Args:
+        work_dir: Folder of all steps.
+        step: Number of the step.
+    """
+
+    def __init__(self, work_dir: PathLike, step: int) -> None:
+        self.work_dir = Path(work_dir)
+        self.step = step
+        self.path = self.work_dir / f'step_{step}'
+        self.hand_over = self.path / f'step_{step}.pth'
+        self.result = self.path / 'result.json'
+        self.split = self.path / 'split.json'
+        self.deploy = self.path / 'deploy.py'
+
+    def parent_id(self) -> Optional[str]:
+        """Id of the step before, None at step 0 or where it is missing."""
+        if self.step == 0:
+            return None
+        return (hand_over_meta(StepFolder(self.work_dir, self.step - 1).hand_over) or {}).get('id')
+
+    def trained_id(self, classes: Sequence[str]) -> Optional[str]:
+        """Id of the hand-over if it is sound, has these classes and stems from the step before as it is now."""
+        meta = hand_over_meta(self.hand_over)
+        if meta is None or list(meta['classes']) != list(classes) or meta.get('parent') != self.parent_id():
+            return None
+        return meta['id']
+
+    def current_result(self, classes: Sequence[str]) -> Optional[Dict[str, Any]]:
+        """The result of the hand-over as it is now, None if there is none."""
+        trained = self.trained_id(classes)
+        if trained is None or not self.result.is_file():
+            return None
+        result = read_json(self.result)
+        return result if result.get('hand_over') == trained else None
+
+    def checkpoint(self) -> Optional[Path]:
+        """The step's own last checkpoint, if a run from the same step before left a whole one."""
+        pointer = self.path / 'last_checkpoint'
+        if not pointer.is_file() or not self.split.is_file():
+            return None
+        if read_json(self.split).get('parent') != self.parent_id():
+            return None
+        # mmengine notes an absolute path, which a moved folder breaks.
+        path = self.path / Path(pointer.read_text().strip()).name
+        return path if zipfile.is_zipfile(path) else None
+
+    def begin(self, split: Split) -> None:
+        """Note what is going to be trained, and drop what an earlier run left over."""
+        self.path.mkdir(parents=True, exist_ok=True)
+        leftovers = [self.hand_over, self.result, self.path / 'last_checkpoint', *self.path.glob('*.npz')]
+        for path in leftovers:
+            path.unlink(missing_ok=True)
+        write_json(self.split, dict(split.to_dict(), parent=self.parent_id()))

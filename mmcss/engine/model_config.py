@@ -1,0 +1,136 @@
+"""The model's config at one step."""
+from __future__ import annotations
+
+import copy
+from typing import Any, Dict, Iterator, List, Mapping, Sequence
+
+STUDENTS = {
+    'EncoderDecoder': 'ContinualEncoderDecoder',
+    'CascadeEncoderDecoder': 'ContinualCascadeEncoderDecoder',
+}
+STOCK_LOSSES = ('CrossEntropyLoss', 'OhemCrossEntropy')
+
+Config = Dict[str, Any]
+
+
+def stock_model(model: Mapping[str, Any], order: Sequence[int], seen: int) -> Config:
+    """A stock model config with the classes of one step.
+
+    Args:
+        model: The user's; its number of classes does not matter.
+        order: For each class in learning order, all steps, its position in
+            the data set's list (for class weights given in that order).
+        seen: Number of seen classes.
+
+    Returns:
+        A copy in which each head that had the decode head's number of classes
+        has ``seen`` (boundary heads of two classes keep theirs), class
+        weights are cut to the seen classes, and cross-entropy averages over
+        pixels that are not ignored.
+    """
+    model = copy.deepcopy(_plain(model))
+    heads = [model['decode_head'], *([model['auxiliary_head']] if model.get('auxiliary_head') else [])]
+    stated = [node['num_classes'] for node in walk(model['decode_head']) if 'num_classes' in node]
+    if not stated:
+        for head in _each(heads):
+            head.setdefault('num_classes', seen)
+    for node in walk(heads):
+        if stated and node.get('num_classes') == stated[-1]:
+            node['num_classes'] = seen
+            if node.get('out_channels') == stated[-1]:
+                node['out_channels'] = seen
+        if node.get('class_weight') is not None:
+            node['class_weight'] = _cut_weights(node['class_weight'], order, seen)
+        elif node.get('type') == 'CrossEntropyLoss':
+            # Stock divides by ignored pixels too, which changes the scale of
+            # the loss with the share of pixels that a method ignores.
+            node.setdefault('avg_non_ignore', True)
+    return model
+
+
+def student_model(model: Config, continual: Mapping[str, Any]) -> Config:
+    """The student of a stock model: same config, continual type."""
+    if model['type'] not in STUDENTS:
+        raise ValueError(f"model.type: got {model['type']!r}; mmcss trains {', '.join(STUDENTS)}.")
+    return dict(model, type=STUDENTS[model['type']], continual=_plain(continual))
+
+
+def teacher_model(model: Config) -> Config:
+    """The teacher: a stock model without auxiliary heads and without weights to fetch."""
+    return dict(without_pretrained(model), auxiliary_head=None)
+
+
+def without_pretrained(model: Config) -> Config:
+    """A copy that fetches no pretrained weights."""
+    model = copy.deepcopy(model)
+    for node in walk(model):
+        if node.get('pretrained'):
+            node['pretrained'] = None
+        if (node.get('init_cfg') or {}) and isinstance(node['init_cfg'], dict) and \
+                node['init_cfg'].get('type') == 'Pretrained':
+            node['init_cfg'] = None
+    return model
+
+
+def replace_cross_entropy(model: Config, loss: Mapping[str, Any], num_old: int) -> Config:
+    """A copy in which a method's loss stands for the heads' cross-entropy.
+
+    The new loss takes over the old one's weight; others (Dice, boundary)
+    stay.
+
+    Args:
+        model: Stock model config.
+        loss: Config of a loss that takes ``num_old``.
+        num_old: Number of old classes, background included.
+    """
+    model = copy.deepcopy(model)
+    found: List[Any] = []
+
+    def replaced(old: Any) -> Any:
+        found.append(old.get('type'))
+        if old.get('type') not in STOCK_LOSSES or old.get('use_sigmoid'):
+            return old
+        return dict(loss, num_old=num_old, loss_weight=old.get('loss_weight', 1.0))
+
+    changed = False
+    for node in walk([model['decode_head'], model.get('auxiliary_head')]):
+        if 'loss_decode' in node:
+            before = node['loss_decode']
+            node['loss_decode'] = [replaced(x) for x in before] if isinstance(before, list) else replaced(before)
+            changed |= node['loss_decode'] != before
+    if not changed:
+        raise ValueError(f"continual.loss_decode: {loss['type']} takes the place of {' or '.join(STOCK_LOSSES)} in "
+                         f'the decode head, which has {found or "no loss_decode of its own"}.')
+    return model
+
+
+def walk(node: Any) -> Iterator[Config]:
+    """All dicts of a nested config, outer ones first."""
+    if isinstance(node, dict):
+        yield node
+        node = list(node.values())
+    if isinstance(node, (list, tuple)):
+        for entry in node:
+            yield from walk(entry)
+
+
+def _each(heads: Sequence[Any]) -> List[Config]:
+    return [head for entry in heads for head in (entry if isinstance(entry, (list, tuple)) else [entry])]
+
+
+def _cut_weights(weights: Any, order: Sequence[int], seen: int) -> Any:
+    if isinstance(weights, str):  # a file, which the loss reads itself
+        raise ValueError('class_weight: a file of weights can not be cut to the classes of a step; give a list.')
+    if len(weights) <= max(order):
+        raise ValueError(f'class_weight: got {len(weights)} weights, expected {max(order) + 1}: one for the background '
+                         "and one for each class, in the data set's order.")
+    return [weights[position] for position in order[:seen]]
+
+
+def _plain(node: Any) -> Any:
+    """ConfigDicts as dicts, so that copies and comparisons are plain."""
+    if isinstance(node, Mapping):
+        return {key: _plain(value) for key, value in node.items()}
+    if isinstance(node, (list, tuple)):
+        return type(node)(_plain(value) for value in node)
+    return node

@@ -1,0 +1,109 @@
+"""What a run is going to do, found out before it does it."""
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Dict, List, Mapping, Sequence, Tuple
+
+from mmengine.config import Config
+from mmengine.registry import init_default_scope
+from mmseg.registry import MODELS
+from prettytable import PrettyTable
+
+from ..datasets import LabelledImages, build_view
+from ..models import class_dimensions
+from ..models.growth import new_row_initialiser
+from ..scenario import ClassIncremental, Split
+from .model_config import without_pretrained
+
+
+@dataclass(frozen=True)
+class StepPlan:
+    """A step, its config, and how many images it trains and tests on."""
+
+    split: Split
+    config: Config
+    num_train: int
+    num_test: int
+
+
+def make_plan(configs: Sequence[Config], scenario: ClassIncremental) -> List[StepPlan]:
+    """Select the images of all steps, and find what would stop a later step.
+
+    Each data set is opened once for all steps.
+
+    Args:
+        configs: The plain config of each step (:func:`step_config`).
+        scenario: The scenario.
+
+    Raises:
+        ValueError: A step or class without images, unknown label values, a
+            model whose class-dependent tensors can't be found.
+    """
+    init_default_scope('mmseg')
+    _check_method(configs[-1].model.continual)
+    check_growth(configs)
+    sources = {role: LabelledImages(configs[0][f'{role}_dataloader']['dataset']['dataset'])
+               for role in ('train', 'test')}
+    plans = []
+    for split, config in zip(scenario, configs):
+        counts = [len(sources[role].select(build_view(config[f'{role}_dataloader']['dataset']['view']), split))
+                  for role in ('train', 'test')]
+        if counts[1] == 0:
+            raise ValueError(f'step {split.step} has no test image with a class of {list(split.seen)}; '
+                             'look at test_dataloader and protocol.images.')
+        plans.append(StepPlan(split, config, *counts))
+    return plans
+
+
+def check_growth(configs: Sequence[Config]) -> None:
+    """Build the models of the first two steps and find the tensors that grow."""
+    if len(configs) < 2:
+        return
+    states, sizes = [], []
+    for config in configs[:2]:
+        model = MODELS.build(without_pretrained(_stock(config.model)))
+        states.append({name: tensor for name, tensor in model.state_dict().items()})
+        sizes.append(model.num_classes)
+    class_dimensions(*states, *sizes)
+
+
+def _check_method(continual: Mapping[str, Any]) -> None:
+    new_row_initialiser(continual.get('new_rows', 'random'))
+
+
+def _stock(model: Mapping[str, Any]) -> Dict[str, Any]:
+    stock = {key: value for key, value in model.items() if key != 'continual'}
+    return dict(stock, type=stock['type'].replace('Continual', '', 1))
+
+
+def plan_table(plans: Sequence[StepPlan]) -> str:
+    """The steps with their classes and numbers of images."""
+    table = PrettyTable(['step', 'train images', 'test images', 'classes', 'new classes'], align='r')
+    table.align['new classes'] = 'l'
+    for plan in plans:
+        new = ', '.join(plan.split.new)
+        table.add_row([plan.split.step, plan.num_train, plan.num_test, plan.split.num_seen,
+                       new if len(new) <= 60 else f'{len(plan.split.new)}: {new[:50]}...'])
+    return table.get_string()
+
+
+def config_difference(before: Config, after: Config) -> List[str]:
+    """What differs between two configs, one line a key."""
+    flat = [dict(_flatten(config._cfg_dict.to_dict())) for config in (before, after)]
+    lines = []
+    for key in sorted(set(flat[0]) | set(flat[1])):
+        values = [side.get(key, '(none)') for side in flat]
+        if values[0] != values[1]:
+            lines.append(f'{key}: {_short(values[0])} -> {_short(values[1])}')
+    return lines
+
+
+def _flatten(node: Any, prefix: str = '') -> List[Tuple[str, Any]]:
+    if isinstance(node, dict) and node:
+        return [pair for key, value in node.items() for pair in _flatten(value, f'{prefix}{key}.')]
+    return [(prefix[:-1], node)]
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 80 else f'{text[:77]}...'

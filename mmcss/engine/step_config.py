@@ -1,0 +1,128 @@
+"""From the user's one config to the plain config of one step."""
+from __future__ import annotations
+
+import copy
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, Dict, List
+
+from mmengine.config import Config
+
+from ..scenario import ClassIncremental, Split
+from .folders import StepFolder
+from .model_config import replace_cross_entropy, stock_model, student_model, teacher_model, without_pretrained
+from .settings import OWN_KEYS, class_positions, leaf_configs, protocol
+
+
+def step_config(cfg: Config, scenario: ClassIncremental, step: int, work_dir: str, world_size: int = 1) -> Config:
+    """The plain mmengine config of one step. A pure function.
+
+    Args:
+        cfg: The user's config.
+        scenario: Its scenario.
+        step: Number of the step.
+        work_dir: Folder of all steps; this one works in ``step_k`` below it.
+        world_size: Number of processes.
+
+    Returns:
+        A config for an ordinary Runner, which neither loads nor resumes.
+    """
+    split = scenario[step]
+    folder = StepFolder(work_dir, step)
+    merged = Config(copy.deepcopy(cfg._cfg_dict.to_dict()), filename=cfg.filename)
+    merged.merge_from_dict(cfg.get('first_step' if step == 0 else 'next_steps', {}))
+    plain: Dict[str, Any] = {key: value for key, value in merged._cfg_dict.to_dict().items() if key not in OWN_KEYS}
+    plain.update(work_dir=str(folder.path), load_from=None, resume=False)
+    plain['experiment_name'] = f'{Path(cfg.filename).stem if cfg.filename else "run"}_step_{step}'
+    # The visualizer is looked up by name in the process: one name a step, or
+    # all steps write into the first one's folder.
+    plain['visualizer'] = dict(plain.get('visualizer') or dict(type='SegLocalVisualizer'), name=plain['experiment_name'])
+    plain['model'] = _model(merged, scenario, split, folder)
+    _set_data(plain, merged, scenario, split, world_size)
+    _set_schedule(plain)
+    _set_hooks(plain, scenario, folder)
+    plain.setdefault('model_wrapper_cfg', dict(
+        type='DeviceAwareDDP', broadcast_buffers=False,
+        find_unused_parameters=plain.get('find_unused_parameters', False)))
+    return Config(plain, filename=cfg.filename)
+
+
+def deploy_config(cfg: Config, scenario: ClassIncremental, step: int) -> Config:
+    """A config of a step's model for stock MMSegmentation: no mmcss in it."""
+    model = stock_model(cfg.model, class_positions(cfg, scenario), scenario[step].num_seen)
+    # Labels are not there when a user's image is segmented.
+    pipeline = [t for t in next(leaf_configs(_test_loader(cfg)['dataset']))['pipeline'] if not t['type'].endswith('LoadAnnotations')]
+    pipeline = copy.deepcopy([dict(t) for t in pipeline])
+    return Config(dict(default_scope='mmseg', model=without_pretrained(model), test_pipeline=pipeline))
+
+
+def _model(cfg: Config, scenario: ClassIncremental, split: Split, folder: StepFolder) -> Dict[str, Any]:
+    positions = class_positions(cfg, scenario)
+    model = stock_model(cfg.model, positions, split.num_seen)
+    method = dict(cfg.get('continual', {}))
+    continual = dict(split=split.to_dict(), previous=None, teacher=None,
+                     **{key: method[key] for key in ('targets', 'losses', 'new_rows') if key in method})
+    if split.step > 0:
+        model = without_pretrained(model)
+        continual['previous'] = str(StepFolder(folder.work_dir, split.step - 1).hand_over)
+        if method.get('targets') or method.get('losses'):
+            continual['teacher'] = teacher_model(stock_model(cfg.model, positions, split.num_old))
+        if method.get('loss_decode'):
+            model = replace_cross_entropy(model, method['loss_decode'], split.num_old)
+    return student_model(model, continual)
+
+
+def _set_data(plain: Dict[str, Any], cfg: Config, scenario: ClassIncremental, split: Split, world_size: int) -> None:
+    loader = plain['train_dataloader']
+    view = dict(role='train', regime=scenario.regime,
+                ignore_as_background=cfg.get('continual', {}).get('ignore_as_background', False))
+    # A step of few images repeats them to fill one batch of each process.
+    loader['dataset'] = dict(type='StepDataset', dataset=loader['dataset'], split=split.to_dict(), view=view,
+                             min_length=world_size * loader.get('batch_size', 1))
+    loader.setdefault('worker_init_fn', dict(type='seed_worker'))
+    plain['test_dataloader'] = _test_loader(cfg)
+    for role in ('val', 'test'):
+        loader = plain.get(f'{role}_dataloader')
+        if not loader:
+            continue
+        plain[f'{role}_dataloader'] = loader = copy.deepcopy(loader)
+        loader['dataset'] = dict(type='StepDataset', dataset=loader['dataset'], split=split.to_dict(),
+                                 view=dict(role='test', **asdict(protocol(cfg))))
+        if loader.get('sampler', {}).get('type') == 'DefaultSampler':
+            loader['sampler']['round_up'] = False  # no image is counted twice
+        evaluators = plain.get(f'{role}_evaluator') or []
+        evaluators = list(evaluators) if isinstance(evaluators, (list, tuple)) else [evaluators]
+        if not any(evaluator['type'] == 'ContinualIoUMetric' for evaluator in evaluators):
+            evaluators.append(dict(type='ContinualIoUMetric'))
+        plain[f'{role}_evaluator'] = evaluators
+    plain.setdefault('test_cfg', None)
+    plain['test_cfg'] = plain['test_cfg'] or dict(type='TestLoop')
+
+
+def _test_loader(cfg: Config) -> Dict[str, Any]:
+    loader = cfg.get('test_dataloader') or cfg.get('val_dataloader')
+    if not loader:
+        raise ValueError('the config has neither test_dataloader nor val_dataloader to evaluate the steps on.')
+    return copy.deepcopy(loader.to_dict())
+
+
+def _set_schedule(plain: Dict[str, Any]) -> None:
+    """Schedulers without an end stop with the step."""
+    train_cfg = plain['train_cfg']
+    schedulers = plain.get('param_scheduler') or []
+    for scheduler in schedulers if isinstance(schedulers, list) else [schedulers]:
+        unit = 'max_epochs' if scheduler.get('by_epoch', True) else 'max_iters'
+        if 'end' not in scheduler and unit in train_cfg:
+            scheduler['end'] = train_cfg[unit]
+
+
+def _set_hooks(plain: Dict[str, Any], scenario: ClassIncremental, folder: StepFolder) -> None:
+    about = dict(step=folder.step, num_steps=len(scenario), regime=scenario.regime)
+    previous = str(StepFolder(folder.work_dir, folder.step - 1).hand_over) if folder.step else None
+    own: List[Dict[str, Any]] = [
+        dict(type='ContinualHook'),
+        dict(type='HandOverHook', path=str(folder.hand_over), previous=previous, meta=about),
+        dict(type='ResultHook', path=str(folder.result), hand_over=str(folder.hand_over), meta=about),
+        dict(type='RandomStateHook'),
+    ]
+    plain['custom_hooks'] = list(plain.get('custom_hooks') or []) + own

@@ -1,0 +1,52 @@
+"""Confusion matrices and what is read from them."""
+from __future__ import annotations
+
+from typing import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+
+def confusion_matrix(prediction: Tensor, label: Tensor, num_classes: int, ignore_index: int = 255) -> Tensor:
+    """Count pixels by label and prediction.
+
+    Args:
+        prediction: int tensor of any shape, in 0 to ``num_classes - 1``.
+        label: int tensor of the same shape; ``ignore_index`` is left out.
+        num_classes: Number of classes C.
+
+    Returns:
+        ``[C, C]`` int64, rows are labels.
+    """
+    valid = label != ignore_index
+    index = label[valid].long() * num_classes + prediction[valid].long()
+    return torch.bincount(index, minlength=num_classes**2).reshape(num_classes, num_classes)
+
+
+def iou_per_class(confusion: np.ndarray) -> np.ndarray:
+    """``[C]`` intersection over union in percent; NaN for a class that is neither labelled nor predicted."""
+    hits = np.diag(confusion)
+    return _percent(hits, confusion.sum(0) + confusion.sum(1) - hits)
+
+
+def accuracy_per_class(confusion: np.ndarray) -> np.ndarray:
+    """``[C]`` recall in percent; NaN for a class without labels."""
+    return _percent(np.diag(confusion), confusion.sum(1))
+
+
+def pixel_accuracy(confusion: np.ndarray) -> float:
+    """Share of pixels predicted right, in percent; NaN without pixels."""
+    return float(_percent(np.diag(confusion).sum(), confusion.sum()))
+
+
+def mean_over(values: np.ndarray, classes: Sequence[int]) -> float:
+    """Mean of the values of some classes, NaN ones left out; NaN if none is left."""
+    chosen = values[list(classes)]
+    chosen = chosen[~np.isnan(chosen)]
+    return float(chosen.mean()) if len(chosen) else float('nan')
+
+
+def _percent(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
+    part, whole = np.asarray(part, dtype=np.float64), np.asarray(whole, dtype=np.float64)
+    return 100 * np.divide(part, whole, out=np.full_like(part, np.nan), where=whole > 0)

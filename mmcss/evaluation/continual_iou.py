@@ -1,0 +1,116 @@
+"""IoU of old, new and all classes."""
+from __future__ import annotations
+
+from typing import Any, Dict, List, Optional, Sequence
+
+import numpy as np
+import torch
+from mmengine.dist import all_reduce
+from mmengine.evaluator import BaseMetric
+from mmengine.logging import MMLogger, print_log
+from mmseg.registry import METRICS
+
+from ..scenario import Split
+from .confusion import accuracy_per_class, confusion_matrix, iou_per_class, mean_over, pixel_accuracy
+from .tables import class_table
+
+
+@METRICS.register_module()
+class ContinualIoUMetric(BaseMetric):
+    """IoU over one confusion matrix, summed up over images and processes.
+
+    Agrees with MMSegmentation's IoUMetric and adds the means that continual
+    learning reports: ``mIoU_old`` (classes of step 0, background included, as
+    in PLOP's tables), ``mIoU_new`` (the other seen classes) and ``mIoU`` (all
+    seen classes). Which class is which comes from the data set's metainfo;
+    with a stock data set only ``mIoU`` is given.
+
+    After :meth:`evaluate`, :attr:`report` holds the values per class.
+
+    Args:
+        ignore_index: Label of pixels that don't count.
+        collect_device: See BaseMetric.
+        prefix: See BaseMetric.
+    """
+
+    default_prefix = None
+
+    def __init__(self, ignore_index: int = 255, collect_device: str = 'cpu', prefix: Optional[str] = None) -> None:
+        super().__init__(collect_device=collect_device, prefix=prefix)
+        self.ignore_index = ignore_index
+        self.report: Dict[str, Any] = {}
+        self._reset()
+
+    def _reset(self) -> None:
+        self.confusion: Optional[torch.Tensor] = None
+        self.num_images = 0
+
+    def process(self, data_batch: dict, data_samples: Sequence[dict]) -> None:
+        """Count the pixels of a batch."""
+        num_classes = len(self.dataset_meta['classes'])
+        for sample in data_samples:
+            prediction = sample['pred_sem_seg']['data'].squeeze()
+            label = sample['gt_sem_seg']['data'].squeeze().to(prediction.device)
+            counts = confusion_matrix(prediction, label, num_classes, self.ignore_index)
+            self.confusion = counts if self.confusion is None else self.confusion + counts
+            self.num_images += 1
+
+    def evaluate(self, size: int) -> Dict[str, float]:
+        """Sum up over processes and compute the metrics.
+
+        Args:
+            size: Number of images of the data set.
+
+        Returns:
+            Metrics in percent, rounded to two decimals, the same on every process.
+        """
+        num_classes = len(self.dataset_meta['classes'])
+        # One reduction carries the counts and the number of images.
+        counts = torch.zeros(num_classes**2 + 1, dtype=torch.int64)
+        if self.confusion is not None:
+            counts[:-1] = self.confusion.flatten().cpu()
+        counts[-1] = self.num_images
+        all_reduce(counts)
+        self._reset()
+        if counts[-1] != size:
+            print_log(f'evaluated {int(counts[-1])} images of a data set of {size}: a sampler with round_up=True counts '
+                      'some twice', logger='current', level=30)
+        metrics = self.compute_metrics([counts[:-1].reshape(num_classes, num_classes).numpy()])
+        return {f'{self.prefix}/{name}' if self.prefix else name: value for name, value in metrics.items()}
+
+    def compute_metrics(self, results: List[np.ndarray]) -> Dict[str, float]:
+        """Metrics of confusion matrices (their sum)."""
+        confusion = np.sum(results, axis=0)
+        iou, accuracy = iou_per_class(confusion), accuracy_per_class(confusion)
+        classes = list(self.dataset_meta['classes'])
+        groups = score_groups(classes, self.dataset_meta)
+        means = {f'mIoU{name}': mean_over(iou, members) for name, members in groups.items()}
+        metrics = dict(means, mAcc=mean_over(accuracy, groups['']), aAcc=pixel_accuracy(confusion))
+        metrics = {name: round(value, 2) for name, value in metrics.items()}
+        self.report = dict(
+            metrics,
+            classes=classes,
+            IoU=[_plain(value) for value in iou],
+            Acc=[_plain(value) for value in accuracy],
+            scored=[i in groups[''] for i in range(len(classes))])
+        print_log('\n' + class_table(self.report), logger=MMLogger.get_current_instance())
+        return metrics
+
+
+def score_groups(classes: Sequence[str], dataset_meta: Dict[str, Any]) -> Dict[str, List[int]]:
+    """Class indices behind each mean: '' (all), '_old' and '_new'."""
+    split = dataset_meta.get('split')
+    skipped = set()
+    if split and not dataset_meta.get('score_background', True):
+        skipped.add(Split.from_dict(split).background)
+    groups = {'': [i for i, name in enumerate(classes) if name not in skipped]}
+    if split:
+        base = Split.from_dict(split).base
+        groups['_old'] = [i for i in groups[''] if classes[i] in base]
+        groups['_new'] = [i for i in groups[''] if classes[i] not in base]
+    return {name: members for name, members in groups.items() if members}
+
+
+def _plain(value: float) -> Optional[float]:
+    """A float for JSON; None for NaN."""
+    return None if np.isnan(value) else round(float(value), 4)

@@ -1,0 +1,47 @@
+"""Results over the steps of a scenario."""
+from __future__ import annotations
+
+from typing import Any, Dict, List, Mapping, Optional, Sequence
+
+import numpy as np
+
+
+def summarise(steps: Sequence[Mapping[str, Any]]) -> Dict[str, Any]:
+    """Put the results of the steps together.
+
+    Args:
+        steps: ``result.json`` of each step in order: ``step``, ``classes``,
+            ``IoU`` (percent or None), ``mIoU`` and the rest.
+
+    Returns:
+        - ``steps``: the results without their values per class,
+        - ``matrix``: IoU by class name, one value a step, None where a class
+          is not known yet or has no pixel,
+        - ``forgetting``: by class name, the best IoU of the steps so far minus
+          the last one (0 at least; None with fewer than two values),
+        - ``mean_forgetting``: its mean over the classes that have one,
+        - ``average``: mean of ``mIoU`` over the steps (the papers' "avg").
+    """
+    matrix: Dict[str, List[Optional[float]]] = {}
+    for step in steps:
+        for name in step['classes']:
+            matrix.setdefault(name, [None] * len(steps))
+    for column, step in enumerate(steps):
+        for name, value, scored in zip(step['classes'], step['IoU'], step['scored']):
+            matrix[name][column] = value if scored else None
+    forgetting = {name: _forgetting(row) for name, row in matrix.items()}
+    known = [value for value in forgetting.values() if value is not None]
+    per_class = ('IoU', 'Acc', 'scored')
+    return dict(
+        steps=[{key: value for key, value in step.items() if key not in per_class} for step in steps],
+        matrix=matrix,
+        forgetting=forgetting,
+        mean_forgetting=round(float(np.mean(known)), 4) if known else None,
+        average=round(float(np.mean([step['mIoU'] for step in steps])), 4))
+
+
+def _forgetting(row: Sequence[Optional[float]]) -> Optional[float]:
+    values = [value for value in row if value is not None]
+    if len(values) < 2 or row[-1] is None:
+        return None
+    return round(max(values) - values[-1], 4)

@@ -1,0 +1,62 @@
+"""Leaves a step's model to the next step."""
+from __future__ import annotations
+
+import uuid
+from pathlib import Path
+from typing import Any, Mapping, Optional
+
+from mmengine.dist import barrier, broadcast, is_main_process
+from mmengine.hooks import EMAHook, Hook
+from mmengine.registry import HOOKS
+from mmengine.runner import Runner
+from torch import nn
+
+from ..models import hand_over_meta, save_hand_over
+from .continual_hook import bare_model
+
+
+@HOOKS.register_module()
+class HandOverHook(Hook):
+    """Writes ``step_k.pth`` when a step's training is over.
+
+    Each file has an ``id`` and names its ``parent``, so that a step which was
+    trained from an earlier state of the step before is found out.
+
+    With an EMA of the weights it hands over the averaged ones, which are
+    those that are evaluated.
+
+    Args:
+        path: The file to write.
+        previous: The hand-over file of the step before, or None.
+        meta: What to say in it besides the data set's metainfo.
+    """
+
+    # After the parts' last moment, before hooks that publish checkpoints.
+    priority = 'LOW'
+
+    def __init__(self, path: str, previous: Optional[str], meta: Mapping[str, Any]) -> None:
+        self.path = Path(path)
+        self.previous = previous
+        self.meta = dict(meta)
+
+    def after_train(self, runner: Runner) -> None:
+        model = bare_model(runner)
+        # Without SyncBN each process has statistics of its own; from here on
+        # all evaluate with those that are saved.
+        for buffer in model.buffers():
+            broadcast(buffer)
+        if is_main_process():
+            metainfo = runner.train_dataloader.dataset.metainfo
+            parent = hand_over_meta(self.previous)['id'] if self.previous else None
+            meta = dict(self.meta, id=uuid.uuid4().hex, parent=parent, classes=list(metainfo['classes']),
+                        dataset_meta=dict(metainfo))
+            save_hand_over(self.path, averaged(runner, model).state_dict(), meta)
+        barrier()
+
+
+def averaged(runner: Runner, model: nn.Module) -> nn.Module:
+    """The EMA of a model where a hook keeps one, else the model."""
+    for hook in runner.hooks:
+        if isinstance(hook, EMAHook):
+            return hook.ema_model.module
+    return model

@@ -1,0 +1,130 @@
+"""MiB: modelling the background (Cermelli et al., CVPR 2020).
+
+Authors' code: https://github.com/fcdl94/MiB
+"""
+from __future__ import annotations
+
+from typing import Optional
+
+import torch
+import torch.nn as nn
+import torch.nn.functional as F
+from mmseg.registry import MODELS
+from torch import Tensor
+
+from ..parts import Needs, Part, StepBatch
+from .reduce import mean_over_valid
+
+
+def unbiased_log_probabilities(logits: Tensor, num_old: int) -> Tensor:
+    """Log-probabilities in which 'background' is background or any old class.
+
+    Args:
+        logits: ``[N, C, H, W]`` raw scores, old classes first.
+        num_old: Number of old classes, background included.
+
+    Returns:
+        ``[N, C - num_old + 1, H, W]``: background (eq. 5), then new classes.
+    """
+    normaliser = logits.logsumexp(dim=1, keepdim=True)
+    background = logits[:, :num_old].logsumexp(dim=1, keepdim=True)
+    return torch.cat((background, logits[:, num_old:]), dim=1) - normaliser
+
+
+def unbiased_cross_entropy(logits: Tensor, target: Tensor, num_old: int, ignore_index: int = 255) -> Tensor:
+    """Cross-entropy in which 'background' stands for background or any old class (MiB, eq. 5).
+
+    Args:
+        logits: ``[N, C, H, W]`` raw scores, old classes first.
+        target: ``[N, H, W]`` class indices; anything below ``num_old`` counts
+            as background.
+        num_old: Number of old classes, background included; at least 1.
+        ignore_index: Label of pixels without loss.
+
+    Returns:
+        ``[N, H, W]`` loss per pixel, 0 where ``target == ignore_index``.
+    """
+    folded = (target - (num_old - 1)).clamp(min=0)
+    folded = torch.where(target == ignore_index, ignore_index, folded)
+    return F.nll_loss(
+        unbiased_log_probabilities(logits.float(), num_old), folded, reduction='none', ignore_index=ignore_index)
+
+
+def unbiased_distillation(student: Tensor, teacher: Tensor, alpha: float = 1.0) -> Tensor:
+    """Distillation in which the teacher's background may be any new class (MiB, eq. 7 and 8).
+
+    Args:
+        student: ``[N, C, H, W]`` logits, old classes first.
+        teacher: ``[N, C_old, H, W]`` logits, ``C_old <= C``.
+        alpha: Factor on the teacher's logits before the softmax.
+
+    Returns:
+        ``[N, H, W]`` cross-entropy per pixel, divided by ``C_old``.
+    """
+    student, teacher = student.float(), teacher.float()
+    num_old = teacher.shape[1]
+    normaliser = student.logsumexp(dim=1, keepdim=True)
+    background = torch.cat((student[:, :1], student[:, num_old:]), dim=1).logsumexp(dim=1, keepdim=True)
+    log_student = torch.cat((background, student[:, 1:num_old]), dim=1) - normaliser
+    return -((alpha * teacher).softmax(dim=1) * log_student).mean(dim=1)
+
+
+@MODELS.register_module()
+class UnbiasedCrossEntropyLoss(nn.Module):
+    """MiB's cross-entropy as a ``loss_decode`` of any decode head.
+
+    Args:
+        num_old: Number of old classes, background included. The step's
+            config fills it in.
+        loss_weight: Factor on the loss.
+        loss_name: Name in the log; starts with 'loss_'.
+        average: What the sum is divided by: the 'valid' pixels, or 'all' of
+            them, ignored ones included, as in the authors' code.
+    """
+
+    def __init__(self,
+                 num_old: int,
+                 loss_weight: float = 1.0,
+                 loss_name: str = 'loss_unce',
+                 average: str = 'valid') -> None:
+        super().__init__()
+        self.num_old = num_old
+        self.loss_weight = loss_weight
+        self.loss_name = loss_name
+        self.average = average
+
+    def forward(self,
+                cls_score: Tensor,
+                label: Tensor,
+                weight: Optional[Tensor] = None,
+                ignore_index: int = 255,
+                **kwargs) -> Tensor:
+        """Scalar loss of ``[N, C, H, W]`` scores and ``[N, H, W]`` labels."""
+        loss = unbiased_cross_entropy(cls_score, label, self.num_old, ignore_index)
+        if weight is not None:
+            loss = loss * weight
+        valid = label != ignore_index if self.average == 'valid' else None
+        return self.loss_weight * mean_over_valid(loss, valid)
+
+
+@MODELS.register_module()
+class UnbiasedDistillation(Part):
+    """MiB's distillation between student and teacher.
+
+    Like the authors' code it covers every pixel, ignored ones included.
+
+    Args:
+        loss_weight: Factor on the loss (lambda; the authors use 10, and 100
+            for VOC 15-1).
+        alpha: See :func:`unbiased_distillation`.
+    """
+
+    needs = Needs(logits=True)
+
+    def __init__(self, loss_weight: float = 10.0, alpha: float = 1.0) -> None:
+        self.loss_weight = loss_weight
+        self.alpha = alpha
+
+    def loss(self, batch: StepBatch) -> Tensor:
+        return self.loss_weight * unbiased_distillation(
+            batch.student.logits, batch.teacher.logits, self.alpha).mean()

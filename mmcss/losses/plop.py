@@ -1,0 +1,137 @@
+"""PLOP: local POD, a distillation of features (Douillard et al., CVPR 2021).
+
+Authors' code: https://github.com/arthurdouillard/CVPR2021_PLOP
+"""
+from __future__ import annotations
+
+from typing import List, Sequence
+
+import torch
+import torch.nn.functional as F
+from mmseg.registry import MODELS
+from torch import Tensor
+
+from ..parts import Needs, Part, StepBatch
+
+
+def pooled_strips(x: Tensor, scales: Sequence[int] = (1, 2, 4), remainder: str = 'share') -> List[Tensor]:
+    """Width- and height-pooled slices of every region of every scale (PLOP, eq. 3 and 4).
+
+    At scale s the map is cut into s x s regions; each is averaged over its
+    columns and over its rows. Pooling is linear, so the coarse scales are
+    averages of the fine ones wherever the sizes divide.
+
+    Args:
+        x: ``[N, C, H, W]``.
+        scales: Numbers of regions along each side.
+        remainder: What happens to rows and columns that don't divide:
+            'share' cuts regions that cover the whole map and overlap by a
+            pixel at most; 'drop' leaves the last ones out, as the authors'
+            code does for square maps.
+
+    Returns:
+        For each scale two tensors: ``[N, C, H, s]`` and ``[N, C, s, W]``.
+    """
+    if remainder not in ('share', 'drop'):
+        raise ValueError(f"remainder: got {remainder!r}, valid are 'share' and 'drop'.")
+    strips: List[Tensor] = []
+    finer: dict = {}
+    for scale in sorted(scales, reverse=True):
+        pair = _from_finer(finer, scale) or _pool(x, scale, remainder)
+        if all(size % scale == 0 for size in x.shape[2:]):
+            finer[scale] = pair
+        strips.extend(pair)
+    return strips
+
+
+def _from_finer(finer: dict, scale: int):
+    """The strips of ``scale`` as averages of a finer, divisible scale's, if there is one."""
+    for fine, (by_width, by_height) in finer.items():
+        if fine % scale == 0:
+            return (by_width.unflatten(3, (scale, fine // scale)).mean(4),
+                    by_height.unflatten(2, (scale, fine // scale)).mean(3))
+    return None
+
+
+def _pool(x: Tensor, scale: int, remainder: str):
+    height, width = x.shape[2:]
+    rows, columns = height // scale, width // scale
+    if height % scale == 0 and width % scale == 0:
+        return (x.unflatten(3, (scale, columns)).mean(4), x.unflatten(2, (scale, rows)).mean(3))
+    if remainder == 'share':
+        return F.adaptive_avg_pool2d(x, (height, scale)), F.adaptive_avg_pool2d(x, (scale, width))
+    if not (rows and columns):
+        raise ValueError(f"a map of {height} x {width} has no {scale} x {scale} whole regions; use remainder='share'.")
+    x = x[:, :, :rows * scale, :columns * scale]
+    return (x.unflatten(3, (scale, columns)).mean(4), x.unflatten(2, (scale, rows)).mean(3))
+
+
+def local_pod(student: Tensor, teacher: Tensor, scales: Sequence[int] = (1, 2, 4), remainder: str = 'share') -> Tensor:
+    """Distance between the local POD embeddings of one layer (PLOP, eq. 5).
+
+    Both maps are squared, then their difference is pooled once. The norm is
+    taken over all scales together and is not squared, as in the authors' code
+    (the paper's notation reads as squared).
+
+    Args:
+        student: ``[N, C, H, W]``; computed in float32, where squares of
+            pre-activations can't overflow.
+        teacher: As ``student``, without gradient.
+        scales: See :func:`pooled_strips`.
+        remainder: See :func:`pooled_strips`.
+
+    Returns:
+        Scalar, the mean over the batch; its gradient is 0 where both agree.
+    """
+    difference = student.float().square() - teacher.float().square()
+    squares = sum(strip.square().sum(dim=(1, 2, 3)) for strip in pooled_strips(difference, scales, remainder))
+    # A masked root: the root's own gradient at 0 is infinite.
+    positive = squares > 0
+    return torch.where(positive, torch.where(positive, squares, 1).sqrt(), 0).mean()
+
+
+def fold_new_into_background(logits: Tensor, num_old: int) -> Tensor:
+    """``[N, num_old, h, w]`` logits with those of new classes added to background.
+
+    PLOP's released code (``extra_channels='sum'``); a plain sum of logits.
+    """
+    background = logits[:, :1] + logits[:, num_old:].sum(dim=1, keepdim=True)
+    return torch.cat((background, logits[:, 1:num_old]), dim=1)
+
+
+@MODELS.register_module()
+class LocalPOD(Part):
+    """Local POD over the backbone's stages, the decode head's embedding and the logits.
+
+    The sum over layers is divided by their number and multiplied with
+    sqrt(seen / new classes), background included.
+
+    Args:
+        loss_weight: Factor on stages and embedding (paper: 0.01).
+        logits_weight: Factor on the logits (paper: 0.0005).
+        scales: See :func:`pooled_strips`.
+        remainder: See :func:`pooled_strips`.
+    """
+
+    needs = Needs(stages=True, embedding=True)
+
+    def __init__(self,
+                 loss_weight: float = 0.01,
+                 logits_weight: float = 0.0005,
+                 scales: Sequence[int] = (1, 2, 4),
+                 remainder: str = 'share') -> None:
+        self.loss_weight = loss_weight
+        self.logits_weight = logits_weight
+        self.scales = tuple(scales)
+        self.remainder = remainder
+
+    def loss(self, batch: StepBatch) -> Tensor:
+        student, teacher, split = batch.student, batch.teacher, batch.split
+        pairs = [*zip(student.stages, teacher.stages), (student.embedding, teacher.embedding)]
+        terms = [self.loss_weight * self._distance(new, old) for new, old in pairs]
+        folded = fold_new_into_background(student.head_logits.float(), split.num_old)
+        terms.append(self.logits_weight * self._distance(folded, teacher.head_logits))
+        return (split.num_seen / split.num_new)**0.5 * torch.stack(terms).mean()
+
+    def _distance(self, student: Tensor, teacher: Tensor) -> Tensor:
+        return local_pod(student, teacher, self.scales, self.remainder)

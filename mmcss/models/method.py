@@ -1,0 +1,42 @@
+"""A method: its parts, and what they need together."""
+from __future__ import annotations
+
+from typing import Any, Dict, Mapping, Optional, Tuple
+
+from mmseg.registry import MODELS
+from torch import Tensor
+
+from ..parts import Needs, Part, StepBatch
+from ..scenario import Split
+
+
+class Method:
+    """The parts of a method that act at one step.
+
+    Args:
+        split: The classes of the step.
+        targets: Config of the part that completes the labels, or None.
+        losses: Config of each continual loss by name.
+    """
+
+    def __init__(self,
+                 split: Split,
+                 targets: Optional[Mapping[str, Any]] = None,
+                 losses: Optional[Mapping[str, Mapping[str, Any]]] = None) -> None:
+        configs = dict({'targets': targets} if targets else {}, **(losses or {}))
+        parts: Dict[str, Part] = {name: MODELS.build(config) for name, config in configs.items()}
+        self.split = split
+        self.parts = {name: part for name, part in parts.items() if split.step > 0 or part.from_first_step}
+        self.needs = Needs()
+        for part in self.parts.values():
+            self.needs |= part.needs
+
+    def complete_targets(self, batch: StepBatch) -> None:
+        """Let each part complete the labels of a batch."""
+        for part in self.parts.values():
+            part.targets(batch)
+
+    def losses(self, batch: StepBatch) -> Dict[str, Tensor]:
+        """The losses of the parts by name, each starting with 'loss_'."""
+        values = {f'loss_{name}': part.loss(batch) for name, part in self.parts.items()}
+        return {name: value for name, value in values.items() if value is not None}

@@ -1,0 +1,68 @@
+"""The frozen model of the step before."""
+from __future__ import annotations
+
+from typing import Any, Dict, Optional, Tuple
+
+import torch
+import torch.nn as nn
+from mmseg.registry import MODELS
+from torch import Tensor
+
+from ..parts import Needs, Prediction
+from .hand_over import load_hand_over
+from .taps import watch_inference
+
+
+class FrozenTeacher:
+    """A model that only predicts, built when it is first needed.
+
+    It is no sub-module: it has no keys in the state dict, stands outside DDP
+    and the optimizer, and copies of the student (EMA) share it. Built lazily,
+    so that testing a step needs no checkpoint of the step before.
+
+    Args:
+        model: Stock config of the step before.
+        checkpoint: Its hand-over file.
+    """
+
+    def __init__(self, model: Dict[str, Any], checkpoint: str) -> None:
+        self.config = model
+        self.checkpoint = checkpoint
+        self.model: Optional[nn.Module] = None
+
+    def __deepcopy__(self, memo: dict) -> 'FrozenTeacher':
+        return self
+
+    def build(self, device: torch.device) -> nn.Module:
+        """The model on ``device``; random numbers of the process are left as they were."""
+        if self.model is None:
+            with torch.random.fork_rng(devices=[]):
+                model = MODELS.build(self.config)
+            hand_over = load_hand_over(self.checkpoint)
+            # The teacher is built without auxiliary heads: they predict nothing.
+            state = {k: v for k, v in hand_over['state_dict'].items() if not k.startswith('auxiliary_head.')}
+            model.load_state_dict(state, strict=True)
+            self.model = model.requires_grad_(False).eval()
+        return self.model.to(device)
+
+    @torch.no_grad()
+    def predict(self, inputs: Tensor, size: Tuple[int, int], needs: Needs) -> Prediction:
+        """Predict a batch, under the caller's autocast.
+
+        Args:
+            inputs: ``[N, 3, H, W]`` preprocessed images.
+            size: Height and width of the labels.
+            needs: What to collect besides the logits.
+        """
+        return predict(self.build(inputs.device), inputs, size, needs)
+
+
+def predict(model: nn.Module, inputs: Tensor, size: Tuple[int, int], needs: Needs) -> Prediction:
+    """What a segmentor in evaluation mode says of preprocessed images."""
+    shape = tuple(inputs.shape[2:])
+    metas = [dict(ori_shape=shape, img_shape=shape, pad_shape=shape)] * len(inputs)
+    with watch_inference(model, needs) as seen:
+        output = model.encode_decode(inputs, metas)
+    if seen.head_logits is None:  # heads with a prediction of their own (PointRend)
+        seen.head_logits = output
+    return seen.prediction(size, model.align_corners)

@@ -1,0 +1,135 @@
+"""The contract between a step and the parts of a method.
+
+A method is composed in config from parts. A part has up to four moments, all
+optional: ``before_step``, ``targets``, ``loss`` and ``after_step``; see
+:class:`Part`. What a part sees of a batch is a :class:`StepBatch`.
+"""
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from typing import Dict, Iterable, Optional, Tuple
+
+import torch.nn.functional as F
+from torch import Tensor
+
+from .scenario import Split
+
+
+@dataclass(frozen=True)
+class Needs:
+    """What a part reads of student and teacher besides the head's logits.
+
+    Nothing is tapped or kept that no part asked for.
+
+    Args:
+        stages: The outputs of the backbone's stages (before the last ReLU
+            for ResNets).
+        embedding: The decode head's features before dropout and classifier.
+        logits: Logits at the resolution of the labels.
+    """
+
+    stages: bool = False
+    embedding: bool = False
+    logits: bool = False
+
+    def __or__(self, other: 'Needs') -> 'Needs':
+        return Needs(**{f.name: getattr(self, f.name) or getattr(other, f.name) for f in fields(self)})
+
+
+@dataclass
+class Prediction:
+    """What one model said of one batch.
+
+    Args:
+        head_logits: ``[N, C, h, w]`` logits as the decode head gives them.
+        size: Height and width of the labels.
+        align_corners: How the decode head upsamples.
+        stages: ``[N, C_l, h_l, w_l]`` for each stage, if asked for.
+        embedding: ``[N, D, h, w]``, if asked for.
+    """
+
+    head_logits: Tensor
+    size: Tuple[int, int]
+    align_corners: bool = False
+    stages: Tuple[Tensor, ...] = ()
+    embedding: Optional[Tensor] = None
+    upsampled: Optional[Tensor] = None
+
+    @property
+    def logits(self) -> Tensor:
+        """``[N, C, H, W]`` logits at label resolution, upsampled once."""
+        if self.upsampled is None:
+            self.upsampled = F.interpolate(
+                self.head_logits, self.size, mode='bilinear', align_corners=self.align_corners)
+        return self.upsampled
+
+
+@dataclass
+class StepBatch:
+    """One batch as the parts of a method see it.
+
+    Args:
+        split: The classes of the step.
+        raw_target: ``[N, H, W]`` labels as the data set gives them at this
+            step: background, new classes, 255.
+        target: The labels to train on, as completed so far by the parts.
+        pixel_weight: ``[N, 1, 1]`` or ``[N, H, W]`` factor on the decode
+            head's loss, None for 1.
+        teacher: Prediction of the frozen model of the step before; None at
+            step 0.
+        student: Prediction of the model in training; None until it has run.
+    """
+
+    split: Split
+    raw_target: Tensor
+    target: Tensor
+    pixel_weight: Optional[Tensor] = None
+    teacher: Optional[Prediction] = None
+    student: Optional[Prediction] = None
+
+
+class Part:
+    """One part of a method: override the moments it acts at.
+
+    Parts are no modules: they own no parameters, and their tensors stay out
+    of the checkpoint. What has to last for the step or reach the next one
+    goes through :meth:`state_dict`, which is written to the step's folder.
+    Parts that compare student and teacher act from step 1 on; those that set
+    ``from_first_step`` act at step 0 as well.
+    """
+
+    needs: Needs = Needs()
+    from_first_step: bool = False
+
+    def before_step(self, split: Split, batches: Iterable[StepBatch]) -> None:
+        """Look once at each training image with the teacher, before training.
+
+        Args:
+            split: The classes of the step.
+            batches: One pass over the step's training images; each batch
+                holds the teacher's prediction. Runs only when iterated. In
+                a distributed run each process sees its own share.
+        """
+
+    def targets(self, batch: StepBatch) -> None:
+        """Complete ``batch.target`` (assign a new tensor) before the student runs."""
+
+    def loss(self, batch: StepBatch) -> Optional[Tensor]:
+        """A scalar to add to the loss, None for nothing to add."""
+        return None
+
+    def after_step(self, split: Split, batches: Iterable[StepBatch]) -> None:
+        """Look once at each training image with the trained student.
+
+        Args:
+            split: The classes of the step.
+            batches: As in :meth:`before_step`, with the student's prediction
+                in evaluation mode (and the teacher's from step 1 on).
+        """
+
+    def state_dict(self) -> Dict[str, Tensor]:
+        """Tensors to keep beside the step's checkpoint."""
+        return {}
+
+    def load_state_dict(self, state: Dict[str, Tensor]) -> None:
+        """Take back what :meth:`state_dict` gave."""

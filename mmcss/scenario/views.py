@@ -1,0 +1,122 @@
+"""What of a data set a step may see: which images, and which labels.
+
+A view turns a presence table into image numbers, and a split into a label
+table. Both are plain numpy; nothing here opens a file.
+"""
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Mapping
+
+import numpy as np
+
+from .split import Names, Split
+
+IGNORE = 255
+REGIMES = ('overlapped', 'disjoint', 'sequential')
+RawIds = Mapping[str, int]
+
+
+@dataclass(frozen=True)
+class TrainView:
+    """What training sees of a data set at a step.
+
+    Images (rules of MiB, Cermelli et al., CVPR 2020, and of Michieli and
+    Zanuttigh, ICCVW 2019; "holds" means at least one pixel of the full label
+    map):
+
+    - overlapped: the image holds a new class.
+    - disjoint: and no future class.
+    - sequential: as disjoint, but old classes keep their labels.
+
+    Labels: new classes get their index; old and future ones become
+    background (old ones keep their index when sequential); 255 stays.
+
+    Args:
+        regime: 'overlapped', 'disjoint' or 'sequential'.
+        ignore_as_background: Train on 255 as background, as MiB's released
+            code does with VOC's borders.
+    """
+
+    regime: str = 'overlapped'
+    ignore_as_background: bool = False
+
+    def __post_init__(self) -> None:
+        if self.regime not in REGIMES:
+            raise ValueError(f'regime: got {self.regime!r}, valid are {", ".join(REGIMES)}.')
+
+    def select(self, presence: np.ndarray, split: Split, raw_ids: RawIds) -> np.ndarray:
+        """Numbers of the images of the step, ascending.
+
+        Args:
+            presence: ``[images, 256]`` bool, which raw label values each
+                image holds.
+            split: The step.
+            raw_ids: Raw label value of each class name.
+        """
+        chosen = _holds(presence, split.foreground(split.new), raw_ids)
+        if self.regime != 'overlapped':
+            chosen &= ~_holds(presence, split.future, raw_ids)
+        return np.flatnonzero(chosen)
+
+    def table(self, split: Split, raw_ids: RawIds) -> np.ndarray:
+        """``[256]`` uint8: index to train on for each raw label value."""
+        kept = split.seen if self.regime == 'sequential' else split.new
+        unlabelled = IGNORE if split.background is None else 0
+        table = _table(split, raw_ids, kept, others=unlabelled)
+        if self.ignore_as_background:
+            table[IGNORE] = unlabelled
+        return table
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """What evaluation sees of a data set at a step.
+
+    Args:
+        future: What pixels of future classes count as: 'background' (PLOP's
+            released code) or 'ignore' (MiB's).
+        background: Whether the background is scored; if not, its pixels are
+            ignored and it enters no mean.
+        images: 'seen' keeps the images that hold a seen class, 'all' all.
+    """
+
+    future: str = 'background'
+    background: bool = True
+    images: str = 'seen'
+
+    def __post_init__(self) -> None:
+        for name, valid in (('future', ('background', 'ignore')), ('images', ('seen', 'all'))):
+            if getattr(self, name) not in valid:
+                raise ValueError(f'protocol.{name}: got {getattr(self, name)!r}, valid are {", ".join(valid)}.')
+
+    def select(self, presence: np.ndarray, split: Split, raw_ids: RawIds) -> np.ndarray:
+        """Numbers of the images to test on; see :meth:`TrainView.select`."""
+        if self.images == 'all':
+            return np.arange(len(presence))
+        return np.flatnonzero(_holds(presence, split.foreground(split.seen), raw_ids))
+
+    def table(self, split: Split, raw_ids: RawIds) -> np.ndarray:
+        """``[256]`` uint8: index to score against for each raw value."""
+        scored = self.background and split.background is not None
+        others = 0 if scored and self.future == 'background' else IGNORE
+        table = _table(split, raw_ids, split.seen, others)
+        if split.background in raw_ids and not scored:
+            table[raw_ids[split.background]] = IGNORE
+        return table
+
+
+def _holds(presence: np.ndarray, names: Names, raw_ids: RawIds) -> np.ndarray:
+    return presence[:, [raw_ids[name] for name in names]].any(axis=1)
+
+
+def _table(split: Split, raw_ids: RawIds, kept: Names, others: int) -> np.ndarray:
+    """Table with ``kept`` at their index and all other classes at ``others``."""
+    index = {name: i for i, name in enumerate(split.seen)}
+    table = np.full(256, IGNORE, dtype=np.uint8)
+    for name, raw in raw_ids.items():
+        table[raw] = index[name] if name in kept else others
+    # The background keeps its place in every step, though it is "old" after step 0.
+    if split.background in raw_ids:
+        table[raw_ids[split.background]] = 0
+    return table
