@@ -1,0 +1,29 @@
+"""Installs mmcss. The OpenMMLab stack is an extra, never forced: a user's own MMSegmentation must stay as it is."""
+
+import runpy
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+ROOT = Path(__file__).resolve().parent
+VERSION = runpy.run_path(str(ROOT / 'mmcss' / 'version.py'))['__version__']
+STACKS = runpy.run_path(str(ROOT / 'mmcss' / 'stack.py'))['STACKS']
+
+setup(
+    name='mmcss',
+    version=VERSION,
+    description='Continual semantic segmentation for MMSegmentation',
+    author='The mmcss authors',
+    license='Apache-2.0',
+    packages=find_packages(include=['mmcss', 'mmcss.*']),
+    include_package_data=True,
+    python_requires='>=3.10',
+    install_requires=['torch>=2.0', 'numpy', 'packaging', 'prettytable>=3.12', 'rich', 'matplotlib', 'pillow'],
+    extras_require={
+        # mmengine imports distutils, which Python >= 3.12 has only with setuptools.
+        'onedl': [*STACKS['onedl'].values(), 'setuptools'],
+        # ftfy and regex: mmseg 1.2.2 imports them and doesn't declare them.
+        'openmmlab': [*STACKS['openmmlab'].values(), 'setuptools', 'ftfy', 'regex'],
+        'tests': ['pytest', 'pytest-xdist'],
+    },
+)

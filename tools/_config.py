@@ -1,0 +1,35 @@
+"""What tools/train.py and tools/test.py share."""
+from __future__ import annotations
+
+import argparse
+import os
+from pathlib import Path
+
+import mmcss  # noqa: F401  first: it makes `_base_ = ['mmseg::...']` work under both stacks
+from mmengine.config import Config, DictAction
+
+
+def common_parser(description: str) -> argparse.ArgumentParser:
+    """A parser with the options that both tools take, named as MMSegmentation's."""
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument('config', help='config file')
+    parser.add_argument('--work-dir', help='folder of checkpoints, logs and results (default: '
+                        'work_dirs/<folder of the config>/<name of the config>)')
+    parser.add_argument('--step', metavar='K|A-B', help='only this step or these steps')
+    parser.add_argument('--cfg-options', nargs='+', action=DictAction, help='override config entries, as key=value')
+    parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], default='none')
+    parser.add_argument('--local_rank', '--local-rank', type=int, default=0, help=argparse.SUPPRESS)
+    return parser
+
+
+def load_config(args: argparse.Namespace) -> Config:
+    """The config file with the options of the command line in it."""
+    os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
+    cfg = Config.fromfile(args.config)
+    if args.cfg_options:
+        cfg.merge_from_dict(args.cfg_options)
+    cfg.launcher = args.launcher
+    default = Path('work_dirs') / Path(args.config).resolve().parent.name / Path(args.config).stem
+    cfg.work_dir = args.work_dir or cfg.get('work_dir') or str(default)
+    cfg.run = dict(steps=args.step)
+    return cfg

@@ -1,0 +1,25 @@
+"""Evaluate the trained steps of a run again, and write its results."""
+from __future__ import annotations
+
+from _config import common_parser, load_config
+
+import torch.distributed as dist
+from mmcss.engine import ContinualRunner
+
+
+def main() -> None:
+    parser = common_parser(__doc__)
+    parser.add_argument('--show-dir', help='folder for painted predictions, one below it for each step')
+    args = parser.parse_args()
+    runner = ContinualRunner.from_cfg(load_config(args))
+    if args.show_dir:
+        for step, config in enumerate(runner.configs):
+            config.visualizer.save_dir = f'{args.show_dir}/step_{step}'
+            config.default_hooks.visualization = dict(type='SegVisualizationHook', draw=True, interval=1)
+    runner.test()
+    if dist.is_initialized():
+        dist.destroy_process_group()
+
+
+if __name__ == '__main__':
+    main()
