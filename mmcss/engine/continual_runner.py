@@ -136,19 +136,23 @@ class ContinualRunner:
     def _train(self, step: int, config: Config) -> None:
         folder = StepFolder(self.work_dir, step)
         runner = Runner.from_cfg(config)
-        if is_main_process():
-            deploy_config(self.cfg, self.scenario, step).dump(str(folder.deploy))
-        runner.train()
-        runner.test()
-        tear_down(runner)
+        try:
+            if is_main_process():
+                deploy_config(self.cfg, self.scenario, step).dump(str(folder.deploy))
+            runner.train()
+            runner.test()
+        finally:  # a step that fails shall not leave its singletons to a later run in this process
+            tear_down(runner)
 
     def _evaluate(self, step: int) -> None:
         folder = StepFolder(self.work_dir, step)
         hand_over = load_hand_over(folder.hand_over, self.scenario[step].seen)
         runner = Runner.from_cfg(self.configs[step])
-        bare_model(runner).load_state_dict(hand_over['state_dict'], strict=True)
-        runner.test()
-        tear_down(runner)
+        try:
+            bare_model(runner).load_state_dict(hand_over['state_dict'], strict=True)
+            runner.test()
+        finally:
+            tear_down(runner)
 
     def _take_first_step(self, folder: StepFolder) -> None:
         """Copy a trained step 0, so that this work_dir stands alone."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 import gc
 
 import torch
-from mmengine.dist import barrier
 from mmengine.logging import MessageHub, MMLogger
 from mmengine.registry import DefaultScope, init_default_scope
 from mmengine.runner import Runner
@@ -34,4 +33,3 @@ def tear_down(runner: Runner) -> None:
     gc.collect()
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
-    barrier()

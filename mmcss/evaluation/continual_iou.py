@@ -33,7 +33,8 @@ class ContinualIoUMetric(BaseMetric):
         prefix: See BaseMetric.
     """
 
-    default_prefix = None
+    # The stock IoUMetric, which has none, can then stand beside it.
+    default_prefix = 'continual'
 
     def __init__(self, ignore_index: int = 255, collect_device: str = 'cpu', prefix: Optional[str] = None) -> None:
         super().__init__(collect_device=collect_device, prefix=prefix)

@@ -1,0 +1,192 @@
+"""The same images as segmented after each step, method under method."""
+from __future__ import annotations
+
+import math
+import re
+from pathlib import Path
+from typing import Dict, List, Mapping, Sequence, Tuple
+
+import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.patches import Patch
+from mmseg.apis import inference_model, init_model
+
+from ..files import PathLike
+
+IGNORE = 255
+# Inches.
+CELL, GAP, TITLE, LEGEND_ENTRY, LEGEND_LINE = 1.6, 0.06, 0.25, 1.5, 0.22
+FONT_SIZE = 8
+
+Palette = Sequence[Sequence[int]]
+Cell = Tuple[str, np.ndarray]
+
+
+def colourise(label: np.ndarray, palette: Palette) -> np.ndarray:
+    """Paint a label map.
+
+    Args:
+        label: ``[H, W]`` class indices; 255 becomes white.
+        palette: RGB of each class.
+
+    Returns:
+        ``[H, W, 3]`` uint8 RGB.
+
+    Raises:
+        ValueError: A label has no colour.
+    """
+    uncoloured = np.setdiff1d(label, [*range(len(palette)), IGNORE])
+    if len(uncoloured):
+        raise ValueError(f'labels {uncoloured.tolist()} have no colour: the palette has {len(palette)}, for 0 to '
+                         f'{len(palette) - 1}. Map the label map to the classes of the palette first.')
+    colours = np.full((IGNORE + 1, 3), 255, np.uint8)
+    colours[:len(palette)] = palette
+    return colours[label]
+
+
+def draw_predictions(images: Sequence[np.ndarray], truths: Sequence[np.ndarray],
+                     predictions: Mapping[str, Sequence[Sequence[np.ndarray]]], classes: Sequence[str],
+                     palette: Palette, out: PathLike) -> Path:
+    """Draw predictions across steps: for each image one row per method of image, truth, step 0, step 1, ….
+
+    Args:
+        images: ``[H, W, 3]`` uint8 RGB each.
+        truths: ``[H, W]`` class indices each, 255 where ignored.
+        predictions: ``predictions[method][step][image]``: ``[H, W]`` class
+            indices. A step without images stays blank.
+        classes: Name of each class.
+        palette: RGB of each class.
+        out: The picture to write; its suffix sets the format.
+
+    Returns:
+        ``out`` as a path.
+
+    Raises:
+        ValueError: The numbers or sizes of the maps and images differ, or a
+            label has no colour.
+    """
+    out = Path(out)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    prediction_figure(images, truths, predictions, classes, palette).savefig(out, dpi=100)
+    return out
+
+
+def prediction_figure(images: Sequence[np.ndarray], truths: Sequence[np.ndarray],
+                      predictions: Mapping[str, Sequence[Sequence[np.ndarray]]], classes: Sequence[str],
+                      palette: Palette) -> Figure:
+    """The figure of :func:`draw_predictions`; all places are set in inches, so that cells keep the images' shape."""
+    _check(images, truths, predictions)
+    rows = [_row(index, image, truth, method, steps, palette)
+            for index, (image, truth) in enumerate(zip(images, truths)) for method, steps in predictions.items()]
+    columns = max(map(len, rows))
+    handles = _legend(truths, predictions, classes, palette)
+    legend_columns = max(1, int(columns * CELL / LEGEND_ENTRY))
+    width = columns * CELL
+    top = height = (sum(TITLE + _height(row) for row in rows) + GAP
+                    + LEGEND_LINE * (1 + math.ceil(len(handles) / legend_columns)))
+    # Not through pyplot: it would keep the figure, and ask for a display.
+    figure = Figure(figsize=(width, height))
+    for row in rows:
+        top -= TITLE + _height(row)
+        for column, (title, picture) in enumerate(row):
+            if picture.size:
+                place = (column * CELL + GAP / 2, top, CELL - GAP, _height(row))
+                _draw_cell(figure, place, title, picture)
+    figure.legend(handles=handles, loc='lower center', ncols=legend_columns, fontsize=FONT_SIZE, frameon=False)
+    return figure
+
+
+def trained_steps(work_dir: PathLike) -> Dict[int, Path]:
+    """Folders ``step_k`` that hold ``deploy.py`` and ``step_k.pth``, by ascending step.
+
+    Raises:
+        FileNotFoundError: There is none.
+    """
+    found = {}
+    for folder in Path(work_dir).glob('step_*'):
+        match = re.fullmatch(r'step_(\d+)', folder.name)
+        if match and (folder / 'deploy.py').is_file() and (folder / f'{folder.name}.pth').is_file():
+            found[int(match[1])] = folder
+    if not found:
+        raise FileNotFoundError(f'{work_dir} holds no step_k with deploy.py and step_k.pth in it. '
+                                'Give the work_dir of a run that has finished a step.')
+    return dict(sorted(found.items()))
+
+
+def predict_steps(work_dir: PathLike, image_files: Sequence[PathLike], device: str = 'cpu') -> List[List[np.ndarray]]:
+    """Segment images with the model of each step, as stock MMSegmentation does.
+
+    Args:
+        work_dir: Folder of all steps.
+        image_files: The images.
+        device: Where the models run.
+
+    Returns:
+        For step 0, 1, … to the last trained one, a ``[H, W]`` uint8 label map
+        per image; an empty list for a step that is not there.
+
+    Raises:
+        FileNotFoundError: No step is there.
+    """
+    folders = trained_steps(work_dir)
+    return [_predict(folders[step], image_files, device) if step in folders else []
+            for step in range(max(folders) + 1)]
+
+
+def _predict(folder: Path, image_files: Sequence[PathLike], device: str) -> List[np.ndarray]:
+    model = init_model(str(folder / 'deploy.py'), str(folder / f'{folder.name}.pth'), device=device)
+    # One by one: images of different sizes don't fit into one batch.
+    results = [inference_model(model, str(file)) for file in image_files]
+    return [result.pred_sem_seg.data[0].cpu().numpy().astype(np.uint8) for result in results]
+
+
+def _check(images: Sequence[np.ndarray], truths: Sequence[np.ndarray],
+           predictions: Mapping[str, Sequence[Sequence[np.ndarray]]]) -> None:
+    if not images or not predictions:
+        raise ValueError(f'got {len(images)} images and predictions of {len(predictions)} methods; '
+                         'at least one of each is needed.')
+    named = {'truths': truths}
+    for method, steps in predictions.items():
+        named.update({f'predictions of {method} step {step}': maps for step, maps in enumerate(steps) if len(maps)})
+    sizes = [image.shape[:2] for image in images]
+    for name, maps in named.items():
+        if [label.shape for label in maps] != sizes:
+            raise ValueError(f'{name}: got label maps of sizes {[label.shape for label in maps]}, '
+                             f'the images have {sizes}.')
+
+
+def _row(index: int, image: np.ndarray, truth: np.ndarray, method: str, steps: Sequence[Sequence[np.ndarray]],
+         palette: Palette) -> List[Cell]:
+    """Titles and RGB pictures of a row; the picture of a missing step has no pixels."""
+    cells = [('image', image), ('ground truth', colourise(truth, palette))]
+    for step, maps in enumerate(steps):
+        picture = colourise(maps[index], palette) if len(maps) else np.empty((0, 0, 3), np.uint8)
+        cells.append((f'{method} step {step}', picture))
+    return cells
+
+
+def _height(row: Sequence[Cell]) -> float:
+    """Inches that a row's pictures take below their titles."""
+    height, width = row[0][1].shape[:2]
+    return (CELL - GAP) * height / width
+
+
+def _draw_cell(figure: Figure, place: Tuple[float, float, float, float], title: str, picture: np.ndarray) -> None:
+    """Draw a picture at ``place``: left, bottom, width and height in inches."""
+    width, height = figure.get_size_inches()
+    left, bottom, cell_width, cell_height = place
+    axes = figure.add_axes((left / width, bottom / height, cell_width / width, cell_height / height))
+    # Nearest: a blend of two classes' colours may be a third one's.
+    axes.imshow(picture, interpolation='nearest', aspect='auto')
+    axes.set_title(title, fontsize=FONT_SIZE, pad=2)
+    axes.set_xticks([])
+    axes.set_yticks([])
+
+
+def _legend(truths: Sequence[np.ndarray], predictions: Mapping[str, Sequence[Sequence[np.ndarray]]],
+            classes: Sequence[str], palette: Palette) -> List[Patch]:
+    """A patch for each class in the picture: all 150 of a large data set would not be readable."""
+    maps = [*truths, *(label for steps in predictions.values() for step in steps for label in step)]
+    shown = np.unique(np.concatenate([np.unique(label) for label in maps]))
+    return [Patch(facecolor='white' if index == IGNORE else [value / 255 for value in palette[index]],
+                  edgecolor='grey', label='ignored' if index == IGNORE else classes[index]) for index in shown]

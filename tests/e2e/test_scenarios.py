@@ -1,0 +1,290 @@
+"""Whole scenarios on tiny data."""
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from mmengine.hooks import Hook
+from mmengine.registry import HOOKS
+from mmseg.apis import inference_model, init_model
+from PIL import Image
+
+from mmcss.engine import ContinualRunner
+from mmcss.files import read_json
+from mmcss.models import load_hand_over
+from tests.tiny import CLASSES, MIB, PLOP, tiny_config
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@HOOKS.register_module()
+class StopHook(Hook):
+    """Ends the process without a word in the middle of an epoch of a step, as kill -9 does."""
+
+    def __init__(self, step, iteration):
+        self.step, self.iteration = step, iteration
+
+    def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None):
+        if runner.model.split.step == self.step and runner.iter == self.iteration:
+            raise KeyboardInterrupt
+
+
+def run(cfg, **options):
+    cfg = cfg.copy()
+    cfg.run = options
+    return ContinualRunner.from_cfg(cfg).train()
+
+
+def state(work_dir, step):
+    return load_hand_over(Path(work_dir) / f'step_{step}' / f'step_{step}.pth')['state_dict']
+
+
+def assert_equal_states(a, b):
+    assert a.keys() == b.keys()
+    different = [name for name in a if not torch.equal(a[name], b[name])]
+    assert not different
+
+
+@pytest.fixture(scope='module')
+def plop_run(tiny_data, tmp_path_factory):
+    """Three steps of PLOP in one process."""
+    work_dir = tmp_path_factory.mktemp('plop')
+    results = run(tiny_config(tiny_data, work_dir))
+    return work_dir, results
+
+
+def test_every_step_leaves_its_files(plop_run):
+    work_dir, results = plop_run
+    assert [step['step'] for step in results['steps']] == [0, 1, 2]
+    assert read_json(work_dir / 'results.json') == results
+    for step in range(3):
+        folder = work_dir / f'step_{step}'
+        split = read_json(folder / 'split.json')
+        assert split['old'] + split['new'] == list(CLASSES[:3 + step])
+        hand_over = torch.load(folder / f'step_{step}.pth', weights_only=True)
+        assert hand_over['meta']['classes'] == list(CLASSES[:3 + step])
+        assert hand_over['state_dict']['decode_head.conv_seg.weight'].shape[0] == 3 + step
+        result = read_json(folder / 'result.json')
+        assert result['classes'] == list(CLASSES[:3 + step])
+        assert len(result['IoU']) == 3 + step
+    assert (work_dir / 'step_1' / 'targets.npz').is_file()
+    assert not (work_dir / 'step_0' / 'targets.npz').exists()
+    assert not list(work_dir.rglob('*.partial*'))
+
+
+def test_logs_of_a_step_lie_in_its_folder(plop_run):
+    work_dir, _ = plop_run
+    for step in range(3):
+        scalars = list((work_dir / f'step_{step}').glob('*/vis_data/scalars.json'))
+        assert len(scalars) == 1 and 'loss' in scalars[0].read_text()
+
+
+def test_stock_mmsegmentation_loads_a_step_and_predicts_the_same(plop_run, tiny_data):
+    work_dir, _ = plop_run
+    folder = work_dir / 'step_2'
+    stock = init_model(str(folder / 'deploy.py'), str(folder / 'step_2.pth'), device='cpu')
+    assert type(stock).__name__ == 'EncoderDecoder'
+    assert stock.num_classes == 5
+    assert stock.dataset_meta['classes'] == CLASSES
+    image = sorted((tiny_data / 'images' / 'val').iterdir())[0]
+    ours = init_model(next(path for path in map(str, folder.glob('*.py')) if 'deploy' not in path),
+                      str(folder / 'step_2.pth'), device='cpu')
+    assert type(ours).__name__ == 'ContinualEncoderDecoder'
+    ours.cfg = stock.cfg
+    predictions = [inference_model(model, str(image)) for model in (stock, ours)]
+    assert torch.equal(predictions[0].seg_logits.data, predictions[1].seg_logits.data)
+
+
+def test_the_deploy_config_needs_no_mmcss(plop_run):
+    work_dir, _ = plop_run
+    script = ('import sys; from mmseg.apis import init_model; '
+              f'init_model({str(work_dir / "step_1" / "deploy.py")!r}, {str(work_dir / "step_1" / "step_1.pth")!r}, '
+              "device='cpu'); assert 'mmcss' not in sys.modules")
+    subprocess.run([sys.executable, '-c', script], check=True, cwd=work_dir)
+
+
+def test_a_step_after_another_equals_the_step_alone(plop_run, tiny_data, tmp_path):
+    """Step 1 in a fresh process, from step 0's hand-over."""
+    work_dir, _ = plop_run
+    cfg = tiny_config(tiny_data, tmp_path / 'alone')
+    (tmp_path / 'alone' / 'step_0').mkdir(parents=True)
+    source = work_dir / 'step_0' / 'step_0.pth'
+    (tmp_path / 'alone' / 'step_0' / 'step_0.pth').write_bytes(source.read_bytes())
+    cfg.dump(tmp_path / 'config.py')
+    subprocess.run([sys.executable, str(ROOT / 'tools' / 'train.py'), str(tmp_path / 'config.py'), '--step', '1'],
+                   check=True, capture_output=True)
+    assert_equal_states(state(work_dir, 1), state(tmp_path / 'alone', 1))
+
+
+@pytest.mark.parametrize('workers', [0, 2])
+def test_a_stopped_and_resumed_run_equals_the_uninterrupted_one(tiny_data, tmp_path, workers):
+    whole = tiny_config(tiny_data, tmp_path / 'whole', workers)
+    run(whole)
+    stopped = tiny_config(tiny_data, tmp_path / 'stopped', workers)
+    stopping = stopped.copy()
+    stopping.custom_hooks = [dict(type='StopHook', step=1, iteration=3)]  # in the second epoch of step 1
+    with pytest.raises(KeyboardInterrupt):
+        run(stopping)
+    assert not (tmp_path / 'stopped' / 'step_1' / 'step_1.pth').exists()
+    before = (tmp_path / 'stopped' / 'step_0' / 'step_0.pth').stat().st_mtime_ns
+    stopped.resume = True
+    run(stopped)
+    assert (tmp_path / 'stopped' / 'step_0' / 'step_0.pth').stat().st_mtime_ns == before  # finished steps are kept
+    for step in range(3):
+        assert_equal_states(state(tmp_path / 'whole', step), state(tmp_path / 'stopped', step))
+    assert read_json(tmp_path / 'whole' / 'results.json')['matrix'] == \
+        read_json(tmp_path / 'stopped' / 'results.json')['matrix']
+
+
+def test_a_moved_folder_resumes(tiny_data, tmp_path):
+    cfg = tiny_config(tiny_data, tmp_path / 'first')
+    cfg.custom_hooks = [dict(type='StopHook', step=0, iteration=2)]
+    with pytest.raises(KeyboardInterrupt):
+        run(cfg)
+    (tmp_path / 'first').rename(tmp_path / 'second')
+    cfg = tiny_config(tiny_data, tmp_path / 'second', resume=True)
+    assert len(run(cfg)['steps']) == 3
+    log = ''.join(path.read_text() for path in (tmp_path / 'second').glob('step_0/*/vis_data/scalars.json'))
+    assert '"step": 1' in log
+
+
+def test_resume_trains_what_stems_from_an_older_step(plop_run, tiny_data, tmp_path):
+    cfg = tiny_config(tiny_data, tmp_path)
+    run(cfg)
+    marks = [load_hand_over(tmp_path / f'step_{k}' / f'step_{k}.pth')['meta'] for k in range(3)]
+    assert [mark['parent'] for mark in marks] == [None, marks[0]['id'], marks[1]['id']]
+    run(cfg, steps='0')  # trained anew: what was made from the old one is stale
+    assert len(read_json(tmp_path / 'results.json')['steps']) == 1
+    cfg.resume = True
+    assert len(run(cfg)['steps']) == 3
+    again = [load_hand_over(tmp_path / f'step_{k}' / f'step_{k}.pth')['meta'] for k in range(3)]
+    assert again[1]['id'] != marks[1]['id'] and again[1]['parent'] == again[0]['id']
+
+
+def test_resume_after_the_end_does_nothing(plop_run, tiny_data, capsys):
+    work_dir, results = plop_run
+    cfg = tiny_config(tiny_data, work_dir, resume=True)
+    before = {path: path.stat().st_mtime_ns for path in work_dir.rglob('step_*.pth')}
+    assert run(cfg) == results
+    assert {path: path.stat().st_mtime_ns for path in work_dir.rglob('step_*.pth')} == before
+    assert capsys.readouterr().out.count('is finished; skipped') == 3
+
+
+def test_testing_again_gives_the_same_results(plop_run, tiny_data):
+    work_dir, results = plop_run
+    for step in range(3):
+        (work_dir / f'step_{step}' / 'result.json').unlink()
+    assert ContinualRunner.from_cfg(tiny_config(tiny_data, work_dir)).test() == results
+
+
+def test_first_step_of_another_run(plop_run, tiny_data, tmp_path):
+    work_dir, results = plop_run
+    mib = run(tiny_config(tiny_data, tmp_path, continual=MIB), first_step_from=str(work_dir))
+    assert_equal_states(state(work_dir, 0), state(tmp_path, 0))
+    assert mib['steps'][0]['mIoU'] == results['steps'][0]['mIoU']
+    assert len(mib['steps']) == 3
+
+
+def test_first_step_of_another_scenario_is_refused(plop_run, tiny_data, tmp_path):
+    work_dir, _ = plop_run
+    other = tiny_config(tiny_data, tmp_path, scenario=dict(type='ClassIncremental', base=3, increment=1))
+    with pytest.raises(ValueError, match='of another scenario or step: it knows 3 classes'):
+        run(other, first_step_from=str(work_dir))
+
+
+def test_a_step_without_the_one_before_is_refused(tiny_data, tmp_path):
+    with pytest.raises(FileNotFoundError, match='run the step that leaves it first'):
+        run(tiny_config(tiny_data, tmp_path), steps='1')
+
+
+def test_a_truncated_hand_over_is_refused(plop_run, tiny_data, tmp_path):
+    work_dir, _ = plop_run
+    whole = (work_dir / 'step_0' / 'step_0.pth').read_bytes()
+    (tmp_path / 'step_0').mkdir()
+    (tmp_path / 'step_0' / 'step_0.pth').write_bytes(whole[:len(whole) // 2])
+    with pytest.raises(ValueError, match='truncated or of another kind'):
+        run(tiny_config(tiny_data, tmp_path), steps='1')
+
+
+def test_joint_training_reports_the_groups_of_the_steps(tiny_data, tmp_path):
+    cfg = tiny_config(tiny_data, tmp_path, continual={}, scenario=dict(base=2, increment=1, joint=True))
+    results = run(cfg)
+    assert len(results['steps']) == 1
+    assert results['steps'][0].keys() >= {'mIoU_old', 'mIoU_new', 'mIoU'}
+    assert results['average'] == results['steps'][0]['mIoU']
+
+
+@pytest.mark.parametrize('regime', ['disjoint', 'sequential'])
+def test_other_regimes_run(tiny_data, tmp_path, regime):
+    cfg = tiny_config(tiny_data, tmp_path, continual=MIB, scenario=dict(base=3, increment=1, regime=regime))
+    assert len(run(cfg)['steps']) == 2
+
+
+def test_averaged_weights_are_handed_over(tiny_data, tmp_path):
+    cfg = tiny_config(tiny_data, tmp_path, custom_hooks=[dict(type='EMAHook', momentum=0.5)],
+                      scenario=dict(base=3, increment=1))
+    assert len(run(cfg)['steps']) == 2
+    checkpoint = torch.load(tmp_path / 'step_1' / 'epoch_3.pth', weights_only=False)
+    # mmengine saves the average as the state dict and the raw weights beside it.
+    handed = state(tmp_path, 1)
+    weight = 'decode_head.conv_seg.weight'
+    assert torch.equal(handed[weight], checkpoint['state_dict'][weight])
+    assert not torch.equal(handed[weight], checkpoint['ema_state_dict'][f'module.{weight}'])
+    assert not any('teacher' in name for name in checkpoint['state_dict'])
+
+
+def test_the_driver_takes_iterations_too(tiny_data, tmp_path):
+    cfg = tiny_config(tiny_data, tmp_path, train_cfg=dict(type='IterBasedTrainLoop', max_iters=4),
+                      scenario=dict(base=3, increment=1),
+                      param_scheduler=[dict(type='PolyLR', power=0.9, by_epoch=False)])
+    cfg.train_dataloader.sampler = dict(type='InfiniteSampler', shuffle=True)
+    cfg.default_hooks.checkpoint = dict(type='CheckpointHook', by_epoch=False, interval=2)
+    assert len(run(cfg)['steps']) == 2
+
+
+def test_a_step_with_one_image_trains(tiny_data, tmp_path):
+    """Fewer images than a batch: they are repeated to fill one."""
+    cfg = tiny_config(tiny_data, tmp_path, scenario=dict(base=3, increment=1))
+    lists = tmp_path / 'lists'
+    lists.mkdir()
+    labels = {path.stem: set(np.unique(Image.open(path)))
+              for path in sorted((tiny_data / 'labels' / 'train').iterdir())}
+    without = [name for name, values in labels.items() if 4 not in values]
+    (lists / 'train.txt').write_text('\n'.join(without + [next(n for n, v in labels.items() if 4 in v)]))
+    cfg.train_dataloader.dataset.ann_file = str(lists / 'train.txt')
+    cfg.train_dataloader.drop_last = True
+    assert len(run(cfg)['steps']) == 2
+
+
+def test_two_processes_without_a_gpu(tiny_data, tmp_path):
+    cfg = tiny_config(tiny_data, tmp_path / 'two', continual=PLOP)
+    cfg.dump(tmp_path / 'config.py')
+    script = ROOT / 'tools' / 'dist_train.sh'
+    done = subprocess.run(['bash', str(script), str(tmp_path / 'config.py'), '2'], capture_output=True, text=True,
+                          env=dict(os.environ, PYTHON=sys.executable, PORT='29617', OMP_NUM_THREADS='1'))
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    results = read_json(tmp_path / 'two' / 'results.json')
+    assert len(results['steps']) == 3
+    # The same hand-overs, judged by one process, give the same results.
+    again = ContinualRunner.from_cfg(tiny_config(tiny_data, tmp_path / 'two')).test()
+    assert again['matrix'] == results['matrix']
+    assert done.stdout.count('step 2 took') == 1  # one process speaks
+
+
+def test_stock_tools_run_a_scenario(tiny_data, tmp_path):
+    import mmseg
+    cfg = tiny_config(tiny_data, tmp_path / 'stock', scenario=dict(base=3, increment=1))
+    cfg.dump(tmp_path / 'config.py')
+    tools = Path(mmseg.__file__).parent / '.mim' / 'tools'
+    if not tools.is_dir():
+        pytest.skip('this MMSegmentation was installed without its tools')
+    subprocess.run([sys.executable, str(tools / 'train.py'), str(tmp_path / 'config.py')], check=True,
+                   capture_output=True)
+    assert len(read_json(tmp_path / 'stock' / 'results.json')['steps']) == 2
+    step = tmp_path / 'stock' / 'step_1'
+    done = subprocess.run([sys.executable, str(tools / 'test.py'), str(step / 'config.py'), str(step / 'epoch_3.pth'),
+                           '--cfg-options', 'log_level=INFO'], check=True, capture_output=True, text=True)
+    assert 'mIoU_old' in done.stdout
