@@ -23,7 +23,7 @@ import json
 import os
 import shutil
 from pathlib import Path
-from typing import Callable, Dict, List, NamedTuple, Tuple
+from typing import Callable, Dict, List, NamedTuple, Optional, Sequence, Tuple
 
 import cv2
 import numpy as np
@@ -167,7 +167,7 @@ def place_shapes(rng: np.random.Generator, count: int, size: int) -> np.ndarray:
     """``[placed, 3]`` centre x, centre y and radius in pixels of 1 to ``count`` shapes that barely overlap."""
     placed: List[np.ndarray] = []
     for _ in range(count):
-        radius = size * rng.uniform(0.14, 0.25)
+        radius = size * rng.uniform(0.16, 0.28)
         centres = rng.uniform(0.75 * radius, size - 0.75 * radius, (20, 2))
         for other in placed:
             gaps = np.hypot(*(centres - other[:2]).T)
@@ -269,14 +269,14 @@ def make_shapes(out: Path, train: int = 480, val: int = 120, size: int = 96, see
     return True
 
 
-def main() -> None:
+def main(arguments: Optional[Sequence[str]] = None) -> None:
     parser = argparse.ArgumentParser(description='Write a small data set of textured shapes.')
     parser.add_argument('--out', type=Path, required=True, help='folder to write to')
     parser.add_argument('--train', type=int, default=480, help='number of training images (default: 480)')
     parser.add_argument('--val', type=int, default=120, help='number of validation images (default: 120)')
     parser.add_argument('--size', type=int, default=96, help='height and width in pixels (default: 96)')
     parser.add_argument('--seed', type=int, default=0, help='seed of all images (default: 0)')
-    options = parser.parse_args()
+    options = parser.parse_args(arguments)
     written = make_shapes(**vars(options))
     print(f'{options.out}: {options.train} + {options.val} images {"written" if written else "are there already"}')
 

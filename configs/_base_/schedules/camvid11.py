@@ -1,4 +1,4 @@
 _base_ = './small.py'
-train_cfg = dict(max_epochs=20)
+train_cfg = dict(max_epochs=15)
 # Nearly every image holds nearly every class: an epoch is the whole data set.
-next_steps = dict(train_cfg=dict(max_epochs=4), optim_wrapper=dict(optimizer=dict(lr=0.01)))
+next_steps = dict(train_cfg=dict(max_epochs=4))

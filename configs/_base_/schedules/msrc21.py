@@ -1,4 +1,4 @@
 _base_ = './small.py'
-train_cfg = dict(max_epochs=40)
+train_cfg = dict(max_epochs=30)
 # New classes come with about 20 to 90 images, so that an epoch is a few batches.
-next_steps = dict(train_cfg=dict(max_epochs=30), optim_wrapper=dict(optimizer=dict(lr=0.01)))
+next_steps = dict(train_cfg=dict(max_epochs=30))

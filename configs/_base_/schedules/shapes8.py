@@ -1,3 +1,3 @@
 _base_ = './small.py'
-train_cfg = dict(max_epochs=30)
-next_steps = dict(train_cfg=dict(max_epochs=12), optim_wrapper=dict(optimizer=dict(lr=0.01)))
+train_cfg = dict(max_epochs=15)
+next_steps = dict(train_cfg=dict(max_epochs=12))

@@ -1,0 +1,64 @@
+"""What is found out before anything is trained."""
+import pytest
+from mmengine.config import Config
+
+from mmcss.engine import ContinualRunner
+from mmcss.engine.continual_runner import parse_steps
+from mmcss.engine.plan import config_difference
+from tests.tiny import tiny_config
+
+
+def test_plan_counts_images_and_writes_nothing(tiny_data, tmp_path):
+    runner = ContinualRunner.from_cfg(tiny_config(tiny_data, tmp_path / 'work'))
+    plans = runner.plan()
+    assert [(plan.num_train, plan.num_test) for plan in plans] == [(8, 2), (7, 3), (5, 4)]
+    text = runner.describe()
+    assert 'white' in text
+    assert 'model.decode_head.num_classes: 4 -> 5' in text
+    assert not (tmp_path / 'work').exists()
+
+
+@pytest.mark.parametrize('change, message', [
+    (dict(continual=dict(new_rows='zero')), "continual.new_rows: got 'zero', valid are random, background"),
+    (dict(continual=dict(targets=dict(type='NoSuchPart'))), 'NoSuchPart'),
+    (dict(scenario=dict(base=1, increment=3, regime='disjoint', class_order=['green', 'red', 'blue', 'white'])),
+     r"step 0 has 0 training images, but none with \['green'\]"),
+])
+def test_errors_come_before_training(tiny_data, tmp_path, change, message):
+    with pytest.raises((ValueError, KeyError), match=message):
+        ContinualRunner.from_cfg(tiny_config(tiny_data, tmp_path, **change)).train()
+    assert not list(tmp_path.rglob('*.pth'))
+
+
+def test_a_head_without_class_dependent_tensors_is_refused(tiny_data, tmp_path):
+    from mmseg.models.decode_heads import FCNHead
+    from mmseg.registry import MODELS
+
+    @MODELS.register_module(force=True)
+    class FixedHead(FCNHead):
+        """Keeps five outputs, whatever num_classes says."""
+
+        def __init__(self, num_classes, **kwargs):
+            super().__init__(num_classes=5, **kwargs)
+
+    cfg = tiny_config(tiny_data, tmp_path)
+    cfg.model.decode_head.type = 'FixedHead'
+    with pytest.raises(ValueError, match='class-dependent tensors of this model can not be found'):
+        ContinualRunner.from_cfg(cfg).plan()
+
+
+@pytest.mark.parametrize('text, steps', [(None, [0, 1, 2]), ('1', [1]), ('0-2', [0, 1, 2]), (2, [2])])
+def test_parse_steps(text, steps):
+    assert list(parse_steps(text, 3)) == steps
+
+
+@pytest.mark.parametrize('text', ['3', '2-1', 'x', '-1', '0-3'])
+def test_parse_bad_steps(text):
+    with pytest.raises(ValueError, match='--step: got'):
+        parse_steps(text, 3)
+
+
+def test_config_difference():
+    before = Config(dict(a=1, b=dict(c=2, d=[1, 2])))
+    after = Config(dict(a=1, b=dict(c=3), e='x'))
+    assert config_difference(before, after) == ['b.c: 2 -> 3', "b.d: [1, 2] -> '(none)'", "e: '(none)' -> 'x'"]
