@@ -60,8 +60,13 @@ class LabelledImages:
             ``[images, 2]`` int: number of the leaf, and of the image in it.
 
         Raises:
-            ValueError: The view is of training, and a new class has no image.
+            ValueError: The data set does not know a class of the scenario, or
+                the view is of training and a new class has no image.
         """
+        unknown = [name for name in split.foreground(split.seen + split.future) if name not in self.names.raw_ids]
+        if unknown:
+            raise ValueError(f'{type(self.leaves[0]).__name__} does not know the classes {unknown} of the scenario, only '
+                             f'{list(self.names.foreground)}. Give train and test data the same metainfo.')
         chosen = [view.select(presence, split, self.names.raw_ids) for presence in self.presence]
         if isinstance(view, TrainView):
             self._check_each_class(chosen, view, split)

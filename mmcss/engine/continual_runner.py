@@ -163,6 +163,8 @@ class ContinualRunner:
         if found.get('regime', self.scenario.regime) != self.scenario.regime:
             raise ValueError(f"{source} was trained in the regime '{found['regime']}', this scenario is "
                              f"'{self.scenario.regime}': their steps 0 saw different images.")
+        if source.resolve() == folder.hand_over.resolve():
+            raise ValueError(f'--first-step-from: {source} is this run itself; leave the option out and start with --step 1 or --resume.')
         if is_main_process():
             folder.begin(self.scenario[0])
             shutil.copyfile(source, folder.hand_over)

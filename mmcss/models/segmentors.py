@@ -48,7 +48,7 @@ class ContinualMixin:
         """Initialise as the stock model does, then grow from the step before."""
         super().init_weights()
         if self.previous is not None:
-            old = load_hand_over(self.previous, classes=self.split.old or None)
+            old = load_hand_over(self.previous, self.split.old)
             grow(self, old['state_dict'], len(old['meta']['classes']), self.new_rows)
 
     def loss(self, inputs: Tensor, data_samples: Sequence[SegDataSample]) -> Dict[str, Tensor]:

@@ -1,0 +1,62 @@
+"""The command-line tools on the tiny data set."""
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from tests.tiny import MIB, tiny_config
+
+TOOLS = Path(__file__).resolve().parents[2] / 'tools'
+
+
+def call(tool, *arguments):
+    return subprocess.run([sys.executable, str(TOOLS / tool), *map(str, arguments)], capture_output=True, text=True)
+
+
+@pytest.fixture
+def config(tiny_data, tmp_path):
+    path = tmp_path / 'config.py'
+    tiny_config(tiny_data, tmp_path / 'work', continual=MIB).dump(path)
+    return path
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason='about machines without a GPU')
+def test_mixed_precision_without_a_gpu_says_so_and_stops(config, tmp_path):
+    done = call('train.py', config, '--amp')
+    assert done.returncode != 0
+    assert '--amp needs a GPU' in done.stderr
+    assert not (tmp_path / 'work').exists()
+
+
+def test_dry_run_and_options(config, tmp_path):
+    done = call('train.py', config, '--dry-run', '--cfg-options', 'scenario.base=3', 'train_cfg.max_epochs=9')
+    assert done.returncode == 0, done.stderr
+    assert 'model.continual.previous' in done.stdout and 'step 1, config against step 0' in done.stdout
+    assert 'step 2, config' not in done.stdout
+    assert not (tmp_path / 'work').exists()
+
+
+def test_a_wrong_config_ends_with_its_message(config):
+    done = call('train.py', config, '--dry-run', '--cfg-options', 'scenario.base=30')
+    assert done.returncode != 0
+    assert 'scenario.base: got 30, but the data set has 4 foreground classes' in done.stderr
+
+
+def test_compare(tmp_path):
+    steps = [dict(step=0, num_test_images=3, mIoU_old=50.0, mIoU=50.0),
+             dict(step=1, num_test_images=4, mIoU_old=40.0, mIoU_new=10.0, mIoU=30.0)]
+    results = dict(steps=steps, average=40.0, mean_forgetting=10.0)
+    (tmp_path / 'results.json').write_text(json.dumps(results))
+    done = call('compare.py', f'ours={tmp_path}')
+    assert done.stdout.splitlines()[-1].replace(' ', '') == '|ours|40.00|10.00|30.00|40.00|10.00|'
+
+
+def test_benchmark_measures_a_step_against_its_parts(config):
+    done = call('benchmark.py', config, '--size', 32, 48, '--batch', 2, '--repeats', 2, '--device', 'cpu')
+    assert done.returncode == 0, done.stderr
+    assert '2 images of 32 x 48 on cpu' in done.stdout
+    ratio = float(done.stdout.splitlines()[-2].split('|')[-2])
+    assert 0.3 < ratio < 10
