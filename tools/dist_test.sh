@@ -1,14 +1,4 @@
 #!/usr/bin/env bash
-# Evaluate the steps of a run on several devices, or on several processes without a GPU:
-#   tools/dist_test.sh CONFIG DEVICES [options of tools/test.py]
-# Several machines: set NNODES, NODE_RANK, MASTER_ADDR and PORT on each.
-set -euo pipefail
-
-CONFIG=$1
-DEVICES=$2
-
-exec "${PYTHON:-python}" -m torch.distributed.run \
-    --nnodes="${NNODES:-1}" --node_rank="${NODE_RANK:-0}" \
-    --master_addr="${MASTER_ADDR:-127.0.0.1}" --master_port="${PORT:-29500}" \
-    --nproc_per_node="$DEVICES" \
-    "$(dirname "$0")/test.py" "$CONFIG" --launcher pytorch "${@:3}"
+# Evaluate the steps of a run on several devices: tools/dist_test.sh CONFIG DEVICES [options of tools/test.py]
+# Works without GPUs too; for several machines see tools/_launch.sh.
+exec bash "$(dirname "$0")/_launch.sh" test.py "$@"

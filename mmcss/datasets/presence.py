@@ -36,9 +36,13 @@ def presence_table(leaf: BaseDataset) -> np.ndarray:
     reader = LabelReader(leaf)
     path = cache_folder() / f'{_key(infos, reader)}.npy'
     # One process scans, the others wait for its file.
+    table = None
     if is_main_process() and not path.is_file():
-        _store(path, _scan(infos, reader))
+        table = _scan(infos, reader)
+        _store(path, table)
     barrier()
+    if table is not None:
+        return table
     if path.is_file():
         return np.unpackbits(np.load(path), axis=1).astype(bool)
     return _scan(infos, reader)  # the folder can not be written, or is not shared
@@ -66,11 +70,11 @@ def _key(infos: List[Dict[str, Any]], reader: LabelReader) -> str:
     """A key that changes when the label files or the way of reading them do."""
     digest = hashlib.sha256(f'{VERSION} {reader.loader!r}'.encode())
     for info in infos:
-        path = info['seg_map_path']
+        path = info.get('seg_map_path')
         try:
             stat = os.stat(path)
             mark = f'{stat.st_size} {stat.st_mtime_ns}'
-        except OSError:  # missing, which the scan reports, or on a remote file system
+        except (OSError, TypeError):  # missing, which the scan reports, or on a remote file system
             mark = ''
         digest.update(f"{path} {mark} {info.get('label_map')}\n".encode())
     return digest.hexdigest()[:32]

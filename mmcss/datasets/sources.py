@@ -9,6 +9,8 @@ import numpy as np
 from mmcv.transforms import LoadAnnotations
 from mmengine.dataset import BaseDataset, ConcatDataset, RepeatDataset
 
+from ..scenario import IGNORE
+
 BACKGROUND = 'background'
 
 
@@ -55,6 +57,17 @@ def leaves_of(dataset: Any) -> List[BaseDataset]:
                     'wrap the others around it (MultiImageMixDataset) or leave them out.')
 
 
+def keep_zero(info: Dict[str, Any]) -> Dict[str, Any]:
+    """A copy of ``get_data_info`` with value 0 kept: it is the background here.
+
+    The stock label map of chosen classes counts from behind that value.
+    """
+    label_map = info.get('label_map')
+    if label_map and info.get('reduce_zero_label'):
+        label_map = {old + 1: new if new == IGNORE else new + 1 for old, new in label_map.items()}
+    return dict(info, label_map=label_map, reduce_zero_label=False)
+
+
 def find_label_loaders(pipeline: Any) -> List[Tuple[list, int]]:
     """Where a pipeline loads labels, also inside nested pipelines.
 
@@ -86,5 +99,4 @@ class LabelReader:
 
     def __call__(self, info: Dict[str, Any]) -> np.ndarray:
         """``[H, W]`` uint8 label map of one ``get_data_info``."""
-        results = dict(info, seg_fields=[], reduce_zero_label=False)
-        return self.loader(results)['gt_seg_map']
+        return self.loader(dict(keep_zero(info), seg_fields=[]))['gt_seg_map']

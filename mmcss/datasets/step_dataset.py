@@ -1,17 +1,18 @@
 """The images and labels of one step."""
 from __future__ import annotations
 
-from typing import Any, Dict, Mapping, Optional, Union
+import copy
+from typing import Any, Dict, List, Mapping, Optional, Union
 
 import numpy as np
-from mmengine.dataset import BaseDataset
+from mmengine.dataset import BaseDataset, Compose
 from mmseg.registry import DATASETS
 from torch.utils.data import Dataset
 
 from ..scenario import Protocol, Split, TrainView
 from .labelled_images import LabelledImages, View
 from .map_labels import MapLabels
-from .sources import find_label_loaders
+from .sources import find_label_loaders, keep_zero
 
 VIEWS = {'train': TrainView, 'test': Protocol}
 MAX_REFETCH = 1000
@@ -47,18 +48,22 @@ class StepDataset(Dataset):
         self.split = Split.from_dict(split)
         self.view = build_view(view)
         self.index = self.images.select(self.view, self.split)
-        if 0 < len(self.index) < min_length:
-            repeats = -(-min_length // len(self.index))
+        self.num_images = len(self.index)
+        if 0 < self.num_images < min_length:
+            repeats = -(-min_length // self.num_images)
             self.index = np.tile(self.index, (repeats, 1))[:min_length]
-        self._map_labels()
+        self.pipelines = self._mapping_pipelines()
 
-    def _map_labels(self) -> None:
-        """Put the look-up right behind each loader of labels."""
+    def _mapping_pipelines(self) -> List[Compose]:
+        """The pipeline of each leaf with the look-up right behind each loader of labels."""
         transform = MapLabels(self.view.table(self.split, self.images.names.raw_ids))
-        for leaf in {id(leaf): leaf for leaf in self.images.leaves}.values():
-            for transforms, position in reversed(find_label_loaders(leaf.pipeline)):
+        # Copies: the stock data set may serve other steps as well.
+        pipelines = {id(leaf): copy.deepcopy(leaf.pipeline) for leaf in self.images.leaves}
+        for pipeline in pipelines.values():
+            for transforms, position in reversed(find_label_loaders(pipeline)):
                 transforms[position].reduce_zero_label = False
                 transforms.insert(position + 1, transform)
+        return [pipelines[id(leaf)] for leaf in self.images.leaves]
 
     @property
     def metainfo(self) -> Dict[str, Any]:
@@ -77,8 +82,7 @@ class StepDataset(Dataset):
     def get_data_info(self, idx: int) -> Dict[str, Any]:
         """What the stock data set knows of an image of the step."""
         leaf, image = self.index[idx]
-        # Value 0 is the background here, whatever the stock data set does with it.
-        return dict(self.images.leaves[leaf].get_data_info(int(image)), reduce_zero_label=False)
+        return keep_zero(self.images.leaves[leaf].get_data_info(int(image)))
 
     def __len__(self) -> int:
         return len(self.index)
@@ -94,7 +98,7 @@ class StepDataset(Dataset):
         raise RuntimeError(f'the pipeline gave no data in {MAX_REFETCH} tries; look for a transform that returns None.')
 
     def _prepare(self, idx: int) -> Optional[Any]:
-        return self.images.leaves[self.index[idx][0]].pipeline(self.get_data_info(idx))
+        return self.pipelines[self.index[idx][0]](self.get_data_info(idx))
 
 
 def build_view(view: Mapping[str, Any]) -> View:

@@ -3,13 +3,11 @@ from __future__ import annotations
 
 import zipfile
 from pathlib import Path
-from typing import Any, Dict, Optional, Sequence, Union
+from typing import Any, Dict, Optional, Sequence
 
-from ..files import read_json, write_json
+from ..files import PathLike, read_json, write_json
 from ..models import hand_over_meta
 from ..scenario import Split
-
-PathLike = Union[str, Path]
 
 
 class StepFolder:

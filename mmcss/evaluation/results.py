@@ -30,14 +30,18 @@ def summarise(steps: Sequence[Mapping[str, Any]]) -> Dict[str, Any]:
         for name, value, scored in zip(step['classes'], step['IoU'], step['scored']):
             matrix[name][column] = value if scored else None
     forgetting = {name: _forgetting(row) for name, row in matrix.items()}
-    known = [value for value in forgetting.values() if value is not None]
     per_class = ('IoU', 'Acc', 'scored')
     return dict(
         steps=[{key: value for key, value in step.items() if key not in per_class} for step in steps],
         matrix=matrix,
         forgetting=forgetting,
-        mean_forgetting=round(float(np.mean(known)), 4) if known else None,
-        average=round(float(np.mean([step['mIoU'] for step in steps])), 4))
+        mean_forgetting=_mean(list(forgetting.values())),
+        average=_mean([step['mIoU'] for step in steps]))
+
+
+def _mean(values: Sequence[Optional[float]]) -> Optional[float]:
+    known = [value for value in values if value is not None]
+    return round(float(np.mean(known)), 4) if known else None
 
 
 def _forgetting(row: Sequence[Optional[float]]) -> Optional[float]:

@@ -12,6 +12,7 @@ from mmengine.model import is_model_wrapper
 from mmengine.registry import HOOKS
 from mmengine.runner import Runner
 from torch import Tensor, nn
+from torch.utils.data import Subset
 
 from ..models import predict
 from ..parts import Part, StepBatch
@@ -77,25 +78,28 @@ class Pass:
 
     @torch.no_grad()
     def __iter__(self) -> Iterator[StepBatch]:
-        runner, model = self.runner, bare_model(self.runner)
+        model = bare_model(self.runner)
         training = model.training
         model.eval()
-        with kept_random_state():
-            for data in self._loader():
-                data = model.data_preprocessor(data, training=True)
-                batch = model.look(data['inputs'], data['data_samples'])
-                if self.student:
-                    size = tuple(batch.raw_target.shape[1:])
-                    batch.student = predict(model, data['inputs'], size, model.method.needs)
-                yield batch
-        model.train(training)
+        try:
+            with kept_random_state():
+                for data in self._loader():
+                    data = model.data_preprocessor(data, training=True)
+                    batch = model.look(data['inputs'], data['data_samples'])
+                    if self.student:
+                        size = tuple(batch.raw_target.shape[1:])
+                        batch.student = predict(model, data['inputs'], size, model.method.needs)
+                    yield batch
+        finally:
+            model.train(training)
 
     def _loader(self):
         """The training loader, in order and without dropping or repeating."""
+        dataset = self.runner.train_dataloader.dataset
         config = dict(self.runner.cfg.train_dataloader)
         config.pop('batch_sampler', None)
         config.update(
-            dataset=self.runner.train_dataloader.dataset,
+            dataset=Subset(dataset, range(dataset.num_images)),
             sampler=dict(type='DefaultSampler', shuffle=False, round_up=False),
             persistent_workers=False,
             drop_last=False)

@@ -47,7 +47,7 @@ class HandOverHook(Hook):
             broadcast(buffer)
         if is_main_process():
             metainfo = runner.train_dataloader.dataset.metainfo
-            parent = hand_over_meta(self.previous)['id'] if self.previous else None
+            parent = (hand_over_meta(self.previous) or {}).get('id') if self.previous else None
             meta = dict(self.meta, id=uuid.uuid4().hex, parent=parent, classes=list(metainfo['classes']),
                         dataset_meta=dict(metainfo))
             save_hand_over(self.path, averaged(runner, model).state_dict(), meta)

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any, Dict, Mapping, Optional, Sequence, Union
+from typing import Any, Dict, Mapping, Optional, Sequence
 
 import torch
 from torch import Tensor
 
-PathLike = Union[str, Path]
+from ..files import PathLike
 
 
 def save_hand_over(path: PathLike, state_dict: Mapping[str, Tensor], meta: Mapping[str, Any]) -> None:

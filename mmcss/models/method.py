@@ -1,7 +1,7 @@
 """A method: its parts, and what they need together."""
 from __future__ import annotations
 
-from typing import Any, Dict, Mapping, Optional, Tuple
+from typing import Any, Dict, Mapping, Optional
 
 from mmseg.registry import MODELS
 from torch import Tensor

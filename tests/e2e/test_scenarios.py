@@ -1,5 +1,6 @@
 """Whole scenarios on tiny data."""
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -7,29 +8,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from mmengine.hooks import Hook
-from mmengine.registry import HOOKS
 from mmseg.apis import inference_model, init_model
 from PIL import Image
 
 from mmcss.engine import ContinualRunner
 from mmcss.files import read_json
 from mmcss.models import load_hand_over
+import tests.e2e.stop_hook  # noqa: F401  registers StopHook
 from tests.tiny import CLASSES, MIB, tiny_config
 
 ROOT = Path(__file__).resolve().parents[2]
-
-
-@HOOKS.register_module()
-class StopHook(Hook):
-    """Ends the process without a word in the middle of an epoch of a step, as kill -9 does."""
-
-    def __init__(self, step, iteration):
-        self.step, self.iteration = step, iteration
-
-    def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None):
-        if runner.model.split.step == self.step and runner.iter == self.iteration:
-            raise KeyboardInterrupt
 
 
 def run(cfg, **options):
@@ -106,6 +94,7 @@ def test_the_deploy_config_needs_no_mmcss(plop_run):
     subprocess.run([sys.executable, '-c', script], check=True, cwd=work_dir)
 
 
+@pytest.mark.slow
 def test_a_step_after_another_equals_the_step_alone(plop_run, tiny_data, tmp_path):
     """Step 1 in a fresh process, from step 0's hand-over."""
     work_dir, _ = plop_run
@@ -119,15 +108,29 @@ def test_a_step_after_another_equals_the_step_alone(plop_run, tiny_data, tmp_pat
     assert_equal_states(state(work_dir, 1), state(tmp_path / 'alone', 1))
 
 
-@pytest.mark.parametrize('workers', [0, 2])
-def test_a_stopped_and_resumed_run_equals_the_uninterrupted_one(tiny_data, tmp_path, workers):
+def stop(cfg, tmp_path, kill):
+    """Run a config whose StopHook ends it."""
+    if not kill:
+        with pytest.raises(KeyboardInterrupt):
+            run(cfg)
+        return
+    cfg.custom_imports = dict(imports=['mmcss', 'stop_hook'], allow_failed_imports=False)
+    cfg.dump(tmp_path / 'config.py')
+    paths = os.pathsep.join([str(ROOT / 'tests' / 'e2e'), os.environ.get('PYTHONPATH', '')])
+    done = subprocess.run([sys.executable, str(ROOT / 'tools' / 'train.py'), str(tmp_path / 'config.py')],
+                          capture_output=True, env=dict(os.environ, PYTHONPATH=paths))
+    assert done.returncode == -signal.SIGKILL
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('workers, kill', [(0, False), (2, True)])
+def test_a_stopped_and_resumed_run_equals_the_uninterrupted_one(tiny_data, tmp_path, workers, kill):
     scenario = dict(base=3, increment=1)
     run(tiny_config(tiny_data, tmp_path / 'whole', workers, scenario=scenario))
     stopped = tiny_config(tiny_data, tmp_path / 'stopped', workers, scenario=scenario)
     stopping = stopped.copy()
-    stopping.custom_hooks = [dict(type='StopHook', step=1, iteration=3)]  # in the second epoch of step 1
-    with pytest.raises(KeyboardInterrupt):
-        run(stopping)
+    stopping.custom_hooks = [dict(type='StopHook', step=1, iteration=3, kill=kill)]  # in the second epoch of step 1
+    stop(stopping, tmp_path, kill)
     assert not (tmp_path / 'stopped' / 'step_1' / 'step_1.pth').exists()
     before = (tmp_path / 'stopped' / 'step_0' / 'step_0.pth').stat().st_mtime_ns
     stopped.resume = True
@@ -267,6 +270,7 @@ def launch(script, *arguments):
     return done.stdout
 
 
+@pytest.mark.slow
 def test_two_processes_without_a_gpu(tiny_data, tmp_path):
     cfg = tiny_config(tiny_data, tmp_path / 'two', scenario=dict(base=3, increment=1))
     cfg.dump(tmp_path / 'config.py')
@@ -281,6 +285,7 @@ def test_two_processes_without_a_gpu(tiny_data, tmp_path):
     assert ContinualRunner.from_cfg(cfg).test() == results
 
 
+@pytest.mark.slow
 def test_stock_tools_run_a_scenario(tiny_data, tmp_path):
     import mmseg
     cfg = tiny_config(tiny_data, tmp_path / 'stock', scenario=dict(base=3, increment=1))

@@ -1,0 +1,107 @@
+import pytest
+from mmseg.registry import DATASETS
+from PIL import Image
+
+from mmcss.datasets import LabelledImages
+from mmcss.scenario import Protocol, Split, TrainView
+from tests.makers import LABELS, PIPELINE, folder_config, split_of
+
+STEPS = (('b', 'a'), ('d', ), ('c', ))
+
+
+def split(step):
+    return Split.from_dict(split_of(STEPS, step))
+
+
+def test_selects_leaf_and_image(tmp_path):
+    config = dict(type='ConcatDataset', datasets=[
+        folder_config(tmp_path / 'one'), folder_config(tmp_path / 'two', labels={'j0': (0, 3), 'j1': (4, 0)})])
+    images = LabelledImages(config)
+    assert images.select(TrainView(), split(1)).tolist() == [[0, 1], [0, 2], [0, 3], [1, 1]]
+    assert images.select(Protocol(), split(0)).tolist() == [[0, 0], [0, 2], [0, 6]]
+    assert images.names.foreground == ('a', 'b', 'c', 'd')
+    assert images.names.raw_ids == dict(background=0, a=1, b=2, c=3, d=4)
+
+
+def test_one_selection_serves_all_steps(tmp_path):
+    images = LabelledImages(folder_config(tmp_path))
+    assert [len(images.select(TrainView(), split(step))) for step in range(3)] == [3, 3, 2]
+
+
+def test_test_views_may_lack_a_class(tmp_path):
+    images = LabelledImages(folder_config(tmp_path, labels={'i0': (0, 1)}))
+    assert images.select(Protocol(), split(1)).tolist() == [[0, 0]]
+
+
+def test_label_outside_the_table_names_file_and_values(tmp_path):
+    config = folder_config(tmp_path, labels=dict(LABELS, odd=(0, 7, 9, 255)))
+    with pytest.raises(ValueError, match=r'odd\.png holds the label values \[7, 9\], but BaseSegDataset has classes for '
+                       r'\[0, 1, 2, 3, 4\] and 255 to ignore'):
+        LabelledImages(config)
+
+
+def test_label_map_in_colour(tmp_path):
+    config = folder_config(tmp_path)
+    Image.new('RGB', (4, 2)).save(tmp_path / 'labels' / 'i3.png')
+    with pytest.raises(ValueError, match=r'i3\.png has shape \(2, 4, 3\); a single-channel map of class numbers'):
+        LabelledImages(config)
+
+
+def test_palette_files_are_read_as_indices(tmp_path):
+    config = folder_config(tmp_path, labels={'i0': (0, 1), 'i1': (2, 255)})
+    path = tmp_path / 'labels' / 'i1.png'
+    image = Image.open(path).convert('P')
+    image.putpalette([90, 80, 70] * 256)
+    image.save(path)
+    assert Image.open(path).mode == 'P'
+    assert LabelledImages(config).presence[0][1].nonzero()[0].tolist() == [2, 255]
+
+
+@pytest.mark.parametrize('damage', ['truncated', 'no image', 'missing'])
+def test_unreadable_label_map_is_named(tmp_path, damage):
+    config = folder_config(tmp_path)
+    path = tmp_path / 'labels' / 'i3.png'
+    if damage == 'missing':
+        path.unlink()
+    else:
+        path.write_bytes(path.read_bytes()[:50] if damage == 'truncated' else b'no image')
+    with pytest.raises(ValueError, match=r'the label map .*i3\.png can not be read: .'):
+        LabelledImages(config)
+
+
+def test_data_set_without_label_maps_is_refused(tmp_path):
+    config = folder_config(tmp_path, data_prefix=dict(img_path='images'))
+    with pytest.raises(ValueError, match='seg_map_path'):
+        LabelledImages(config)
+
+
+def test_pipeline_without_labels_is_refused(tmp_path):
+    config = folder_config(tmp_path, pipeline=[PIPELINE[0], PIPELINE[2]])
+    with pytest.raises(ValueError, match='pipeline of BaseSegDataset has no LoadAnnotations'):
+        LabelledImages(config)
+
+
+def test_concatenated_data_sets_of_different_classes_are_refused(tmp_path):
+    config = dict(type='ConcatDataset', ignore_keys=['classes', 'palette'], datasets=[
+        folder_config(tmp_path / 'one', labels={'i0': (0, 1)}),
+        folder_config(tmp_path / 'two', labels={'i0': (0, 1)}, classes=('background', 'x'))])
+    with pytest.raises(ValueError, match=r"different classes: \[\['a', 'b', 'c', 'd'\], \['x'\]\]"):
+        LabelledImages(config)
+
+
+def test_other_wrappers_are_refused(tmp_path):
+    config = dict(type='MultiImageMixDataset', dataset=folder_config(tmp_path), pipeline=[])
+    with pytest.raises(TypeError, match='takes BaseDataset, ConcatDataset and RepeatDataset, not MultiImageMixDataset'):
+        LabelledImages(config)
+
+
+def test_a_class_that_the_data_set_does_not_know_is_named(tmp_path):
+    """As when training and test data have different class names."""
+    images = LabelledImages(folder_config(tmp_path))
+    with pytest.raises(ValueError, match=r"BaseSegDataset does not know the classes \['zebra'\] of the scenario"):
+        images.select(Protocol(), Split.from_dict(split_of((('a', 'zebra'), ), 0)))
+
+
+def test_takes_a_data_set_that_is_built(tmp_path):
+    stock = DATASETS.build(folder_config(tmp_path, lazy_init=True))
+    assert LabelledImages(stock).presence[0].shape == (len(LABELS), 256)

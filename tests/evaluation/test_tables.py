@@ -1,0 +1,58 @@
+from mmcss.evaluation import class_table, compare_table, matrix_table, steps_table, summarise
+from tests.evaluation.test_results import STEPS
+
+REPORT = dict(
+    classes=['background', 'a', 'b'], IoU=[90.126, 50., None], Acc=[95., None, 12.5], scored=[False, True, True],
+    mIoU_old=50., mIoU=float('nan'))
+
+
+def cells(table):
+    """Rows of a printed table as lists of texts, the header first."""
+    return [[cell.strip() for cell in line.strip('|').split('|')] for line in table.splitlines()
+            if line.startswith('|') and not set(line) <= set('|-: +')]
+
+
+def test_class_table():
+    assert cells(class_table(REPORT)) == [
+        ['class', 'IoU', 'Acc'],
+        ['background', 'not scored', ''],
+        ['a', '50.00', '-'],
+        ['b', '-', '12.50'],
+        ['mIoU_old', '50.00', ''],
+        ['mIoU', '-', ''],
+    ]
+    scored = dict(REPORT, scored=[True] * 3)
+    assert cells(class_table(scored))[1] == ['background', '90.13', '95.00']
+
+
+def test_steps_table():
+    table = [
+        ['step', 'test images', 'old', 'new', 'all'],
+        ['0', '7', '75.00', '-', '75.00'],
+        ['1', '7', '66.00', '-', '66.00'],
+        ['2', '7', '69.25', '25.00', '47.12'],
+    ]
+    results = summarise(STEPS)
+    assert cells(steps_table(results)) == table
+    markdown = steps_table(results, markdown=True)
+    assert cells(markdown) == table
+    assert '+' not in markdown and '+' in steps_table(results)
+
+
+def test_matrix_table():
+    assert cells(matrix_table(summarise(STEPS))) == [
+        ['class', 'step 0', 'step 1', 'step 2', 'forgetting'],
+        ['background', '90.00', '92.00', '88.50', '3.50'],
+        ['a', '60.00', '40.00', '50.00', '10.00'],
+        ['b', '-', '-', '30.00', '-'],
+        ['c', '-', '-', '20.00', '-'],
+    ]
+
+
+def test_compare_table():
+    runs = dict(mib=summarise(STEPS), start=summarise(STEPS[:1]))
+    assert cells(compare_table(runs)) == [
+        ['method', 'old', 'new', 'all', 'avg', 'forgetting'],
+        ['mib', '69.25', '25.00', '47.12', '62.71', '6.75'],
+        ['start', '75.00', '-', '75.00', '75.00', '-'],
+    ]

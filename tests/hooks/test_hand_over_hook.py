@@ -1,0 +1,75 @@
+from types import SimpleNamespace
+
+import pytest
+import torch
+from mmengine.hooks import EMAHook
+from torch import nn
+
+from mmcss.hooks import HandOverHook
+from mmcss.models import save_hand_over
+
+CLASSES = ('background', 'a', 'b')
+METAINFO = dict(classes=CLASSES, palette=[[0, 0, 0], [1, 1, 1], [2, 2, 2]])
+
+
+def runner(model, *hooks):
+    """A runner as far as the hook looks at it."""
+    return SimpleNamespace(model=model, hooks=list(hooks),
+                           train_dataloader=SimpleNamespace(dataset=SimpleNamespace(metainfo=METAINFO)))
+
+
+def model(value=1.):
+    net = nn.Sequential(nn.Conv2d(1, 3, 1), nn.BatchNorm2d(3))
+    with torch.no_grad():
+        for parameter in net.parameters():
+            parameter.fill_(value)
+    return net
+
+
+def write(path, net, previous=None, hooks=()):
+    HandOverHook(str(path), previous and str(previous), dict(step=1, regime='disjoint')).after_train(runner(net, *hooks))
+    return torch.load(path, weights_only=True)
+
+
+def test_file_holds_the_model_and_plain_metadata(tmp_path):
+    net = model()
+    found = write(tmp_path / 'step_1.pth', net)
+    assert found.keys() == {'state_dict', 'meta'}
+    state = net.state_dict()
+    assert found['state_dict'].keys() == state.keys()
+    assert all(torch.equal(found['state_dict'][name], state[name]) for name in state)
+    meta = found['meta']
+    assert (meta['step'], meta['regime'], meta['parent']) == (1, 'disjoint', None)
+    assert meta['classes'] == list(CLASSES)
+    assert meta['dataset_meta'] == METAINFO
+    assert len(meta['id']) == 32
+    assert [path.name for path in tmp_path.iterdir()] == ['step_1.pth']
+
+
+def test_file_names_its_parent(tmp_path):
+    first = write(tmp_path / 'step_0.pth', model())['meta']
+    second = write(tmp_path / 'step_1.pth', model(), tmp_path / 'step_0.pth')['meta']
+    again = write(tmp_path / 'step_1.pth', model(), tmp_path / 'step_0.pth')['meta']
+    assert second['parent'] == again['parent'] == first['id']
+    assert len({first['id'], second['id'], again['id']}) == 3  # the same weights, another training
+
+
+def test_a_parent_without_id_does_not_lose_the_step(tmp_path):
+    """A first step from elsewhere needs no more than a state dict and its classes."""
+    save_hand_over(tmp_path / 'step_0.pth', model().state_dict(), dict(classes=['background', 'a']))
+    meta = write(tmp_path / 'step_1.pth', model(), tmp_path / 'step_0.pth')['meta']
+    assert meta['classes'] == list(CLASSES)
+
+
+def test_averaged_weights_are_handed_over(tmp_path):
+    net, average = model(1.), model(5.)
+    hook = EMAHook()
+    hook.ema_model = SimpleNamespace(module=average)
+    found = write(tmp_path / 'step_1.pth', net, hooks=[hook])
+    assert found['state_dict']['0.weight'].unique().tolist() == [5.]
+
+
+def test_only_the_main_process_writes(tmp_path, monkeypatch):
+    monkeypatch.setattr('mmcss.hooks.hand_over_hook.is_main_process', lambda: False)
+    with pytest.raises(FileNotFoundError):
+        write(tmp_path / 'step_1.pth', model())

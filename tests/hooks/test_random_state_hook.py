@@ -1,0 +1,162 @@
+import random
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from mmengine.hooks import CheckpointHook
+from mmengine.runner import get_priority
+
+from mmcss.hooks import ContinualHook, RandomStateHook
+from mmcss.hooks.random_state_hook import kept_random_state, random_state, set_random_state
+
+
+@pytest.fixture(autouse=True)
+def own_random_state():
+    with kept_random_state():
+        random.seed(1)
+        np.random.seed(2)
+        torch.manual_seed(3)
+        yield
+
+
+def draw():
+    """Numbers of each generator; normal ones too, of which python and numpy keep every second."""
+    return [random.random(), random.gauss(0, 1), np.random.rand(), np.random.randn(), torch.rand(3).tolist(),
+            torch.randn(17).tolist()]
+
+
+def through_a_file(value, path):
+    torch.save(value, path)
+    return torch.load(path, weights_only=True)
+
+
+def test_state_brings_the_same_numbers_back():
+    state = random_state()
+    first, second = draw(), draw()
+    assert all(a != b for a, b in zip(first, second))
+    set_random_state(state)
+    assert draw() == first
+    assert draw() == second
+
+
+def test_state_holds_the_second_normal_number():
+    """Both generators make normal numbers in pairs and keep one."""
+    random.gauss(0, 1), np.random.randn()
+    state = random_state()
+    expected = random.gauss(0, 1), np.random.randn()
+    random.seed(9), np.random.seed(9)
+    set_random_state(state)
+    assert (random.gauss(0, 1), np.random.randn()) == expected
+
+
+def test_state_survives_a_file_that_is_loaded_without_code(tmp_path):
+    draw()
+    state = random_state()
+    first = draw()
+    set_random_state(through_a_file(state, tmp_path / 'state.pth'))
+    assert draw() == first
+
+
+def test_state_is_a_copy():
+    state = random_state()
+    first = draw()
+    set_random_state(state)
+    draw()
+    set_random_state(state)
+    assert draw() == first
+
+
+@pytest.mark.parametrize('error', [False, True])
+def test_block_leaves_no_trace(error):
+    state = random_state()
+    expected = draw()
+    set_random_state(state)
+    try:
+        with kept_random_state():
+            assert draw() == expected
+            torch.manual_seed(5)
+            if error:
+                raise RuntimeError
+    except RuntimeError:
+        pass
+    assert draw() == expected
+
+
+def runner(*hooks, resume=False, iteration=0):
+    return SimpleNamespace(hooks=list(hooks), _resume=resume, iter=iteration)
+
+
+def saved(hook, path):
+    checkpoint = {}
+    hook.before_save_checkpoint(runner(), checkpoint)
+    return through_a_file(checkpoint, path)
+
+
+def test_resumed_epoch_draws_as_the_uninterrupted_one(tmp_path):
+    hook = RandomStateHook()
+    draw()
+    hook.after_train_epoch(runner())
+    checkpoint = saved(hook, tmp_path / 'epoch_1.pth')
+    expected = draw()
+
+    resumed = RandomStateHook()
+    resumed.after_load_checkpoint(runner(resume=True), checkpoint)
+    draw()  # what building the loaders takes
+    resumed.before_train_epoch(runner())
+    assert draw() == expected
+    second = draw()
+    resumed.before_train_epoch(runner())  # only the first epoch is set back
+    assert draw() not in (expected, second)
+
+
+@pytest.mark.parametrize('resume, stored', [(False, True), (True, False)])
+def test_nothing_is_set_back_without_resume_or_state(resume, stored):
+    hook = RandomStateHook()
+    checkpoint = dict(random_states=[random_state()]) if stored else {}
+    draw()
+    hook.after_load_checkpoint(runner(resume=resume), checkpoint)
+    before = random_state()
+    hook.before_train_epoch(runner())
+    numbers = draw()
+    set_random_state(before)
+    assert draw() == numbers
+
+
+def test_checkpoints_by_iteration_hold_the_state_of_their_iteration(tmp_path):
+    hook = RandomStateHook()
+    by_iteration = CheckpointHook(by_epoch=False, interval=2)
+    numbers = []
+    for iteration in range(4):
+        numbers.append(draw())
+        hook.after_train_iter(runner(by_iteration, iteration=iteration), iteration)
+        if iteration == 1:
+            checkpoint = saved(hook, tmp_path / 'iter_2.pth')
+        if iteration == 2:  # no checkpoint is due: nothing new is gathered
+            assert hook._states is states
+        states = hook._states
+    hook.after_load_checkpoint(runner(resume=True), checkpoint)
+    hook.before_train_epoch(runner())
+    assert draw() == numbers[2]
+
+
+def test_checkpoints_by_epoch_gather_nothing_in_between():
+    hook = RandomStateHook()
+    hook.after_train_iter(runner(CheckpointHook(by_epoch=True, interval=1)), 0)
+    assert hook._states == []
+
+
+def test_validation_leaves_no_trace():
+    hook = RandomStateHook()
+    state = random_state()
+    expected = draw()
+    set_random_state(state)
+    hook.before_val_epoch(runner())
+    draw()
+    hook.after_val_epoch(runner(), {})
+    assert draw() == expected
+
+
+def test_acts_after_the_passes_and_before_checkpoints():
+    assert get_priority(ContinualHook.priority) < get_priority(RandomStateHook.priority)
+    assert get_priority(RandomStateHook.priority) < get_priority(CheckpointHook.priority)

@@ -1,0 +1,50 @@
+from types import SimpleNamespace
+
+import pytest
+import torch
+from mmseg.evaluation import IoUMetric
+
+from mmcss.evaluation import ContinualIoUMetric
+from mmcss.files import read_json
+from mmcss.hooks import ResultHook
+from mmcss.models import save_hand_over
+
+
+def runner(*metrics):
+    """A runner as far as the hook looks at it, which tested five images."""
+    return SimpleNamespace(test_evaluator=SimpleNamespace(metrics=list(metrics)),
+                           test_dataloader=SimpleNamespace(dataset=range(5)))
+
+
+def evaluated():
+    metric = ContinualIoUMetric()
+    metric.dataset_meta = dict(classes=('background', 'a', 'b'))
+    labels = torch.tensor([[0, 0, 1, 1]])
+    metric.process({}, [dict(pred_sem_seg=dict(data=labels), gt_sem_seg=dict(data=labels))])
+    metric.evaluate(1)
+    return metric
+
+
+@pytest.mark.parametrize('handed_over', [False, True])
+def test_result_names_the_model_it_judges(tmp_path, handed_over):
+    if handed_over:
+        save_hand_over(tmp_path / 'step_1.pth', {}, dict(id='abc', classes=['background', 'a', 'b']))
+    hook = ResultHook(str(tmp_path / 'step_1' / 'result.json'), str(tmp_path / 'step_1.pth'), dict(step=1, num_steps=3))
+    hook.after_test_epoch(runner(IoUMetric(), evaluated()), {})
+    assert read_json(tmp_path / 'step_1' / 'result.json') == dict(
+        step=1, num_steps=3, hand_over='abc' if handed_over else None, num_test_images=5, mIoU=100., mAcc=100.,
+        aAcc=100., classes=['background', 'a', 'b'], IoU=[100., 100., None], Acc=[100., 100., None],
+        scored=[True, True, True])
+
+
+def test_needs_the_metric(tmp_path):
+    hook = ResultHook(str(tmp_path / 'result.json'), '', {})
+    with pytest.raises(ValueError, match='test_evaluator has no ContinualIoUMetric.*add dict'):
+        hook.after_test_epoch(runner(IoUMetric()), {})
+    assert not (tmp_path / 'result.json').exists()
+
+
+def test_only_the_main_process_writes(tmp_path, monkeypatch):
+    monkeypatch.setattr('mmcss.hooks.result_hook.is_main_process', lambda: False)
+    ResultHook(str(tmp_path / 'result.json'), '', {}).after_test_epoch(runner(evaluated()), {})
+    assert not (tmp_path / 'result.json').exists()

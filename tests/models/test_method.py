@@ -1,0 +1,74 @@
+import pytest
+import torch
+
+from mmcss.models import Method
+from mmcss.parts import Needs, Part, StepBatch
+from tests.models.makers import labels, make_split
+
+
+class Constant(Part):
+    """Adds a number to each label, and a loss."""
+
+    def __init__(self, value, add=0, needs=None, from_first_step=False):
+        self.value = value
+        self.add = add
+        self.needs = needs or Needs()
+        self.from_first_step = from_first_step
+
+    def targets(self, batch):
+        batch.target = 2 * batch.target + self.add
+
+    def loss(self, batch):
+        return None if self.value is None else torch.tensor(float(self.value))
+
+
+class Silent(Part):
+    """A part with no moment of its own."""
+
+
+def method(step, **losses):
+    return Method(make_split(3 * (step > 0), 2), losses=losses)
+
+
+def batch(step=1):
+    target = labels([0, 1])
+    return StepBatch(make_split(3 * (step > 0), 2), target, target)
+
+
+def test_losses_by_name():
+    made = method(1, a=dict(type=Constant, value=2), b=dict(type=Constant, value=3))
+    assert {key: value.item() for key, value in made.losses(batch()).items()} == {'loss_a': 2, 'loss_b': 3}
+
+
+def test_parts_without_a_loss_are_left_out():
+    made = method(1, a=dict(type=Constant, value=None), b=dict(type=Silent))
+    assert made.losses(batch()) == {} and list(made.parts) == ['a', 'b']
+
+
+def test_parts_complete_targets_one_after_another():
+    made = Method(make_split(3, 2), targets=dict(type=Constant, value=None, add=1),
+                  losses=dict(a=dict(type=Constant, value=0, add=5)))
+    one = batch()
+    made.complete_targets(one)
+    assert list(made.parts) == ['targets', 'a']
+    assert torch.equal(one.target, 2 * (2 * one.raw_target + 1) + 5)
+
+
+def test_needs_are_those_of_all_parts():
+    made = method(1, a=dict(type=Constant, value=0, needs=Needs(stages=True)),
+                  b=dict(type=Constant, value=0, needs=Needs(logits=True)))
+    assert made.needs == Needs(stages=True, logits=True, embedding=False)
+    assert method(1).needs == Needs()
+
+
+def test_parts_that_compare_with_the_teacher_rest_at_the_first_step():
+    made = method(0, a=dict(type=Constant, value=1, needs=Needs(stages=True)),
+                  b=dict(type=Constant, value=2, needs=Needs(embedding=True), from_first_step=True))
+    assert list(made.parts) == ['b']
+    assert list(made.losses(batch(0))) == ['loss_b']
+    assert made.needs == Needs(embedding=True)
+
+
+def test_an_unknown_part_is_named():
+    with pytest.raises(KeyError, match='LocalPodd'):
+        method(1, pod=dict(type='LocalPodd'))

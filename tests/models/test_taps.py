@@ -1,0 +1,376 @@
+import pytest
+import torch
+import torch.nn as nn
+import torch.nn.functional as F
+from mmseg.models.losses import CrossEntropyLoss
+
+from mmcss.models import predict, watch_inference, watch_training
+from mmcss.models.taps import PixelWeights, decode_heads, watch_features
+from mmcss.parts import Needs
+from tests.losses import loops
+from tests.models.makers import (MODEL_CONFIGS, build, cascade, encoder_decoder, head, images, labels, samples,
+                                 segformer, total, with_classes)
+
+pytestmark = [
+    pytest.mark.filterwarnings('ignore:torch.utils.checkpoint'),
+    pytest.mark.filterwarnings('ignore:``build_pixel_sampler``'),
+]
+
+ALL = Needs(stages=True, embedding=True, logits=True)
+NAMES = list(MODEL_CONFIGS)
+CLASSES = 5
+
+
+def make(name='FCN', **changes):
+    config = encoder_decoder(name, **changes) if changes else MODEL_CONFIGS[name]
+    return build(with_classes(config, CLASSES))
+
+
+def metas(inputs):
+    return [dict(img_shape=tuple(inputs.shape[2:]))] * len(inputs)
+
+
+def batch(size=(32, 32)):
+    return images(size=size), samples(labels([0, 1, 4, 255], size=size))
+
+
+def forward(model, inputs):
+    """All that the final head's ``forward`` returns."""
+    return model._forward(inputs)
+
+
+def main(output):
+    return output[0] if isinstance(output, tuple) else output
+
+
+def state_of(model):
+    """Hooks and instance attributes of each module, which nothing may leave behind."""
+    hooks = ('_forward_hooks', '_forward_pre_hooks', '_backward_hooks', '_backward_pre_hooks')
+    return [(name, [list(getattr(module, hook)) for hook in hooks],
+             {key: id(value) for key, value in module.__dict__.items() if callable(value) or key == 'sampler'})
+            for name, module in model.named_modules()]
+
+
+@pytest.mark.parametrize('changes', [{}, dict(depth=50), dict(with_cp=True), dict(type='ResNetV1d'),
+                                     dict(out_indices=(2, 3), num_stages=4)])
+@pytest.mark.parametrize('training', [False, True])
+def test_stages_of_a_resnet_stand_before_the_last_relu(changes, training):
+    head_changes = dict(in_channels=256) if 'depth' in changes else {}
+    config = encoder_decoder(backbone=changes)
+    config['decode_head'].update(head_changes, in_index=-1)
+    model = build(with_classes(config, CLASSES)).train(training)
+    inputs = images().requires_grad_()
+    with watch_features(model, ALL) as seen:
+        outputs = model.backbone(inputs)
+    assert len(seen.stages) == 4
+    indices = changes.get('out_indices', (0, 1, 2, 3))
+    for number, output in zip(indices, outputs):
+        tap = seen.stages[number]
+        assert torch.equal(tap.relu(), output)
+        assert (tap < 0).any()  # it is no output of a ReLU
+    sum(stage.square().mean() for stage in seen.stages).backward()
+    assert inputs.grad.abs().sum() > 0
+    reached = [p.grad is not None and p.grad.isfinite().all() for p in model.backbone.parameters()]
+    assert all(reached)
+
+
+def test_gradients_through_taps_and_outputs_add_up():
+    """With checkpointed blocks, which run again in the backward pass, as without."""
+    found = []
+    for with_cp in (False, True):
+        model = make('FCN', backbone=dict(with_cp=with_cp)).eval()
+        inputs = images().requires_grad_()
+        with watch_features(model, ALL) as seen:
+            outputs = model.backbone(inputs)
+        kept = [stage.clone() for stage in seen.stages]
+        (sum(stage.square().mean() for stage in seen.stages) + outputs[-1].sum()).backward()
+        assert all(torch.equal(a, b) for a, b in zip(kept, seen.stages))
+        found.append(inputs.grad)
+    torch.testing.assert_close(*found)
+
+    inputs = images().requires_grad_()
+    values, x = [], model.backbone.stem(inputs)
+    x = model.backbone.maxpool(x)
+    for name in model.backbone.res_layers:
+        first, last = getattr(model.backbone, name)
+        identity = first(x)
+        values.append(last.norm2(last.conv2(last.norm1(last.conv1(identity)).relu())) + identity)
+        x = values[-1].relu()
+    for value, stage in zip(values, kept):
+        torch.testing.assert_close(value, stage)
+    (sum(value.square().mean() for value in values) + x.sum()).backward()
+    torch.testing.assert_close(inputs.grad, found[0])
+
+
+def test_stages_of_other_backbones_are_their_outputs():
+    model = build(with_classes(segformer(), CLASSES)).eval()
+    with watch_features(model, ALL) as seen:
+        outputs = model.backbone(images())
+    assert len(seen.stages) == len(outputs) == 4
+    assert all(tap is output for tap, output in zip(seen.stages, outputs))
+
+
+def test_the_single_output_of_a_backbone_is_one_stage():
+
+    class Backbone(nn.Conv2d):
+        pass
+
+    model = make()
+    model.backbone = Backbone(3, 4, 1)
+    with watch_features(model, ALL) as seen:
+        output = model.backbone(images())
+    assert len(seen.stages) == 1 and seen.stages[0] is output
+
+
+@pytest.mark.parametrize('name', NAMES)
+def test_watching_changes_no_output(name):
+    model, inputs = make(name).eval(), images(size=(32, 48))
+    with torch.no_grad():
+        before = model.encode_decode(inputs, metas(inputs))
+        with watch_features(model, ALL):
+            during = model.encode_decode(inputs, metas(inputs))
+        with watch_inference(model, ALL) as seen:
+            small = model.encode_decode(inputs, metas(inputs))
+        after = model.encode_decode(inputs, metas(inputs))
+    assert torch.equal(before, during) and torch.equal(before, after)
+    assert small is seen.head_logits and small.shape[2:] == ((8, 12) if name == 'Segformer' else (4, 6))
+    assert torch.equal(seen.prediction((32, 48), model.align_corners).logits, before)
+
+
+@pytest.mark.parametrize('name', NAMES)
+@pytest.mark.parametrize('needs', [Needs(), ALL])
+def test_watching_changes_no_loss(name, needs):
+    """In training mode, with dropout and batch statistics."""
+    model = make(name)
+    found = []
+    for watch in (False, True):
+        torch.manual_seed(3)
+        if watch:
+            with watch_training(model, needs, (32, 32), None):
+                found.append(model.loss(*batch()))
+        else:
+            found.append(model.loss(*batch()))
+    assert list(found[0]) == list(found[1])
+    assert all(torch.equal(found[0][key], found[1][key]) for key in found[0])
+
+
+@pytest.mark.parametrize('name', NAMES)
+def test_logits_of_training_are_those_of_a_forward_pass(name):
+    model = make(name).eval()
+    inputs, data = batch()
+    with watch_training(model, Needs(), (32, 32), None) as seen:
+        model.loss(inputs, data)
+    expected = main(forward(model, inputs))
+    assert torch.equal(seen.head_logits, expected)
+    assert seen.head_logits.requires_grad
+    assert torch.equal(predict(model, inputs, (32, 32), Needs()).head_logits, expected)
+
+
+@pytest.mark.parametrize('name', [name for name in NAMES if name != 'DA'])
+@pytest.mark.parametrize('training', [False, True])
+def test_the_embedding_is_what_enters_dropout(name, training):
+    model = make(name).train(training)
+    final, entered, classified = decode_heads(model)[-1], [], []
+    final.dropout.register_forward_pre_hook(lambda module, inputs: entered.append(inputs[0]))
+    final.conv_seg.register_forward_pre_hook(lambda module, inputs: classified.append(inputs[0]))
+    with watch_features(model, ALL) as seen:
+        model.loss(*batch())
+    assert seen.embedding is entered[-1]
+    assert seen.embedding.shape[1] == final.channels
+    assert torch.equal(entered[-1], classified[-1]) is not training
+
+
+def test_the_embedding_of_a_head_without_dropout_enters_the_classifier():
+    config = encoder_decoder()
+    config['decode_head']['dropout_ratio'] = 0
+    model, entered = build(with_classes(config, CLASSES)), []
+    assert model.decode_head.dropout is None
+    model.decode_head.conv_seg.register_forward_pre_hook(lambda module, inputs: entered.append(inputs[0]))
+    with watch_features(model, ALL) as seen:
+        model.loss(*batch())
+    assert seen.embedding is entered[-1]
+
+
+def test_the_embedding_of_danet_is_of_the_main_branch():
+    """Three classifiers share one dropout; the main one comes last and sees the sum of the others' features."""
+    model, entered = make('DA').eval(), []
+    model.decode_head.conv_seg.register_forward_pre_hook(lambda module, inputs: entered.append(inputs[0]))
+    with watch_features(model, ALL) as seen:
+        forward(model, images())
+    assert torch.equal(seen.embedding, entered[-1])
+
+
+def test_a_head_without_known_embedding():
+    model = make()
+    model.decode_head.dropout = model.decode_head.conv_seg = None
+    with pytest.raises(ValueError, match='FCNHead has neither dropout nor conv_seg'), watch_features(model, ALL):
+        pass
+
+
+def test_only_what_is_needed_is_tapped():
+    model = make()
+    with watch_features(model, Needs()) as seen:
+        assert not any(module._forward_hooks or module._forward_pre_hooks for module in model.modules())
+        forward(model, images())
+    assert seen.stages == [] and seen.embedding is None
+
+
+@pytest.mark.parametrize('name', NAMES)
+@pytest.mark.parametrize('fails', [False, True])
+def test_nothing_is_left_behind(name, fails):
+    model = make(name)
+    before = state_of(model)
+    weight = torch.ones(2, 1, 1)
+    watches = [lambda: watch_features(model, ALL), lambda: watch_inference(model, ALL),
+               lambda: watch_training(model, ALL, (32, 32), weight)]
+    for watch in watches:
+        try:
+            with watch():
+                assert state_of(model) != before
+                model.loss(*batch())
+                if fails:
+                    raise KeyboardInterrupt
+        except KeyboardInterrupt:
+            assert fails
+        assert state_of(model) == before
+
+
+def test_nothing_is_left_behind_when_the_model_fails():
+    model = make()
+    before = state_of(model)
+    with pytest.raises(RuntimeError), watch_training(model, ALL, (32, 32), torch.ones(2, 1, 1)):
+        model.loss(images()[:, :2], batch()[1])  # two channels
+    assert state_of(model) == before
+    del model.decode_head.dropout
+    model.decode_head.dropout = model.decode_head.conv_seg = None
+    before = state_of(model)
+    with pytest.raises(ValueError), watch_training(model, ALL, (32, 32), torch.ones(2, 1, 1)):
+        pass  # fails when the stages are tapped already
+    assert state_of(model) == before
+
+
+@pytest.mark.xfail(strict=True, reason='relu.inplace of the last blocks stays False')
+def test_relus_work_in_place_again():
+    model = make()
+    before = [module.inplace for module in model.modules() if isinstance(module, nn.ReLU)]
+    with watch_features(model, ALL):
+        forward(model, images())
+    assert [module.inplace for module in model.modules() if isinstance(module, nn.ReLU)] == before
+
+
+def test_a_sampler_of_the_user_comes_back():
+    model = make('FCN', sampler=dict(type='OHEMPixelSampler', thresh=.7, min_kept=10))
+    sampler = model.decode_head.sampler
+    with watch_training(model, Needs(), (32, 32), torch.ones(2, 1, 1)):
+        assert model.decode_head.sampler is not sampler
+    assert model.decode_head.sampler is sampler
+
+
+def spy_on(head):
+    """Lists what reaches a head's ``loss_by_feat``."""
+    original, reached = head.loss_by_feat, []
+
+    def loss_by_feat(output, *args, **kwargs):
+        reached.append(output)
+        return original(output, *args, **kwargs)
+
+    head.__dict__['loss_by_feat'] = loss_by_feat
+    return reached
+
+
+@pytest.mark.parametrize('name', ['FCN', 'ASPP', 'OCR', 'Segformer'])
+def test_upsampled_logits_are_shared_with_the_stock_loss(name):
+    model = make(name)
+    reached = spy_on(decode_heads(model)[-1])
+    with watch_training(model, Needs(logits=True), (32, 32), None) as seen:
+        model.loss(*batch())
+    prediction = seen.prediction((32, 32), False)
+    assert reached[0] is prediction.logits is seen.upsampled
+    assert prediction.logits.shape == (2, CLASSES, 32, 32)
+    assert seen.head_logits.shape[2:] == ((8, 8) if name == 'Segformer' else (4, 4))
+    expected = F.interpolate(seen.head_logits, (32, 32), mode='bilinear')
+    assert torch.equal(prediction.logits, expected)
+
+
+def test_logits_that_no_part_asks_for_are_not_upsampled_twice():
+    model = make()
+    reached = spy_on(model.decode_head)
+    with watch_training(model, Needs(embedding=True), (32, 32), None) as seen:
+        model.loss(*batch())
+    assert reached[0] is seen.head_logits and seen.upsampled is None
+
+
+@pytest.mark.parametrize('name', ['DA', 'Enc'])
+def test_heads_with_a_loss_of_their_own_get_their_own_outputs(name):
+    model = make(name)
+    reached = spy_on(model.decode_head)
+    with watch_training(model, Needs(logits=True), (32, 32), None) as seen:
+        model.loss(*batch())
+    assert isinstance(reached[0], tuple) and reached[0][0] is seen.head_logits
+    assert seen.prediction((32, 32), False).logits.shape == (2, CLASSES, 32, 32)
+
+
+def test_logits_of_a_cascade_are_those_of_its_last_head():
+    model = build(with_classes(cascade(), CLASSES))
+    first, last = (spy_on(one) for one in model.decode_head)
+    with watch_training(model, Needs(), (32, 32), None) as seen:
+        model.loss(*batch())
+    assert seen.head_logits is last[0] and first[0] is not last[0]
+
+
+LOGITS = 2 * torch.randn(2, 4, 5, 6, generator=torch.Generator().manual_seed(1))
+TARGET = labels([0, 1, 3, 255], size=(5, 6))
+WEIGHTS = [torch.tensor([.25, 2.]).view(2, 1, 1), torch.rand(2, 5, 6, generator=torch.Generator().manual_seed(2))]
+
+
+@pytest.mark.parametrize('weight', WEIGHTS)
+def test_pixel_weights(weight):
+    found = PixelWeights(None, weight).sample(LOGITS, TARGET[:, None])
+    assert torch.equal(found, weight.expand(2, 5, 6))
+    loss = CrossEntropyLoss(avg_non_ignore=True)(LOGITS, TARGET, weight=found, ignore_index=255)
+    per_pixel = loops.cross_entropy(LOGITS, TARGET)
+    expected = (per_pixel * weight.numpy()).sum() / (TARGET != 255).sum().item()
+    assert loss.item() == pytest.approx(expected, rel=1e-5)
+
+
+@pytest.mark.parametrize('weight', WEIGHTS)
+@pytest.mark.parametrize('settings', [dict(thresh=.3, min_kept=4), dict(min_kept=4)])
+def test_pixel_weights_on_those_of_ohem(weight, settings):
+    model = make('FCN', sampler=dict(type='OHEMPixelSampler', **settings))
+    inner = model.decode_head.sampler
+    kept = inner.sample(LOGITS, TARGET[:, None])
+    assert 0 < kept.sum() < (TARGET != 255).sum()  # OHEM leaves some out
+    assert torch.equal(PixelWeights(inner, weight).sample(LOGITS, TARGET[:, None]), weight * kept)
+
+
+@pytest.mark.parametrize('name', ['FCN', 'DA', 'OCR'])
+@pytest.mark.parametrize('sampler', [None, dict(type='OHEMPixelSampler', thresh=.5, min_kept=20)])
+def test_weights_reach_each_loss_of_the_decode_heads(name, sampler):
+    """A weight of 2 doubles them all; auxiliary heads are left alone."""
+    config = with_classes(MODEL_CONFIGS[name], CLASSES)
+    for one in config['decode_head'] if isinstance(config['decode_head'], list) else [config['decode_head']]:
+        one['sampler'] = sampler
+    config['auxiliary_head'] = dict(head('FCN'), in_channels=32, in_index=2, num_classes=CLASSES,
+                                    loss_decode=dict(type='CrossEntropyLoss', avg_non_ignore=True))
+    model = build(config).eval()
+    plain = model.loss(*batch())
+    with watch_training(model, Needs(), (32, 32), torch.full((2, 1, 1), 2.)):
+        doubled = model.loss(*batch())
+    of_decode_heads = [key for key in plain if key.startswith('decode') and 'loss' in key]
+    assert len(of_decode_heads) == dict(FCN=1, DA=3, OCR=2)[name]
+    for key in of_decode_heads:
+        torch.testing.assert_close(doubled[key], 2 * plain[key])
+    assert torch.equal(doubled['aux.loss_ce'], plain['aux.loss_ce'])
+    assert total(doubled) > total(plain)
+
+
+DDR = dict(type='EncoderDecoder', backbone=dict(type='DDRNet', channels=8, ppm_channels=8),
+           decode_head=dict(type='DDRHead', in_channels=32, channels=8,
+                            loss_decode=[dict(type='CrossEntropyLoss'), dict(type='CrossEntropyLoss', loss_weight=.4)]))
+
+
+@pytest.mark.xfail(strict=True, reason='heads whose loss asks no sampler (DDRHead, PIDHead) lose the weights in silence')
+def test_weights_that_do_not_reach_the_loss_are_an_error():
+    model = build(with_classes(DDR, CLASSES))
+    with pytest.raises(ValueError, match='DDRHead'), watch_training(model, Needs(), (64, 64), torch.ones(2, 1, 1)):
+        model.loss(images(size=(64, 64)), samples(labels([0, 1, 4], size=(64, 64))))
