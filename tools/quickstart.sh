@@ -12,8 +12,7 @@ start=$SECONDS
 
 say() { echo "[quickstart] $*"; }
 train() { # method, further options of tools/train.py
-    "$PYTHON" -W ignore tools/train.py "configs/$1/deeplabv3_r18_shapes8_5-1.py" --work-dir "$RUNS/$1" --resume "${@:2}" \
-        --cfg-options log_level=ERROR custom_hooks='[dict(type="ProgressHook")]'
+    "$PYTHON" -W ignore tools/train.py "configs/$1/deeplabv3_r18_shapes8_5-1.py" --work-dir "$RUNS/$1" --resume "${@:2}"
 }
 
 say "1/4 generated data: $DATA"

@@ -15,7 +15,7 @@ from mmengine.runner import Runner
 class ProgressHook(Hook):
     """Prints how far a step's training is, ten times a step.
 
-    Use it with ``log_level='WARNING'``, which silences the log.
+    Use it with ``log_level='ERROR'``, which silences the log.
     """
 
     priority = 'VERY_LOW'
