@@ -228,6 +228,7 @@ def one_process(rank, folder):
     dist.destroy_process_group()
 
 
+@pytest.mark.slow
 def test_thresholds_of_two_processes_are_those_of_one(tmp_path):
     torch.multiprocessing.spawn(one_process, (str(tmp_path), ), nprocs=2)
     expected = thresholds_of(*(random_batch(seed) for seed in range(4)))
