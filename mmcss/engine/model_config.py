@@ -2,13 +2,18 @@
 from __future__ import annotations
 
 import copy
+import inspect
 from typing import Any, Dict, Iterator, List, Mapping, Sequence
+
+from mmseg.models.decode_heads.decode_head import BaseDecodeHead
+from mmseg.registry import MODELS
 
 STUDENTS = {
     'EncoderDecoder': 'ContinualEncoderDecoder',
     'CascadeEncoderDecoder': 'ContinualCascadeEncoderDecoder',
 }
 STOCK_LOSSES = ('CrossEntropyLoss', 'OhemCrossEntropy')
+BOUNDARY_HEADS = ('STDCHead', )  # their two classes are edge and no edge
 
 Config = Dict[str, Any]
 
@@ -24,18 +29,20 @@ def stock_model(model: Mapping[str, Any], order: Sequence[int], seen: int) -> Co
 
     Returns:
         A copy in which each head that had the decode head's number of classes
-        has ``seen`` (boundary heads of two classes keep theirs), class
-        weights are cut to the seen classes, and cross-entropy averages over
-        pixels that are not ignored.
+        has ``seen`` (boundary heads keep their two), class weights are cut to
+        the seen classes, and cross-entropy averages over pixels that are not
+        ignored.
     """
     model = copy.deepcopy(_plain(model))
     heads = [model['decode_head'], *([model['auxiliary_head']] if model.get('auxiliary_head') else [])]
     stated = [node['num_classes'] for node in walk(model['decode_head']) if 'num_classes' in node]
-    if not stated:
-        for head in _each(heads):
-            head.setdefault('num_classes', seen)
+    for head in _each(heads):
+        if not stated and head['type'] not in BOUNDARY_HEADS:
+            head['num_classes'] = seen
+        if 'loss_decode' not in head and _has_stock_loss(head['type']):
+            head['loss_decode'] = dict(type='CrossEntropyLoss', use_sigmoid=False, loss_weight=1.0)
     for node in walk(heads):
-        if stated and node.get('num_classes') == stated[-1]:
+        if stated and node.get('num_classes') == stated[-1] and node.get('type') not in BOUNDARY_HEADS:
             node['num_classes'] = seen
             if node.get('out_channels') == stated[-1]:
                 node['out_channels'] = seen
@@ -66,8 +73,10 @@ def without_pretrained(model: Config) -> Config:
     for node in walk(model):
         if node.get('pretrained'):
             node['pretrained'] = None
-        if (node.get('init_cfg') or {}) and isinstance(node['init_cfg'], dict) and \
-                node['init_cfg'].get('type') == 'Pretrained':
+        init_cfg = node.get('init_cfg')
+        if isinstance(init_cfg, list):
+            node['init_cfg'] = [entry for entry in init_cfg if entry.get('type') != 'Pretrained']
+        elif init_cfg and init_cfg.get('type') == 'Pretrained':
             node['init_cfg'] = None
     return model
 
@@ -84,21 +93,19 @@ def replace_cross_entropy(model: Config, loss: Mapping[str, Any], num_old: int) 
         num_old: Number of old classes, background included.
     """
     model = copy.deepcopy(model)
-    found: List[Any] = []
 
     def replaced(old: Any) -> Any:
-        found.append(old.get('type'))
         if old.get('type') not in STOCK_LOSSES or old.get('use_sigmoid'):
             return old
         return dict(loss, num_old=num_old, loss_weight=old.get('loss_weight', 1.0))
 
-    changed = False
     for node in walk([model['decode_head'], model.get('auxiliary_head')]):
         if 'loss_decode' in node:
             before = node['loss_decode']
             node['loss_decode'] = [replaced(x) for x in before] if isinstance(before, list) else replaced(before)
-            changed |= node['loss_decode'] != before
-    if not changed:
+    found = [entry['type'] for node in walk(model['decode_head']) if 'loss_decode' in node
+             for entry in _each([node['loss_decode']])]
+    if loss['type'] not in found:
         raise ValueError(f"continual.loss_decode: {loss['type']} takes the place of {' or '.join(STOCK_LOSSES)} in "
                          f'the decode head, which has {found or "no loss_decode of its own"}.')
     return model
@@ -116,6 +123,13 @@ def walk(node: Any) -> Iterator[Config]:
 
 def _each(heads: Sequence[Any]) -> List[Config]:
     return [head for entry in heads for head in (entry if isinstance(entry, (list, tuple)) else [entry])]
+
+
+def _has_stock_loss(head: Any) -> bool:
+    """Whether a head that names no loss gets BaseDecodeHead's cross-entropy."""
+    cls = MODELS.get(head) if isinstance(head, str) else head
+    return cls is not None and issubclass(cls, BaseDecodeHead) and \
+        'loss_decode' not in inspect.signature(cls.__init__).parameters
 
 
 def _cut_weights(weights: Any, order: Sequence[int], seen: int) -> Any:

@@ -28,10 +28,7 @@ def class_dimensions(old: StateDict, new: StateDict, num_old: int, num_seen: int
         ValueError: The two are no models of the same config, or a tensor
             differs in a way that classes do not explain, or none differs.
     """
-    missing, unexpected = sorted(set(new) - set(old)), sorted(set(old) - set(new))
-    if missing or unexpected:
-        raise ValueError('the hand-over of the step before does not fit this model: it '
-                         f'lacks {_some(missing)} and has {_some(unexpected)} besides. Was it trained with another config?')
+    _check_names(old, new)
     dimensions: Dict[str, int] = {}
     unclear = []
     for name, tensor in new.items():
@@ -68,7 +65,11 @@ def grow(model: nn.Module, old: StateDict, num_old: int, new_rows: str = 'random
     initialise = new_row_initialiser(new_rows)
     state = model.state_dict()
     num_seen = model.num_classes
-    dimensions = class_dimensions(old, state, num_old, num_seen) if num_seen != num_old else {}
+    if num_seen == num_old:
+        _check_names(old, state)
+        dimensions = {}
+    else:
+        dimensions = class_dimensions(old, state, num_old, num_seen)
     grown = {}
     for name, tensor in state.items():
         grown[name] = old[name].to(tensor)
@@ -85,6 +86,13 @@ def new_row_initialiser(name: str) -> Callable[[str, Tensor, int], None]:
     if name not in NEW_ROWS:
         raise ValueError(f'continual.new_rows: got {name!r}, valid are {", ".join(NEW_ROWS)}.')
     return NEW_ROWS[name]
+
+
+def _check_names(old: StateDict, new: StateDict) -> None:
+    missing, unexpected = sorted(set(new) - set(old)), sorted(set(old) - set(new))
+    if missing or unexpected:
+        raise ValueError('the hand-over of the step before does not fit this model: it '
+                         f'lacks {_some(missing)} and has {_some(unexpected)} besides. Was it trained with another config?')
 
 
 def _some(names: list, most: int = 6) -> str:

@@ -64,7 +64,8 @@ def load_hand_over(path: PathLike, classes: Optional[Sequence[str]] = None) -> D
     except Exception as error:
         raise ValueError(f'{path} can not be read as a checkpoint of plain tensors: it is truncated or of another kind '
                          f'({type(error).__name__}). Run its step again, or convert it to state_dict and meta.') from error
-    if not isinstance(hand_over, dict) or 'state_dict' not in hand_over or 'classes' not in hand_over.get('meta', {}):
+    if not isinstance(hand_over, dict) or 'state_dict' not in hand_over or 'classes' not in (
+            hand_over.get('meta') or {}):
         raise ValueError(f"{path} is no hand-over of mmcss: it lacks state_dict or meta['classes'].")
     found = hand_over['meta']['classes']
     if classes is not None and list(found) != list(classes):

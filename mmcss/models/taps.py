@@ -74,7 +74,7 @@ def _tap_stages(backbone: nn.Module, seen: Watch, stack: ExitStack) -> None:
         relu = getattr(backbone, name)[-1].relu
         # A block calls its one ReLU several times, the last time on the sum
         # with the shortcut. In place, the tap would see the sum after it.
-        relu.inplace = False
+        _replace(relu, 'inplace', False, stack)
 
         def keep_input(module: nn.Module, inputs: Tuple[Tensor, ...], number: int = number) -> None:
             seen.stages[number] = inputs[0]
@@ -105,13 +105,22 @@ def watch_training(segmentor: nn.Module, needs: Needs, size: Tuple[int, int],
         size: Height and width of the labels.
         pixel_weight: Factor on the loss of the decode heads (not of auxiliary
             ones, which the papers don't have), or None.
+
+    Raises:
+        ValueError: There are weights, and no decode head's loss takes them.
     """
     with watch_features(segmentor, needs) as seen, ExitStack() as stack:
+        samplers = []
         for head in decode_heads(segmentor):
             _watch_loss(head, seen, needs, size, stack)
             if pixel_weight is not None:
-                _replace(head, 'sampler', PixelWeights(head.sampler, pixel_weight), stack)
+                samplers.append(PixelWeights(getattr(head, 'sampler', None), pixel_weight))
+                _replace(head, 'sampler', samplers[-1], stack)
         yield seen
+        if samplers and seen.head_logits is not None and not any(sampler.asked for sampler in samplers):
+            raise ValueError(f'the loss of {type(decode_heads(segmentor)[-1]).__name__} asks no pixel sampler, so that '
+                             "the method's pixel weights don't reach it; switch them off (adaptive_factor=False), or "
+                             'use another decode head.')
 
 
 def _watch_loss(head: nn.Module, seen: Watch, needs: Needs, size: Tuple[int, int], stack: ExitStack) -> None:
@@ -155,9 +164,11 @@ class PixelWeights:
     def __init__(self, inner: Optional[Any], weight: Tensor) -> None:
         self.inner = inner
         self.weight = weight
+        self.asked = False
 
     def sample(self, seg_logit: Tensor, seg_label: Tensor) -> Tensor:
         """``[N, H, W]`` weights for ``[N, C, H, W]`` logits and ``[N, 1, H, W]`` labels."""
+        self.asked = True
         if self.inner is None:
             return self.weight.expand(seg_label.squeeze(1).shape)
         return self.weight * self.inner.sample(seg_logit, seg_label)

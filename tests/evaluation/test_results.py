@@ -30,9 +30,9 @@ def test_forgetting_is_the_best_so_far_minus_now():
 
 
 def test_a_class_that_is_absent_now_has_no_forgetting():
-    results = summarise([STEPS[0], step(1, ['background', 'a'], [80., None], 80.)])
-    assert results['forgetting'] == {'background': 10., 'a': None}
-    assert results['mean_forgetting'] == 10.
+    results = summarise([*STEPS[:2], step(2, ['background', 'a', 'b'], [80., None, None], 80.)])
+    assert results['forgetting'] == {'background': 12., 'a': None, 'b': None}
+    assert results['mean_forgetting'] == 12.
 
 
 def test_average_is_over_steps():

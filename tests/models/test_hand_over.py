@@ -157,7 +157,6 @@ def test_other_kinds_of_files(tmp_path, content):
         load_hand_over(path)
 
 
-@pytest.mark.xfail(strict=True, reason="TypeError: 'classes' is looked up in None")
 def test_a_checkpoint_whose_meta_is_none(tmp_path):
     torch.save(dict(state_dict={}, meta=None), tmp_path / 'other.pth')
     with pytest.raises(ValueError, match='is no hand-over of mmcss'):
