@@ -92,8 +92,9 @@ class Part:
     """One part of a method: override the moments it acts at.
 
     Parts are no modules: they own no parameters, and their tensors stay out
-    of the checkpoint. What has to last for the step or reach the next one
-    goes through :meth:`state_dict`, which is written to the step's folder.
+    of the checkpoint. What has to last for the step goes through
+    :meth:`state_dict`, which is written to the step's folder, where a resumed
+    run finds it.
     Parts that compare student and teacher act from step 1 on; those that set
     ``from_first_step`` act at step 0 as well.
     """

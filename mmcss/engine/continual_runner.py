@@ -1,8 +1,9 @@
 """The sequence of runners, itself a runner."""
 from __future__ import annotations
 
-import shutil
 import time
+import uuid
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Dict, List, Optional
 
@@ -14,11 +15,11 @@ from mmengine.runner import Runner
 from ..evaluation import matrix_table, steps_table, summarise
 from ..files import write_json
 from ..hooks.continual_hook import bare_model
-from ..models import load_hand_over
+from ..models import load_hand_over, save_hand_over
 from .distributed import join_processes
 from .folders import StepFolder
 from .plan import StepPlan, config_difference, make_plan, plan_table
-from .settings import build_scenario, check_settings
+from .settings import build_scenario, check_settings, protocol
 from .step_config import deploy_config, step_config
 from .teardown import tear_down
 
@@ -51,6 +52,7 @@ class ContinualRunner:
         self.steps = parse_steps(options.get('steps'), len(self.scenario))
         self.first_step_from: Optional[str] = options.get('first_step_from')
         self.resume = bool(cfg.get('resume', False))
+        self.protocol = asdict(protocol(cfg))
         self.configs = [step_config(cfg, self.scenario, step, str(self.work_dir), get_world_size())
                         for step in range(len(self.scenario))]
 
@@ -71,6 +73,9 @@ class ContinualRunner:
         """
         plans = self.plan()
         say(plan_table(plans))
+        if self.first_step_from and 0 not in self.steps and not self._folder(0).trained_id(self.scenario[0].seen):
+            self._take_first_step()
+            self._evaluate(0)
         for step in range(len(self.scenario)):
             if step in self.steps:
                 self._run_step(step)
@@ -93,7 +98,7 @@ class ContinualRunner:
         return '\n'.join(lines)
 
     def _run_step(self, step: int) -> None:
-        folder, split = StepFolder(self.work_dir, step), self.scenario[step]
+        folder = self._folder(step)
         state = self._decide(folder)
         if state == 'finished':
             say(f'step {step} is finished; skipped')
@@ -102,7 +107,7 @@ class ContinualRunner:
         if state == 'evaluate':
             self._evaluate(step)
         elif step == 0 and self.first_step_from:
-            self._take_first_step(folder)
+            self._take_first_step()
             self._evaluate(step)
         else:
             config = self.configs[step].copy()
@@ -110,42 +115,62 @@ class ContinualRunner:
                 # Both keys: mmengine then resumes from this very file.
                 config.merge_from_dict(dict(resume=True, load_from=str(folder.checkpoint())))
             elif is_main_process():
-                folder.begin(split)
+                folder.begin(self._about(step))
             barrier()
             self._train(step, config)
         say(f'step {step} took {time.time() - start:.0f} s')
         self.results()
 
+    def _folder(self, step: int) -> StepFolder:
+        return StepFolder(self.work_dir, step)
+
+    def _about(self, step: int) -> Dict[str, Any]:
+        """What a step's folder notes of the run that it belongs to."""
+        return dict(self.scenario[step].to_dict(), regime=self.scenario.regime,
+                    method=Config(dict(method=self.cfg.get('continual', {})))._cfg_dict.to_dict()['method'])
+
     def _decide(self, folder: StepFolder) -> str:
-        """'finished', 'evaluate', 'resume' or 'start'; the main process's word counts."""
-        state = 'start'
-        classes = self.scenario[folder.step].seen
-        if self.resume:
-            if folder.current_result(classes):
-                state = 'finished'
-            elif folder.trained_id(classes):
-                state = 'evaluate'
-            elif folder.checkpoint():
-                state = 'resume'
-        if folder.step > 0 and state == 'start':
-            load_hand_over(StepFolder(self.work_dir, folder.step - 1).hand_over, self.scenario[folder.step].old)
-        box = [state]
+        """'finished', 'evaluate', 'resume' or 'start': the main process looks, the others follow."""
+        box: List[Any] = [None, None]
+        if is_main_process():
+            try:
+                box[0] = self._look(folder)
+            except (ValueError, FileNotFoundError) as error:
+                box[1] = error
         broadcast_object_list(box)
+        if box[1] is not None:
+            raise box[1]
         return box[0]
 
+    def _look(self, folder: StepFolder) -> str:
+        split = self.scenario[folder.step]
+        if self.resume:
+            folder.check(self._about(folder.step))
+            if folder.current_result(split.seen, self.protocol):
+                return 'finished'
+            if folder.trained_id(split.seen):
+                return 'evaluate'
+            if folder.checkpoint():
+                return 'resume'
+        if folder.step > 0:
+            load_hand_over(self._folder(folder.step - 1).hand_over, split.old)
+        return 'start'
+
     def _train(self, step: int, config: Config) -> None:
-        folder = StepFolder(self.work_dir, step)
+        folder = self._folder(step)
         runner = Runner.from_cfg(config)
         try:
             if is_main_process():
                 deploy_config(self.cfg, self.scenario, step).dump(str(folder.deploy))
             runner.train()
+            # An EMA starts anew in test(): what is judged is what was handed over.
+            bare_model(runner).load_state_dict(load_hand_over(folder.hand_over)['state_dict'], strict=True)
             runner.test()
         finally:  # a step that fails shall not leave its singletons to a later run in this process
             tear_down(runner)
 
     def _evaluate(self, step: int) -> None:
-        folder = StepFolder(self.work_dir, step)
+        folder = self._folder(step)
         hand_over = load_hand_over(folder.hand_over, self.scenario[step].seen)
         runner = Runner.from_cfg(self.configs[step])
         try:
@@ -154,20 +179,23 @@ class ContinualRunner:
         finally:
             tear_down(runner)
 
-    def _take_first_step(self, folder: StepFolder) -> None:
+    def _take_first_step(self) -> None:
         """Copy a trained step 0, so that this work_dir stands alone."""
-        source = Path(self.first_step_from)
+        folder, source = self._folder(0), Path(self.first_step_from)
         if source.is_dir():
             source = StepFolder(source, 0).hand_over
-        found = load_hand_over(source, self.scenario[0].seen)['meta']
-        if found.get('regime', self.scenario.regime) != self.scenario.regime:
-            raise ValueError(f"{source} was trained in the regime '{found['regime']}', this scenario is "
+        hand_over = load_hand_over(source, self.scenario[0].seen)
+        meta = hand_over['meta']
+        if meta.get('regime', self.scenario.regime) != self.scenario.regime:
+            raise ValueError(f"{source} was trained in the regime '{meta['regime']}', this scenario is "
                              f"'{self.scenario.regime}': their steps 0 saw different images.")
         if source.resolve() == folder.hand_over.resolve():
-            raise ValueError(f'--first-step-from: {source} is this run itself; leave the option out and start with --step 1 or --resume.')
+            raise ValueError(f'--first-step-from: {source} is this run itself; leave the option out and start with '
+                             '--step 1 or --resume.')
         if is_main_process():
-            folder.begin(self.scenario[0])
-            shutil.copyfile(source, folder.hand_over)
+            folder.begin(self._about(0))
+            meta = dict(meta, id=meta.get('id') or uuid.uuid4().hex, parent=None)
+            save_hand_over(folder.hand_over, hand_over['state_dict'], meta)
             deploy_config(self.cfg, self.scenario, 0).dump(str(folder.deploy))
         barrier()
 
@@ -179,17 +207,18 @@ class ContinualRunner:
         """
         steps = []
         for split in self.scenario:
-            result = StepFolder(self.work_dir, split.step).current_result(split.seen)
+            result = self._folder(split.step).current_result(split.seen, self.protocol)
             if result is None:
                 break
             steps.append(result)
         if not steps:
             return {}
         summary = summarise(steps)
-        summary.update(scenario=[split.to_dict()['new'] for split in self.scenario], protocol=dict(self.cfg.get('protocol', {})))
+        summary.update(scenario=[list(split.new) for split in self.scenario], protocol=self.protocol)
         if is_main_process():
             write_json(self.work_dir / 'results.json', summary)
-            say('\n' + steps_table(summary))
+            told = ', '.join(f'{key} {value}' for key, value in self.protocol.items())
+            say(f'\nprotocol: {told}\n{steps_table(summary)}')
             if len(steps) == len(self.scenario):
                 say('\n' + matrix_table(summary))
         return summary

@@ -1,13 +1,13 @@
 """What a step leaves on disk, and in which state it is."""
 from __future__ import annotations
 
+import json
 import zipfile
 from pathlib import Path
-from typing import Any, Dict, Optional, Sequence
+from typing import Any, Dict, Mapping, Optional, Sequence
 
 from ..files import PathLike, read_json, write_json
 from ..models import hand_over_meta
-from ..scenario import Split
 
 
 class StepFolder:
@@ -40,13 +40,13 @@ class StepFolder:
             return None
         return meta['id']
 
-    def current_result(self, classes: Sequence[str]) -> Optional[Dict[str, Any]]:
-        """The result of the hand-over as it is now, None if there is none."""
+    def current_result(self, classes: Sequence[str], protocol: Mapping[str, Any]) -> Optional[Dict[str, Any]]:
+        """The result of the hand-over as it is now under a protocol, None if there is none."""
         trained = self.trained_id(classes)
         if trained is None or not self.result.is_file():
             return None
         result = read_json(self.result)
-        return result if result.get('hand_over') == trained else None
+        return result if (result.get('hand_over'), result.get('protocol')) == (trained, protocol) else None
 
     def checkpoint(self) -> Optional[Path]:
         """The step's own last checkpoint, if a run from the same step before left a whole one."""
@@ -59,10 +59,27 @@ class StepFolder:
         path = self.path / Path(pointer.read_text().strip()).name
         return path if zipfile.is_zipfile(path) else None
 
-    def begin(self, split: Split) -> None:
+    def check(self, run: Mapping[str, Any]) -> None:
+        """Make sure that the folder, if a run began in it, is of this run.
+
+        Args:
+            run: What :meth:`begin` would note: split, regime and method.
+
+        Raises:
+            ValueError: It is of another scenario or method.
+        """
+        if not self.split.is_file():
+            return
+        found, expected = read_json(self.split), json.loads(json.dumps(run))
+        other = [key for key in expected if found.get(key) != expected[key]]
+        if other:
+            raise ValueError(f'{self.path} was trained with another scenario or method: {other} of {self.split.name} '
+                             'differ. Give another --work-dir, or leave --resume out to train anew.')
+
+    def begin(self, run: Mapping[str, Any]) -> None:
         """Note what is going to be trained, and drop what an earlier run left over."""
         self.path.mkdir(parents=True, exist_ok=True)
         leftovers = [self.hand_over, self.result, self.path / 'last_checkpoint', *self.path.glob('*.npz')]
         for path in leftovers:
             path.unlink(missing_ok=True)
-        write_json(self.split, dict(split.to_dict(), parent=self.parent_id()))
+        write_json(self.split, dict(run, parent=self.parent_id()))

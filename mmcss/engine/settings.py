@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import inspect
+from dataclasses import fields
 from typing import Any, Iterator, Mapping, Sequence, Tuple
 
 from mmengine.config import Config
@@ -32,7 +33,11 @@ def check_settings(cfg: Config) -> None:
 
 def protocol(cfg: Config) -> Protocol:
     """How the config wants steps to be tested."""
-    return Protocol(**cfg.get('protocol', {}))
+    options = cfg.get('protocol', {})
+    valid = [field.name for field in fields(Protocol)]
+    if not isinstance(options, Mapping) or set(options) - set(valid):
+        raise ValueError(f'protocol: got {options!r}, expected a dict of {", ".join(valid)}.')
+    return Protocol(**options)
 
 
 def build_scenario(cfg: Config) -> ClassIncremental:

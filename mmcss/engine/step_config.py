@@ -39,8 +39,7 @@ def step_config(cfg: Config, scenario: ClassIncremental, step: int, work_dir: st
     plain['visualizer'] = dict(plain.get('visualizer') or dict(type='SegLocalVisualizer'), name=plain['experiment_name'])
     plain['model'] = _model(merged, scenario, split, folder)
     _set_data(plain, merged, scenario, split, world_size)
-    _set_schedule(plain)
-    _set_hooks(plain, scenario, folder)
+    _set_hooks(plain, merged, scenario, folder)
     plain.setdefault('model_wrapper_cfg', dict(
         type='DeviceAwareDDP', broadcast_buffers=False,
         find_unused_parameters=plain.get('find_unused_parameters', False)))
@@ -80,6 +79,8 @@ def _set_data(plain: Dict[str, Any], cfg: Config, scenario: ClassIncremental, sp
     loader['dataset'] = dict(type='StepDataset', dataset=loader['dataset'], split=split.to_dict(), view=view,
                              min_length=world_size * loader.get('batch_size', 1))
     loader.setdefault('worker_init_fn', dict(type='seed_worker'))
+    # Workers that live on keep random numbers that no checkpoint holds.
+    loader['persistent_workers'] = False
     plain['test_dataloader'] = _test_loader(cfg)
     for role in ('val', 'test'):
         loader = plain.get(f'{role}_dataloader')
@@ -106,23 +107,14 @@ def _test_loader(cfg: Config) -> Dict[str, Any]:
     return copy.deepcopy(loader.to_dict())
 
 
-def _set_schedule(plain: Dict[str, Any]) -> None:
-    """Schedulers without an end stop with the step."""
-    train_cfg = plain['train_cfg']
-    schedulers = plain.get('param_scheduler') or []
-    for scheduler in schedulers if isinstance(schedulers, list) else [schedulers]:
-        unit = 'max_epochs' if scheduler.get('by_epoch', True) else 'max_iters'
-        if 'end' not in scheduler and unit in train_cfg:
-            scheduler['end'] = train_cfg[unit]
-
-
-def _set_hooks(plain: Dict[str, Any], scenario: ClassIncremental, folder: StepFolder) -> None:
+def _set_hooks(plain: Dict[str, Any], cfg: Config, scenario: ClassIncremental, folder: StepFolder) -> None:
     about = dict(step=folder.step, num_steps=len(scenario), regime=scenario.regime)
     previous = str(StepFolder(folder.work_dir, folder.step - 1).hand_over) if folder.step else None
     own: List[Dict[str, Any]] = [
         dict(type='ContinualHook'),
         dict(type='HandOverHook', path=str(folder.hand_over), previous=previous, meta=about),
-        dict(type='ResultHook', path=str(folder.result), hand_over=str(folder.hand_over), meta=about),
+        dict(type='ResultHook', path=str(folder.result), hand_over=str(folder.hand_over),
+             meta=dict(about, protocol=asdict(protocol(cfg)))),
         dict(type='RandomStateHook'),
     ]
     plain['custom_hooks'] = list(plain.get('custom_hooks') or []) + own

@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Dict, Iterator
+from typing import Any, Dict, Iterator
 
 import numpy as np
 import torch
@@ -10,9 +10,10 @@ from mmengine.dist import barrier, is_main_process
 from mmengine.hooks import Hook
 from mmengine.model import is_model_wrapper
 from mmengine.registry import HOOKS
-from mmengine.runner import Runner
+from mmengine.optim import AmpOptimWrapper
+from mmengine.runner import Runner, autocast
 from torch import Tensor, nn
-from torch.utils.data import Subset
+from torch.utils.data import DataLoader, Subset
 
 from ..models import predict
 from ..parts import Part, StepBatch
@@ -80,20 +81,27 @@ class Pass:
     def __iter__(self) -> Iterator[StepBatch]:
         model = bare_model(self.runner)
         training = model.training
+        mixed = isinstance(self.runner.optim_wrapper, AmpOptimWrapper)  # as in training
         model.eval()
         try:
             with kept_random_state():
                 for data in self._loader():
-                    data = model.data_preprocessor(data, training=True)
-                    batch = model.look(data['inputs'], data['data_samples'])
-                    if self.student:
-                        size = tuple(batch.raw_target.shape[1:])
-                        batch.student = predict(model, data['inputs'], size, model.method.needs)
+                    with autocast(enabled=mixed):
+                        batch = self._look(data)
                     yield batch
         finally:
             model.train(training)
 
-    def _loader(self):
+    def _look(self, data: Dict[str, Any]) -> StepBatch:
+        model = bare_model(self.runner)
+        data = model.data_preprocessor(data, training=True)
+        batch = model.look(data['inputs'], data['data_samples'])
+        if self.student:
+            size = tuple(batch.raw_target.shape[1:])
+            batch.student = predict(model, data['inputs'], size, model.method.needs)
+        return batch
+
+    def _loader(self) -> DataLoader:
         """The training loader, in order and without dropping or repeating."""
         dataset = self.runner.train_dataloader.dataset
         config = dict(self.runner.cfg.train_dataloader)

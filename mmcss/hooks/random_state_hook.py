@@ -39,6 +39,17 @@ def set_random_state(state: State) -> None:
         torch.cuda.set_rng_state(state['cuda'])
 
 
+def on_cpu(value: Any) -> Any:
+    """A nested value with its tensors on the CPU: mmengine loads checkpoints onto the device."""
+    if isinstance(value, torch.Tensor):
+        return value.cpu()
+    if isinstance(value, dict):
+        return {key: on_cpu(entry) for key, entry in value.items()}
+    if isinstance(value, (tuple, list)):
+        return type(value)(on_cpu(entry) for entry in value)
+    return value
+
+
 @contextmanager
 def kept_random_state() -> Iterator[None]:
     """Leave the random numbers as they were before the block."""
@@ -100,4 +111,4 @@ class RandomStateHook(Hook):
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         states = checkpoint.get('random_states', [])
         if runner._resume and get_rank() < len(states):
-            self._loaded = states[get_rank()]
+            self._loaded = on_cpu(states[get_rank()])

@@ -6,6 +6,7 @@ with ``torch.load(weights_only=True)`` and in stock MMSegmentation
 """
 from __future__ import annotations
 
+import inspect
 import os
 from pathlib import Path
 from typing import Any, Dict, Mapping, Optional, Sequence
@@ -14,6 +15,10 @@ import torch
 from torch import Tensor
 
 from ..files import PathLike
+
+
+# Tensors that are not touched stay on disk, from torch 2.1 on.
+MAPPED = {'mmap': True} if 'mmap' in inspect.signature(torch.load).parameters else {}
 
 
 def save_hand_over(path: PathLike, state_dict: Mapping[str, Tensor], meta: Mapping[str, Any]) -> None:
@@ -35,7 +40,7 @@ def save_hand_over(path: PathLike, state_dict: Mapping[str, Tensor], meta: Mappi
 def hand_over_meta(path: PathLike) -> Optional[Dict[str, Any]]:
     """The metadata of a hand-over file without reading its tensors; None if there is no sound one."""
     try:
-        return dict(torch.load(path, map_location='cpu', weights_only=True, mmap=True)['meta'])
+        return dict(torch.load(path, map_location='cpu', weights_only=True, **MAPPED)['meta'])
     except Exception:  # missing, truncated or of another kind: torch has no common error for these
         return None
 

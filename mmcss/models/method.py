@@ -23,6 +23,8 @@ class Method:
                  split: Split,
                  targets: Optional[Mapping[str, Any]] = None,
                  losses: Optional[Mapping[str, Mapping[str, Any]]] = None) -> None:
+        if 'targets' in (losses or {}):
+            raise ValueError("continual.losses: no loss may be called 'targets', which names the part of that key.")
         configs = dict({'targets': targets} if targets else {}, **(losses or {}))
         parts: Dict[str, Part] = {name: MODELS.build(config) for name, config in configs.items()}
         self.split = split

@@ -1,5 +1,6 @@
 """Whole scenarios on tiny data."""
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -176,6 +177,25 @@ def test_resume_after_the_end_does_nothing(plop_run, tiny_data, capsys):
     assert capsys.readouterr().out.count('is finished; skipped') == 3
 
 
+@pytest.mark.parametrize('change', [dict(scenario=dict(base=2, increment=1, class_order=[4, 3, 2, 1])),
+                                    dict(scenario=dict(base=2, increment=1, regime='disjoint')), dict(continual=MIB)])
+def test_resume_of_another_run_is_refused(plop_run, tiny_data, change):
+    work_dir, _ = plop_run
+    with pytest.raises(ValueError, match='was trained with another scenario or method'):
+        run(tiny_config(tiny_data, work_dir, resume=True, **change))
+
+
+def test_another_protocol_is_judged_anew(plop_run, tiny_data, tmp_path):
+    work_dir, results = plop_run
+    shutil.copytree(work_dir, tmp_path / 'copy')
+    cfg = tiny_config(tiny_data, tmp_path / 'copy', resume=True, protocol=dict(background=False))
+    again = run(cfg)
+    assert again['protocol'] == dict(future='background', background=False, images='seen')
+    assert results['protocol']['background'] is True
+    assert all(value is None for value in again['matrix']['background'])
+    assert state(work_dir, 2).keys() == state(tmp_path / 'copy', 2).keys()
+
+
 def test_testing_again_gives_the_same_results(plop_run, tiny_data):
     work_dir, results = plop_run
     for step in range(3):
@@ -189,6 +209,20 @@ def test_first_step_of_another_run(plop_run, tiny_data, tmp_path):
     assert_equal_states(state(work_dir, 0), state(tmp_path, 0))
     assert mib['steps'][0]['mIoU'] == results['steps'][0]['mIoU']
     assert len(mib['steps']) == 3
+
+
+def test_later_steps_from_the_first_step_of_another_run(plop_run, tiny_data, tmp_path):
+    work_dir, _ = plop_run
+    results = run(tiny_config(tiny_data, tmp_path), steps='1', first_step_from=str(work_dir / 'step_0' / 'step_0.pth'))
+    assert [step['step'] for step in results['steps']] == [0, 1]
+    assert_equal_states(state(work_dir, 1), state(tmp_path, 1))
+
+
+def test_its_own_first_step_is_refused(plop_run, tiny_data):
+    work_dir, _ = plop_run
+    with pytest.raises(ValueError, match='is this run itself'):
+        run(tiny_config(tiny_data, work_dir), steps='0', first_step_from=str(work_dir))
+    assert (work_dir / 'step_0' / 'step_0.pth').is_file()
 
 
 def test_first_step_of_another_scenario_is_refused(plop_run, tiny_data, tmp_path):
@@ -237,6 +271,10 @@ def test_averaged_weights_are_handed_over(tiny_data, tmp_path):
     assert torch.equal(handed[weight], checkpoint['state_dict'][weight])
     assert not torch.equal(handed[weight], checkpoint['ema_state_dict'][f'module.{weight}'])
     assert not any('teacher' in name for name in checkpoint['state_dict'])
+    # What was judged in the run is what was handed over.
+    results = read_json(tmp_path / 'results.json')
+    del cfg['custom_hooks']
+    assert ContinualRunner.from_cfg(cfg).test()['matrix'] == results['matrix']
 
 
 def test_the_driver_takes_iterations_too(tiny_data, tmp_path):

@@ -40,12 +40,6 @@ def test_overrides_of_first_and_next_steps(tmp_path):
     _, steps = configs(tmp_path, first_step=dict(train_cfg=dict(max_epochs=7)))
     assert [config.train_cfg.max_epochs for config in steps] == [7, 3, 3]
     assert [config.optim_wrapper.optimizer.lr for config in steps] == [0.05, 0.01, 0.01]
-    assert [config.param_scheduler[0].end for config in steps] == [7, 3, 3]
-
-
-def test_an_end_that_is_given_is_kept(tmp_path):
-    _, steps = configs(tmp_path, param_scheduler=dict(type='ConstantLR', by_epoch=False, end=5))
-    assert steps[0].param_scheduler.end == 5
 
 
 def test_the_model_of_each_step(tmp_path):
@@ -89,6 +83,7 @@ def test_the_data_of_each_step(tmp_path):
     assert test.view.to_dict() == dict(role='test', future='ignore', background=True, images='seen')
     assert train.split.old + train.split.new == list(CLASSES[:4])
     assert steps[1].test_dataloader.sampler.round_up is False
+    assert steps[1].train_dataloader.persistent_workers is False
 
 
 def test_a_stock_evaluator_gets_company(tmp_path):
@@ -117,6 +112,8 @@ def test_deploy_config_is_stock(tmp_path):
 @pytest.mark.parametrize('change, message', [
     (dict(continual=dict(loses={})), r"continual: unknown keys \['loses'\], valid are targets, losses"),
     (dict(protocol=dict(future='x')), "protocol.future: got 'x'"),
+    (dict(protocol=dict(futre='ignore')), "protocol: got {'futre': 'ignore'}, expected a dict of future, background"),
+    (dict(protocol='plop'), "protocol: got 'plop', expected a dict of"),
     (dict(scenario={}), r"the config lacks \['scenario'\]"),
 ])
 def test_bad_settings(tmp_path, change, message):

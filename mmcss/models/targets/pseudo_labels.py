@@ -48,7 +48,7 @@ class EntropyPseudoLabels(Part):
     def targets(self, batch: StepBatch) -> None:
         entropy, predicted = entropy_and_class(batch.teacher.logits)
         self.thresholds = self.thresholds.to(entropy.device)
-        background = batch.target < batch.split.num_old
+        background = batch.target == 0
         accepted = background & (entropy < self.thresholds[predicted])
         completed = torch.where(accepted, predicted, IGNORE)
         batch.target = torch.where(background, completed, batch.target)
