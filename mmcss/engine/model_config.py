@@ -39,8 +39,9 @@ def stock_model(model: Mapping[str, Any], order: Sequence[int], seen: int) -> Co
     for head in _each(heads):
         if not stated and head['type'] not in BOUNDARY_HEADS:
             head['num_classes'] = seen
-        if 'loss_decode' not in head and _has_stock_loss(head['type']):
-            head['loss_decode'] = dict(type='CrossEntropyLoss', use_sigmoid=False, loss_weight=1.0)
+    for node in walk(heads):
+        if 'num_classes' in node and 'loss_decode' not in node and _has_stock_loss(node.get('type')):
+            node['loss_decode'] = dict(type='CrossEntropyLoss', use_sigmoid=False, loss_weight=1.0)
     for node in walk(heads):
         if stated and node.get('num_classes') == stated[-1] and node.get('type') not in BOUNDARY_HEADS:
             node['num_classes'] = seen
@@ -128,8 +129,10 @@ def _each(heads: Sequence[Any]) -> List[Config]:
 def _has_stock_loss(head: Any) -> bool:
     """Whether a head that names no loss gets BaseDecodeHead's cross-entropy."""
     cls = MODELS.get(head) if isinstance(head, str) else head
-    return cls is not None and issubclass(cls, BaseDecodeHead) and \
-        'loss_decode' not in inspect.signature(cls.__init__).parameters
+    if cls is None or not issubclass(cls, BaseDecodeHead):
+        return False
+    owner = next(base for base in cls.__mro__ if '__init__' in vars(base))
+    return owner is BaseDecodeHead or 'loss_decode' not in inspect.signature(owner.__init__).parameters
 
 
 def _cut_weights(weights: Any, order: Sequence[int], seen: int) -> Any:

@@ -59,7 +59,6 @@ def test_nested_heads():
     assert found['decode_head']['kernel_update_head'][1] == dict(type='KernelUpdateHead', num_classes=4, num_ffn_fcs=2)
 
 
-@pytest.mark.xfail(strict=True, reason='the default loss is given to K-Net itself, which passes it on to BaseModule')
 def test_nested_heads_get_no_loss_that_they_do_not_take():
     """K-Net's own arguments are not those of BaseDecodeHead; its loss is that of the head that generates kernels."""
     config = encoder_decoder()
