@@ -54,7 +54,7 @@ def leaves_of(dataset: Any) -> List[BaseDataset]:
     if isinstance(dataset, BaseDataset):
         return [dataset]
     raise TypeError(f'StepDataset takes BaseDataset, ConcatDataset and RepeatDataset, not {type(dataset).__name__}; '
-                    'wrap the others around it (MultiImageMixDataset) or leave them out.')
+                    'leave the others (MultiImageMixDataset, ClassBalancedDataset) out.')
 
 
 def keep_zero(info: Dict[str, Any]) -> Dict[str, Any]:
@@ -77,6 +77,7 @@ def find_label_loaders(pipeline: Any) -> List[Tuple[list, int]]:
     places: List[Tuple[list, int]] = []
     for name in ('transforms', 'subroutines'):
         transforms = getattr(pipeline, name, None)
+        transforms = getattr(transforms, 'transforms', transforms)  # some wrappers hold a Compose
         for position, transform in enumerate(transforms or []):
             if isinstance(transform, LoadAnnotations):
                 places.append((transforms, position))

@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+from mmengine.dataset import Compose
 from mmseg.registry import DATASETS
 
 from mmcss.datasets import leaves_of, name_classes
@@ -76,3 +77,9 @@ def test_reader_needs_a_loader(tmp_path):
 def test_what_is_no_data_set_is_refused():
     with pytest.raises(TypeError, match='not list'):
         leaves_of([])
+
+
+def test_loaders_inside_a_transform_that_holds_a_pipeline():
+    pipeline = Compose([dict(type='RandomApply', prob=1.0, transforms=[dict(type='LoadAnnotations')])])
+    (transforms, position), = find_label_loaders(pipeline)
+    assert isinstance(transforms, list) and type(transforms[position]).__name__ == 'LoadAnnotations'
