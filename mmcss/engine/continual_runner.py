@@ -76,9 +76,8 @@ class ContinualRunner:
         if self.first_step_from and 0 not in self.steps and not self._folder(0).trained_id(self.scenario[0].seen):
             self._take_first_step()
             self._evaluate(0)
-        for step in range(len(self.scenario)):
-            if step in self.steps:
-                self._run_step(step)
+        for step in self.steps:
+            self._run_step(step)
         return self.results()
 
     def test(self) -> Dict[str, Any]:
@@ -119,7 +118,8 @@ class ContinualRunner:
             barrier()
             self._train(step, config)
         say(f'step {step} took {time.time() - start:.0f} s')
-        self.results()
+        if step != self.steps[-1]:  # train() tells those of the last one
+            self.results()
 
     def _folder(self, step: int) -> StepFolder:
         return StepFolder(self.work_dir, step)
