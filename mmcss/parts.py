@@ -24,11 +24,13 @@ class Needs:
     Args:
         stages: The outputs of the backbone's stages (before the last ReLU
             for ResNets).
+        body: What the backbone returns last (for ResNets after the ReLU).
         embedding: The decode head's features before dropout and classifier.
         logits: Logits at the resolution of the labels.
     """
 
     stages: bool = False
+    body: bool = False
     embedding: bool = False
     logits: bool = False
 
@@ -45,6 +47,7 @@ class Prediction:
         size: Height and width of the labels.
         align_corners: How the decode head upsamples.
         stages: ``[N, C_l, h_l, w_l]`` for each stage, if asked for.
+        body: ``[N, C_b, h_b, w_b]``, if asked for.
         embedding: ``[N, D, h, w]``, if asked for.
     """
 
@@ -52,6 +55,7 @@ class Prediction:
     size: Tuple[int, int]
     align_corners: bool = False
     stages: Tuple[Tensor, ...] = ()
+    body: Optional[Tensor] = None
     embedding: Optional[Tensor] = None
     upsampled: Optional[Tensor] = None
 

@@ -74,7 +74,8 @@ class StepDataset(Dataset):
             classes=self.split.seen,
             palette=[list(map(int, colours.get(name, (0, 0, 0)))) for name in self.split.seen],
             split=self.split.to_dict(),
-            score_background=getattr(self.view, 'background', True))
+            score_background=getattr(self.view, 'background', True),
+            absent=getattr(self.view, 'absent', 'stock'))
 
     def full_init(self) -> None:
         """Nothing left to do; the stack calls it on every data set."""

@@ -19,7 +19,7 @@ from ..models import load_hand_over, save_hand_over
 from .distributed import join_processes
 from .folders import StepFolder
 from .plan import StepPlan, config_difference, make_plan, plan_table
-from .settings import build_scenario, check_settings, protocol
+from .settings import build_scenario, check_settings, protocol, protocol_name, with_profile
 from .step_config import deploy_config, step_config
 from .teardown import tear_down
 
@@ -43,6 +43,8 @@ class ContinualRunner:
 
     def __init__(self, cfg: Config) -> None:
         init_default_scope('mmseg')
+        self.profile: str = cfg.get('profile', 'paper')
+        cfg = with_profile(cfg)
         check_settings(cfg)
         join_processes(cfg.get('launcher', 'none'), cfg.get('env_cfg', {}).get('dist_cfg', {}))
         self.cfg = cfg
@@ -214,11 +216,12 @@ class ContinualRunner:
         if not steps:
             return {}
         summary = summarise(steps)
-        summary.update(scenario=[list(split.new) for split in self.scenario], protocol=self.protocol)
+        summary.update(scenario=[list(split.new) for split in self.scenario], profile=self.profile,
+                       protocol=self.protocol, protocol_name=protocol_name(self.protocol))
         if is_main_process():
             write_json(self.work_dir / 'results.json', summary)
             told = ', '.join(f'{key} {value}' for key, value in self.protocol.items())
-            say(f'\nprotocol: {told}\n{steps_table(summary)}')
+            say(f'\nprofile: {self.profile}; protocol: {protocol_name(self.protocol)} ({told})\n{steps_table(summary)}')
             if len(steps) == len(self.scenario):
                 say('\n' + matrix_table(summary))
         return summary

@@ -8,6 +8,8 @@ from typing import Any, Dict, Iterator, List, Mapping, Sequence
 from mmseg.models.decode_heads.decode_head import BaseDecodeHead
 from mmseg.registry import MODELS
 
+from ..losses.decode_loss import AVERAGES
+
 STUDENTS = {
     'EncoderDecoder': 'ContinualEncoderDecoder',
     'CascadeEncoderDecoder': 'ContinualCascadeEncoderDecoder',
@@ -18,7 +20,7 @@ BOUNDARY_HEADS = ('STDCHead', )  # their two classes are edge and no edge
 Config = Dict[str, Any]
 
 
-def stock_model(model: Mapping[str, Any], order: Sequence[int], seen: int) -> Config:
+def stock_model(model: Mapping[str, Any], order: Sequence[int], seen: int, average: str = 'valid') -> Config:
     """A stock model config with the classes of one step.
 
     Args:
@@ -26,13 +28,16 @@ def stock_model(model: Mapping[str, Any], order: Sequence[int], seen: int) -> Co
         order: For each class in learning order, all steps, its position in
             the data set's list (for class weights given in that order).
         seen: Number of seen classes.
+        average: What cross-entropy averages over where the config does not
+            say it: the 'valid' pixels, or 'all', ignored ones included.
 
     Returns:
         A copy in which each head that had the decode head's number of classes
-        has ``seen`` (boundary heads keep their two), class weights are cut to
-        the seen classes, and cross-entropy averages over pixels that are not
-        ignored.
+        has ``seen`` (boundary heads keep their two), and class weights are
+        cut to the seen classes.
     """
+    if average not in AVERAGES:
+        raise ValueError(f'continual.average: got {average!r}, valid are {", ".join(AVERAGES)}.')
     model = copy.deepcopy(_plain(model))
     heads = [model['decode_head'], *([model['auxiliary_head']] if model.get('auxiliary_head') else [])]
     stated = [node['num_classes'] for node in walk(model['decode_head']) if 'num_classes' in node]
@@ -52,7 +57,7 @@ def stock_model(model: Mapping[str, Any], order: Sequence[int], seen: int) -> Co
         elif node.get('type') == 'CrossEntropyLoss':
             # Stock divides by ignored pixels too, which changes the scale of
             # the loss with the share of pixels that a method ignores.
-            node.setdefault('avg_non_ignore', True)
+            node.setdefault('avg_non_ignore', average == 'valid')
     return model
 
 
@@ -90,7 +95,7 @@ def replace_cross_entropy(model: Config, loss: Mapping[str, Any], num_old: int) 
 
     Args:
         model: Stock model config.
-        loss: Config of a loss that takes ``num_old``.
+        loss: Config of a :class:`DecodeLoss`.
         num_old: Number of old classes, background included.
     """
     model = copy.deepcopy(model)

@@ -9,11 +9,41 @@ from mmengine.config import Config
 from mmseg.registry import DATASETS
 
 from ..datasets import BACKGROUND, name_classes
-from ..scenario import SCENARIOS, ClassIncremental, Protocol
+from ..scenario import PROTOCOLS, SCENARIOS, ClassIncremental, Protocol
 
 # Keys of the user's config that no step's config has.
-OWN_KEYS = ('scenario', 'continual', 'protocol', 'first_step', 'next_steps', 'run', 'runner_type')
-CONTINUAL_KEYS = ('targets', 'losses', 'loss_decode', 'new_rows', 'ignore_as_background')
+OWN_KEYS = ('scenario', 'continual', 'protocol', 'profile', 'official', 'first_step', 'next_steps', 'run', 'runner_type')
+CONTINUAL_KEYS = ('targets', 'losses', 'loss_decode', 'new_rows', 'average', 'ignore_as_background', 'keep_old_labels')
+PROFILES = ('paper', 'official')
+
+
+def with_profile(cfg: Config) -> Config:
+    """The config of the profile that it asks for.
+
+    ``profile='official'`` merges the method's ``official`` settings, one
+    switch for each difference between the paper and the authors' code, into
+    the config.
+
+    Returns:
+        A copy with neither key; the config itself where it has neither.
+
+    Raises:
+        ValueError: The profile is unknown, or the method has no official one.
+    """
+    profile = cfg.get('profile', 'paper')
+    if profile not in PROFILES:
+        raise ValueError(f'profile: got {profile!r}, valid are {", ".join(PROFILES)}.')
+    if not {'profile', 'official'} & set(cfg):
+        return cfg
+    plain = cfg._cfg_dict.to_dict()
+    plain.pop('profile', None)
+    official = plain.pop('official', None)
+    merged = Config(plain, filename=cfg.filename)
+    if profile == 'official':
+        if official is None:
+            raise ValueError("profile: this config's method has no 'official' settings.")
+        merged.merge_from_dict(official)
+    return merged
 
 
 def check_settings(cfg: Config) -> None:
@@ -35,9 +65,28 @@ def protocol(cfg: Config) -> Protocol:
     """How the config wants steps to be tested."""
     options = cfg.get('protocol', {})
     valid = [field.name for field in fields(Protocol)]
+    if isinstance(options, str) and options in PROTOCOLS:
+        options = PROTOCOLS[options]
     if not isinstance(options, Mapping) or set(options) - set(valid):
-        raise ValueError(f'protocol: got {options!r}, expected a dict of {", ".join(valid)}.')
-    return Protocol(**options)
+        raise ValueError(f'protocol: got {options!r}, expected one of {", ".join(PROTOCOLS)}, or a dict of '
+                         f'{", ".join(valid)}.')
+    return Protocol(**dict(options, background=_scores_background(cfg, options.get('background', True))))
+
+
+def protocol_name(settings: Mapping[str, Any]) -> str:
+    """The preset that settings are equal to, or 'custom'."""
+    for name, preset in PROTOCOLS.items():
+        if all(settings[key] == value or value == 'listed' for key, value in preset.items()):
+            return name
+    return 'custom'
+
+
+def _scores_background(cfg: Config, background: Any) -> bool:
+    if background == 'listed':
+        return BACKGROUND in _stated_classes(cfg.train_dataloader.dataset)[0]
+    if not isinstance(background, bool):
+        raise ValueError(f"protocol.background: got {background!r}, valid are True, False, 'listed'.")
+    return background
 
 
 def build_scenario(cfg: Config) -> ClassIncremental:

@@ -7,11 +7,12 @@ from pathlib import Path
 from typing import Any, Dict, List
 
 from mmengine.config import Config
+from mmseg.registry import MODELS
 
 from ..scenario import ClassIncremental, Split
 from .folders import StepFolder
 from .model_config import replace_cross_entropy, stock_model, student_model, teacher_model, without_pretrained
-from .settings import OWN_KEYS, class_positions, leaf_configs, protocol
+from .settings import OWN_KEYS, class_positions, leaf_configs, protocol, with_profile
 
 
 def step_config(cfg: Config, scenario: ClassIncremental, step: int, work_dir: str, world_size: int = 1) -> Config:
@@ -27,6 +28,7 @@ def step_config(cfg: Config, scenario: ClassIncremental, step: int, work_dir: st
     Returns:
         A config for an ordinary Runner, which neither loads nor resumes.
     """
+    cfg = with_profile(cfg)
     split = scenario[step]
     folder = StepFolder(work_dir, step)
     merged = Config(copy.deepcopy(cfg._cfg_dict.to_dict()), filename=cfg.filename)
@@ -48,6 +50,7 @@ def step_config(cfg: Config, scenario: ClassIncremental, step: int, work_dir: st
 
 def deploy_config(cfg: Config, scenario: ClassIncremental, step: int) -> Config:
     """A config of a step's model for stock MMSegmentation: no mmcss in it."""
+    cfg = with_profile(cfg)
     model = stock_model(cfg.model, class_positions(cfg, scenario), scenario[step].num_seen)
     # Labels are not there when a user's image is segmented.
     pipeline = [t for t in next(leaf_configs(_test_loader(cfg)['dataset']))['pipeline'] if not t['type'].endswith('LoadAnnotations')]
@@ -57,8 +60,9 @@ def deploy_config(cfg: Config, scenario: ClassIncremental, step: int) -> Config:
 
 def _model(cfg: Config, scenario: ClassIncremental, split: Split, folder: StepFolder) -> Dict[str, Any]:
     positions = class_positions(cfg, scenario)
-    model = stock_model(cfg.model, positions, split.num_seen)
     method = dict(cfg.get('continual', {}))
+    average = method.get('average', 'valid')
+    model = stock_model(cfg.model, positions, split.num_seen, average)
     continual = dict(split=split.to_dict(), previous=None, teacher=None,
                      **{key: method[key] for key in ('targets', 'losses', 'new_rows') if key in method})
     if split.step > 0:
@@ -66,15 +70,17 @@ def _model(cfg: Config, scenario: ClassIncremental, split: Split, folder: StepFo
         continual['previous'] = str(StepFolder(folder.work_dir, split.step - 1).hand_over)
         if method.get('targets') or method.get('losses'):
             continual['teacher'] = teacher_model(stock_model(cfg.model, positions, split.num_old))
-        if method.get('loss_decode'):
-            model = replace_cross_entropy(model, method['loss_decode'], split.num_old)
+    loss_decode = method.get('loss_decode')
+    if loss_decode and (split.step > 0 or getattr(MODELS.get(loss_decode['type']), 'from_first_step', False)):
+        model = replace_cross_entropy(model, dict(dict(average=average), **loss_decode), split.num_old)
     return student_model(model, continual)
 
 
 def _set_data(plain: Dict[str, Any], cfg: Config, scenario: ClassIncremental, split: Split, world_size: int) -> None:
     loader = plain['train_dataloader']
-    view = dict(role='train', regime=scenario.regime,
-                ignore_as_background=cfg.get('continual', {}).get('ignore_as_background', False))
+    method = cfg.get('continual', {})
+    switches = {key: method[key] for key in ('ignore_as_background', 'keep_old_labels') if key in method}
+    view = dict(role='train', regime=scenario.regime, **switches)
     # A step of few images repeats them to fill one batch of each process.
     loader['dataset'] = dict(type='StepDataset', dataset=loader['dataset'], split=split.to_dict(), view=view,
                              min_length=world_size * loader.get('batch_size', 1))

@@ -47,6 +47,21 @@ def mean_over(values: np.ndarray, classes: Sequence[int]) -> float:
     return float(chosen.mean()) if len(chosen) else float('nan')
 
 
+def mean_of_group(iou: np.ndarray, labelled: np.ndarray, classes: Sequence[int], absent: str = 'stock') -> float:
+    """Mean IoU of some classes.
+
+    Args:
+        iou: ``[C]`` as :func:`iou_per_class` gives it.
+        labelled: ``[C]`` bool, whether a class has a labelled pixel.
+        classes: Indices of the group.
+        absent: What a class without one counts: 'stock' what ``iou`` says,
+            'skip' nothing, 'zero' 0.
+    """
+    if absent != 'stock':
+        iou = np.where(labelled, iou, np.nan if absent == 'skip' else 0)
+    return mean_over(iou, classes)
+
+
 def _percent(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
     part, whole = np.asarray(part, dtype=np.float64), np.asarray(whole, dtype=np.float64)
     return 100 * np.divide(part, whole, out=np.full_like(part, np.nan), where=whole > 0)

@@ -11,7 +11,8 @@ from mmengine.logging import MMLogger, print_log
 from mmseg.registry import METRICS
 
 from ..scenario import Split
-from .confusion import accuracy_per_class, confusion_matrix, iou_per_class, mean_over, pixel_accuracy
+from .confusion import (accuracy_per_class, confusion_matrix, iou_per_class, mean_of_group, mean_over,
+                        pixel_accuracy)
 from .tables import class_table
 
 
@@ -22,8 +23,9 @@ class ContinualIoUMetric(BaseMetric):
     Agrees with MMSegmentation's IoUMetric and adds the means that continual
     learning reports: ``mIoU_old`` (classes of step 0, background included, as
     in PLOP's tables), ``mIoU_new`` (the other seen classes) and ``mIoU`` (all
-    seen classes). Which class is which comes from the data set's metainfo;
-    with a stock data set only ``mIoU`` is given.
+    seen classes). Which class is which, and what a class without labels
+    counts (:class:`Protocol`), comes from the data set's metainfo; with a
+    stock data set only ``mIoU`` is given.
 
     After :meth:`evaluate`, :attr:`report` holds the values per class.
 
@@ -85,13 +87,18 @@ class ContinualIoUMetric(BaseMetric):
         iou, accuracy = iou_per_class(confusion), accuracy_per_class(confusion)
         classes = list(self.dataset_meta['classes'])
         groups = score_groups(classes, self.dataset_meta)
-        means = {f'mIoU{name}': mean_over(iou, members) for name, members in groups.items()}
+        labelled = confusion.sum(1) > 0
+        absent = self.dataset_meta.get('absent', 'stock')
+        # PLOP's code averages a step's classes in one place, and its groups in another.
+        by_group = {'': 'skip'} if absent == 'plop' else {}
+        means = {f'mIoU{name}': mean_of_group(iou, labelled, members, by_group.get(name, absent))
+                 for name, members in groups.items()}
         metrics = dict(means, mAcc=mean_over(accuracy, groups['']), aAcc=pixel_accuracy(confusion))
         metrics = {name: round(value, 2) for name, value in metrics.items()}
         self.report = dict(
             metrics,
             classes=classes,
-            IoU=[_plain(value) for value in iou],
+            IoU=[_plain(value) for value in np.where(labelled, iou, iou if absent == 'stock' else np.nan)],
             Acc=[_plain(value) for value in accuracy],
             scored=[i in groups[''] for i in range(len(classes))])
         print_log('\n' + class_table(self.report), logger=MMLogger.get_current_instance())

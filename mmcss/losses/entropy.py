@@ -1,7 +1,7 @@
-"""Entropy of predictions, and its exact medians in one pass."""
+"""Entropy of predictions, and its medians in one pass."""
 from __future__ import annotations
 
-from typing import Tuple
+from typing import Tuple, Union
 
 import torch
 from torch import Tensor
@@ -69,3 +69,48 @@ class MedianPerGroup:
         bins = (counts.cumsum(dim=1) < (total + 1) // 2).sum(dim=1)
         edges = ((bins + self._offset) << (23 - self.BITS)).to(torch.int32).view(torch.float32)
         return torch.where(total[:, 0] > 0, edges, 0)
+
+
+class CoarseHistogram:
+    """The threshold estimator of PLOP's released code, slips included.
+
+    A histogram of 100 bins over 0 to 1 is walked until its running sum
+    encloses half of the values. The running sum adds up the numbers of the
+    bins in place of their counts, so that it is right in the first bin alone,
+    where the code's measure leaves most values. A walk that finds no bin
+    gives what the code divides there by the last bin's count: mostly
+    infinity, or NaN.
+    Source: https://github.com/arthurdouillard/CVPR2021_PLOP, ``find_median``.
+
+    Args:
+        num_groups: Number of groups.
+    """
+
+    BINS = 100
+
+    def __init__(self, num_groups: int) -> None:
+        self.counts = torch.zeros(num_groups * self.BINS, dtype=torch.int64)
+
+    def add(self, values: Tensor, groups: Tensor, mask: Tensor) -> None:
+        """As :meth:`MedianPerGroup.add`."""
+        bins = (values * self.BINS).long().clamp(max=self.BINS - 1)
+        self.counts = self.counts.to(values.device)
+        self.counts.index_add_(0, (groups * self.BINS + bins).flatten(), mask.flatten().to(torch.int64))
+
+    def medians(self) -> Tensor:
+        """``[num_groups]`` float32, 0 for empty groups."""
+        counts = self.counts.view(-1, self.BINS).double()
+        half = counts.sum(dim=1, keepdim=True) / 2
+        bins = torch.arange(self.BINS, device=counts.device).double()
+        before = bins * (bins - 1) / 2  # the sum of the bins' numbers, as the code has it
+        encloses = (before <= half) & (half <= before + counts)
+        missed = ~encloses.any(dim=1)
+        stop = torch.where(missed, self.BINS - 1, encloses.int().argmax(dim=1))
+        # A walk to the end has added the last number, too.
+        running = torch.where(missed, bins.sum(), before[stop])
+        count = counts.gather(1, stop[:, None])[:, 0]
+        medians = stop / self.BINS + (half[:, 0] - running) / count / self.BINS
+        return torch.where(half[:, 0] > 0, medians, 0).float()
+
+
+Medians = Union[MedianPerGroup, CoarseHistogram]

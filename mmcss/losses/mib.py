@@ -4,16 +4,15 @@ Authors' code: https://github.com/fcdl94/MiB
 """
 from __future__ import annotations
 
-from typing import Optional
+from typing import Any
 
 import torch
-import torch.nn as nn
 import torch.nn.functional as F
 from mmseg.registry import MODELS
 from torch import Tensor
 
 from ..parts import Needs, Part, StepBatch
-from .reduce import mean_over_valid
+from .decode_loss import DecodeLoss
 
 
 def unbiased_log_probabilities(logits: Tensor, num_old: int) -> Tensor:
@@ -70,41 +69,14 @@ def unbiased_distillation(student: Tensor, teacher: Tensor, alpha: float = 1.0) 
 
 
 @MODELS.register_module()
-class UnbiasedCrossEntropyLoss(nn.Module):
-    """MiB's cross-entropy as a ``loss_decode`` of any decode head.
+class UnbiasedCrossEntropyLoss(DecodeLoss):
+    """MiB's cross-entropy; see :class:`DecodeLoss`."""
 
-    Args:
-        num_old: Number of old classes, background included. The step's
-            config fills it in.
-        loss_weight: Factor on the loss.
-        loss_name: Name in the log; starts with 'loss_'.
-        average: What the sum is divided by: the 'valid' pixels, or 'all' of
-            them, ignored ones included, as in the authors' code.
-    """
+    def __init__(self, num_old: int, loss_name: str = 'loss_unce', **kwargs: Any) -> None:
+        super().__init__(num_old, loss_name=loss_name, **kwargs)
 
-    def __init__(self,
-                 num_old: int,
-                 loss_weight: float = 1.0,
-                 loss_name: str = 'loss_unce',
-                 average: str = 'valid') -> None:
-        super().__init__()
-        self.num_old = num_old
-        self.loss_weight = loss_weight
-        self.loss_name = loss_name
-        self.average = average
-
-    def forward(self,
-                cls_score: Tensor,
-                label: Tensor,
-                weight: Optional[Tensor] = None,
-                ignore_index: int = 255,
-                **kwargs) -> Tensor:
-        """Scalar loss of ``[N, C, H, W]`` scores and ``[N, H, W]`` labels."""
-        loss = unbiased_cross_entropy(cls_score, label, self.num_old, ignore_index)
-        if weight is not None:
-            loss = loss * weight
-        valid = label != ignore_index if self.average == 'valid' else None
-        return self.loss_weight * mean_over_valid(loss, valid)
+    def per_pixel(self, logits: Tensor, target: Tensor, ignore_index: int) -> Tensor:
+        return unbiased_cross_entropy(logits, target, self.num_old, ignore_index)
 
 
 @MODELS.register_module()

@@ -66,12 +66,15 @@ def _pool(x: Tensor, scale: int, remainder: str):
     return (x.unflatten(3, (scale, columns)).mean(4), x.unflatten(2, (scale, rows)).mean(3))
 
 
-def local_pod(student: Tensor, teacher: Tensor, scales: Sequence[int] = (1, 2, 4), remainder: str = 'share') -> Tensor:
+def local_pod(student: Tensor,
+              teacher: Tensor,
+              scales: Sequence[int] = (1, 2, 4),
+              remainder: str = 'share',
+              squared: bool = False) -> Tensor:
     """Distance between the local POD embeddings of one layer (PLOP, eq. 5).
 
     Both maps are squared, then their difference is pooled once. The norm is
-    taken over all scales together and is not squared, as in the authors' code
-    (the paper's notation reads as squared).
+    taken over all scales together.
 
     Args:
         student: ``[N, C, H, W]``; computed in float32, where squares of
@@ -79,24 +82,42 @@ def local_pod(student: Tensor, teacher: Tensor, scales: Sequence[int] = (1, 2, 4
         teacher: As ``student``, without gradient.
         scales: See :func:`pooled_strips`.
         remainder: See :func:`pooled_strips`.
+        squared: Square the norm, as the paper's notation reads; its weights
+            were found with the plain norm of the released code.
 
     Returns:
         Scalar, the mean over the batch; its gradient is 0 where both agree.
     """
     difference = student.float().square() - teacher.float().square()
     squares = sum(strip.square().sum(dim=(1, 2, 3)) for strip in pooled_strips(difference, scales, remainder))
+    if squared:
+        return squares.mean()
     # A masked root: the root's own gradient at 0 is infinite.
     positive = squares > 0
     return torch.where(positive, torch.where(positive, squares, 1).sqrt(), 0).mean()
 
 
-def fold_new_into_background(logits: Tensor, num_old: int) -> Tensor:
-    """``[N, num_old, h, w]`` logits with those of new classes added to background.
+def fold_new_into_background(logits: Tensor, num_old: int, fold: str = 'logsumexp') -> Tensor:
+    """``[N, num_old, h, w]`` logits in which background stands for the new classes, too.
 
-    PLOP's released code (``extra_channels='sum'``); a plain sum of logits.
+    Args:
+        logits: ``[N, C, h, w]``, old classes first.
+        num_old: Number of old classes, background included.
+        fold: 'logsumexp' adds up what the softmax sees, as MiB does, so that
+            a balanced start (new rows as shares of the background) folds
+            back to the teacher's logits; 'sum' adds the logits themselves, as
+            PLOP's released code does; 'trim' leaves the new ones out.
     """
-    background = logits[:, :1] + logits[:, num_old:].sum(dim=1, keepdim=True)
-    return torch.cat((background, logits[:, 1:num_old]), dim=1)
+    if fold not in FOLDS:
+        raise ValueError(f'fold: got {fold!r}, valid are {", ".join(FOLDS)}.')
+    return torch.cat((FOLDS[fold](logits, num_old), logits[:, 1:num_old]), dim=1)
+
+
+FOLDS = {
+    'logsumexp': lambda x, num_old: torch.cat((x[:, :1], x[:, num_old:]), dim=1).logsumexp(dim=1, keepdim=True),
+    'sum': lambda x, num_old: x[:, :1] + x[:, num_old:].sum(dim=1, keepdim=True),
+    'trim': lambda x, num_old: x[:, :1],
+}
 
 
 @MODELS.register_module()
@@ -108,9 +129,13 @@ class LocalPOD(Part):
 
     Args:
         loss_weight: Factor on stages and embedding (paper: 0.01).
-        logits_weight: Factor on the logits (paper: 0.0005).
-        scales: See :func:`pooled_strips`.
+        logits_weight: Factor on the logits (paper: 0.0005); 0 leaves them
+            out, and they still count as a layer.
+        scales: See :func:`pooled_strips`; ``(1, )`` is POD (Douillard et al.,
+            ECCV 2020).
         remainder: See :func:`pooled_strips`.
+        fold: See :func:`fold_new_into_background`.
+        squared: See :func:`local_pod`.
     """
 
     needs = Needs(stages=True, embedding=True)
@@ -119,19 +144,23 @@ class LocalPOD(Part):
                  loss_weight: float = 0.01,
                  logits_weight: float = 0.0005,
                  scales: Sequence[int] = (1, 2, 4),
-                 remainder: str = 'share') -> None:
+                 remainder: str = 'share',
+                 fold: str = 'logsumexp',
+                 squared: bool = False) -> None:
         self.loss_weight = loss_weight
         self.logits_weight = logits_weight
         self.scales = tuple(scales)
         self.remainder = remainder
+        self.fold = fold
+        self.squared = squared
 
     def loss(self, batch: StepBatch) -> Tensor:
         student, teacher, split = batch.student, batch.teacher, batch.split
         pairs = [*zip(student.stages, teacher.stages, strict=True), (student.embedding, teacher.embedding)]
         terms = [self.loss_weight * self._distance(new, old) for new, old in pairs]
-        folded = fold_new_into_background(student.head_logits.float(), split.num_old)
+        folded = fold_new_into_background(student.head_logits.float(), split.num_old, self.fold)
         terms.append(self.logits_weight * self._distance(folded, teacher.head_logits))
         return (split.num_seen / split.num_new)**0.5 * torch.stack(terms).mean()
 
     def _distance(self, student: Tensor, teacher: Tensor) -> Tensor:
-        return local_pod(student, teacher, self.scales, self.remainder)
+        return local_pod(student, teacher, self.scales, self.remainder, self.squared)

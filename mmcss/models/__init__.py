@@ -5,11 +5,11 @@ from .method import Method
 from .new_rows import NEW_ROWS
 from .segmentors import ContinualCascadeEncoderDecoder, ContinualEncoderDecoder, ContinualMixin
 from .taps import watch_inference, watch_training
-from .targets import EntropyPseudoLabels
+from .targets import EntropyPseudoLabels, IgnoreBackground
 from .teacher import FrozenTeacher, predict
 
 __all__ = [
     'ContinualCascadeEncoderDecoder', 'ContinualEncoderDecoder', 'ContinualMixin', 'EntropyPseudoLabels',
-    'FrozenTeacher', 'Method', 'NEW_ROWS', 'class_dimensions', 'grow', 'hand_over_meta', 'load_hand_over', 'predict', 'save_hand_over',
+    'FrozenTeacher', 'IgnoreBackground', 'Method', 'NEW_ROWS', 'class_dimensions', 'grow', 'hand_over_meta', 'load_hand_over', 'predict', 'save_hand_over',
     'watch_inference', 'watch_training'
 ]

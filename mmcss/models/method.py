@@ -16,7 +16,8 @@ class Method:
     Args:
         split: The classes of the step.
         targets: Config of the part that completes the labels, or None.
-        losses: Config of each continual loss by name.
+        losses: Config of each continual loss by name; None takes out one
+            that a config inherits.
     """
 
     def __init__(self,
@@ -25,8 +26,8 @@ class Method:
                  losses: Optional[Mapping[str, Mapping[str, Any]]] = None) -> None:
         if 'targets' in (losses or {}):
             raise ValueError("continual.losses: no loss may be called 'targets', which names the part of that key.")
-        configs = dict({'targets': targets} if targets else {}, **(losses or {}))
-        parts: Dict[str, Part] = {name: MODELS.build(config) for name, config in configs.items()}
+        configs = dict({'targets': targets}, **(losses or {}))
+        parts: Dict[str, Part] = {name: MODELS.build(config) for name, config in configs.items() if config}
         self.split = split
         self.parts = {name: part for name, part in parts.items() if split.step > 0 or part.from_first_step}
         self.needs = Needs()

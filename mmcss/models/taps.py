@@ -7,7 +7,7 @@ pass. Forward hooks on decode heads would not do: MMSegmentation calls their
 from __future__ import annotations
 
 from contextlib import ExitStack, contextmanager
-from typing import Any, Iterator, List, Optional, Tuple
+from typing import Any, Callable, Iterator, List, Optional, Tuple
 
 import torch.nn as nn
 from mmseg.models.decode_heads.decode_head import BaseDecodeHead
@@ -39,12 +39,13 @@ class Watch:
         self.head_logits: Optional[Tensor] = None
         self.upsampled: Optional[Tensor] = None
         self.stages: List[Optional[Tensor]] = []
+        self.body: Optional[Tensor] = None
         self.embedding: Optional[Tensor] = None
 
     def prediction(self, size: Tuple[int, int], align_corners: bool) -> Prediction:
         """The :class:`Prediction` for labels of ``size``."""
-        return Prediction(
-            self.head_logits, size, align_corners, tuple(self.stages), self.embedding, upsampled=self.upsampled)
+        return Prediction(self.head_logits, size, align_corners, tuple(self.stages), self.body, self.embedding,
+                          upsampled=self.upsampled)
 
 
 @contextmanager
@@ -54,6 +55,8 @@ def watch_features(segmentor: nn.Module, needs: Needs) -> Iterator[Watch]:
     with ExitStack() as stack:
         if needs.stages:
             _tap_stages(segmentor.backbone, seen, stack)
+        if needs.body:
+            _tap_outputs(segmentor.backbone, lambda outputs: setattr(seen, 'body', outputs[-1]), stack)
         if needs.embedding:
             _tap_embedding(decode_heads(segmentor)[-1], seen, stack)
         yield seen
@@ -63,11 +66,7 @@ def _tap_stages(backbone: nn.Module, seen: Watch, stack: ExitStack) -> None:
     """Stage outputs: before the last ReLU for ResNets, else what the backbone returns."""
     names = getattr(backbone, 'res_layers', None)
     if not names:
-
-        def keep_outputs(module: nn.Module, inputs: Any, outputs: Any) -> None:
-            seen.stages = list(outputs) if isinstance(outputs, (tuple, list)) else [outputs]
-
-        stack.callback(backbone.register_forward_hook(keep_outputs).remove)
+        _tap_outputs(backbone, lambda outputs: setattr(seen, 'stages', outputs), stack)
         return
     seen.stages = [None] * len(names)
     for number, name in enumerate(names):
@@ -80,6 +79,15 @@ def _tap_stages(backbone: nn.Module, seen: Watch, stack: ExitStack) -> None:
             seen.stages[number] = inputs[0]
 
         stack.callback(relu.register_forward_pre_hook(keep_input).remove)
+
+
+def _tap_outputs(backbone: nn.Module, keep: Callable[[List[Tensor]], None], stack: ExitStack) -> None:
+    """Hand what the backbone returns to ``keep``."""
+
+    def keep_outputs(module: nn.Module, inputs: Any, outputs: Any) -> None:
+        keep(list(outputs) if isinstance(outputs, (tuple, list)) else [outputs])
+
+    stack.callback(backbone.register_forward_hook(keep_outputs).remove)
 
 
 def _tap_embedding(head: nn.Module, seen: Watch, stack: ExitStack) -> None:

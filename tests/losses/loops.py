@@ -52,6 +52,23 @@ def unbiased_distillation(student: Tensor, teacher: Tensor, alpha: float = 1.0) 
     return loss
 
 
+def knowledge_distillation(student: Tensor, teacher: Tensor, alpha: float = 1.0) -> np.ndarray:
+    """``[N, H, W]``: cross-entropy over the old classes alone, divided by their number."""
+    new, old = as_array(student), as_array(teacher)
+    num_old = old.shape[1]
+    loss = np.zeros((len(new), *new.shape[2:]))
+    for n, i, j in pixels(loss):
+        p, q = softmax(new[n, :num_old, i, j]), softmax(alpha * old[n, :, i, j])
+        loss[n, i, j] = -math.fsum(a * math.log(b) for a, b in zip(q, p)) / num_old
+    return loss
+
+
+def binary_cross_entropy(score: float, target: float) -> float:
+    """Of one score and its target in 0 to 1."""
+    p = 1 / (1 + math.exp(-score))
+    return -target * math.log(p) - (1 - target) * math.log(1 - p)
+
+
 def entropy(logits: Tensor) -> np.ndarray:
     """``[N, H, W]`` Shannon entropy in nats."""
     scores = as_array(logits)

@@ -165,14 +165,39 @@ def test_low_precision_is_squared_in_float32(dtype):
     assert torch.equal(loss, local_pod(student.float(), teacher.float()))
 
 
-def test_new_logits_are_added_to_background():
+@pytest.mark.parametrize('fold, expected', [
+    ('logsumexp', lambda a, b, c: math.log(math.exp(a) + math.exp(b) + math.exp(c))),
+    ('sum', lambda a, b, c: a + b + c),
+    ('trim', lambda a, b, c: a),
+])
+def test_new_logits_are_folded_into_background(fold, expected):
     logits = random(2, 6, 2, 3)
-    folded = fold_new_into_background(logits, 4)
+    folded = fold_new_into_background(logits, 4, fold)
     assert folded.shape == (2, 4, 2, 3)
     for n, i, j in loops.pixels(logits):
-        pixel = logits[n, :, i, j]
-        assert folded[n, 0, i, j].item() == pytest.approx((pixel[0] + pixel[4] + pixel[5]).item(), abs=1e-6)
+        pixel = logits[n, :, i, j].tolist()
+        assert folded[n, 0, i, j].item() == pytest.approx(expected(pixel[0], pixel[4], pixel[5]), abs=1e-6)
     assert torch.equal(folded[:, 1:], logits[:, 1:4])
+
+
+def test_a_balanced_start_folds_back_to_the_teacher():
+    """With 'logsumexp'; with the released code's 'sum' it starts away from it."""
+    teacher = random(2, 4, 3, 3)
+    start = torch.cat((teacher[:, :1] - math.log(3), teacher[:, 1:], *[teacher[:, :1] - math.log(3)] * 2), dim=1)
+    torch.testing.assert_close(fold_new_into_background(start, 4), teacher)
+    assert (fold_new_into_background(start, 4, 'sum') - teacher).abs().max() > .5
+
+
+def test_unknown_fold():
+    with pytest.raises(ValueError, match="fold: got 'mean', valid are logsumexp, sum, trim"):
+        fold_new_into_background(random(1, 4, 2, 2), 3, 'mean')
+
+
+def test_squared_norm():
+    student, teacher = random(2, 3, 8, 8), random(2, 3, 8, 8, seed=1)
+    each = [loops.pod(student[n:n + 1], teacher[n:n + 1]) for n in range(2)]
+    assert local_pod(student, teacher).item() == pytest.approx(sum(each) / 2, rel=1e-5)
+    assert local_pod(student, teacher, squared=True).item() == pytest.approx(sum(x**2 for x in each) / 2, rel=1e-5)
 
 
 @pytest.mark.parametrize('num_old, num_new', [(3, 2), (4, 1), (1, 5)])
@@ -189,7 +214,7 @@ def test_part(num_old, num_new):
     batch.teacher = Prediction(old_logits, (12, 20), stages=tuple(old[:2]), embedding=old[2])
 
     folded = new_logits[:, :num_old].clone()
-    folded[:, 0] += new_logits[:, num_old:].sum(dim=1)
+    folded[:, 0] = torch.cat((new_logits[:, :1], new_logits[:, num_old:]), dim=1).exp().sum(dim=1).log()
     layers = [.02 * loops.pod(a, b, (1, 2)) for a, b in zip(new, old)] + [.3 * loops.pod(folded, old_logits, (1, 2))]
     expected = math.sqrt((num_old + num_new) / num_new) * sum(layers) / 4
     part = LocalPOD(loss_weight=.02, logits_weight=.3, scales=(1, 2))

@@ -4,13 +4,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from mmseg.models.losses import CrossEntropyLoss
 
-from mmcss.losses import (UnbiasedCrossEntropyLoss, fold_new_into_background, local_pod, pooled_strips,
+from mmcss.evaluation.confusion import confusion_matrix, iou_per_class, mean_of_group, pixel_accuracy
+from mmcss.losses import (BinaryCrossEntropyLoss, LocalPOD, UnbiasedCrossEntropyLoss, binary_distillation,
+                          fold_new_into_background, knowledge_distillation, local_pod, pooled_strips,
                           unbiased_distillation)
-from mmcss.losses.plop import LocalPOD
+from mmcss.losses.entropy import CoarseHistogram, entropy_and_class
+from mmcss.models import EntropyPseudoLabels
 from mmcss.models.new_rows import share_background
 from mmcss.parts import Prediction, StepBatch
 from mmcss.scenario import Split
+from tests.parity.closed_form import wave
 
 DATA = Path(__file__).parent / 'data'
 
@@ -41,6 +46,65 @@ def test_unbiased_distillation():
     student = golden['student'].requires_grad_()
     loss = unbiased_distillation(student, golden['teacher'], golden['alpha']).mean()
     agree(loss, golden, (student, golden['grad']))
+
+
+def test_knowledge_distillation():
+    golden = load('lwf_knowledge_distillation')
+    student = golden['student'].requires_grad_()
+    loss = knowledge_distillation(student, golden['teacher'], golden['alpha']).mean()
+    agree(loss, golden, (student, golden['grad']))
+
+
+def disjoint_bce(student, teacher, labels, background):
+    """The one loss of iCaRL from the two halves it is made of here; ignored pixels count as no new class."""
+    num_old = teacher.shape[1]
+    labels = torch.where(labels == 255, num_old - 1, labels)
+    classes = 'new_and_background' if background else 'new'
+    loss = BinaryCrossEntropyLoss(num_old, classes=classes)(student, labels)
+    return loss + binary_distillation(student, teacher, first=int(background)).mean()
+
+
+def test_disjoint_binary_cross_entropy():
+    golden = load('lwf_mc_icarl_bce')
+    student = golden['student'].requires_grad_()
+    loss = disjoint_bce(student, golden['teacher'], golden['labels'], background=False)
+    agree(loss, golden, (student, golden['grad']))
+
+
+def test_pseudo_labels_of_the_released_code():
+    golden = load('plop_pseudo_label_authors_code')
+    num_old, num_all = golden['num_old'], golden['num_all']
+    entropy, _ = entropy_and_class(golden['teacher'])
+    torch.testing.assert_close(entropy, golden['shannon_entropy'], rtol=1e-5, atol=1e-6)
+    names = tuple(map(str, range(num_all)))
+    batch = StepBatch(Split(1, names[:num_old], names[num_old:], (), ()), golden['labels'], golden['labels'])
+    batch.teacher = Prediction(golden['teacher'], tuple(golden['labels'].shape[1:]))
+    part = EntropyPseudoLabels('code', 'histogram', over_processes=False, nu_without_background=0.)
+    part.before_step(batch.split, [batch])
+    torch.testing.assert_close(part.thresholds[0], golden['thresholds'][:num_old], rtol=1e-5, atol=1e-7)
+    part.targets(batch)
+    assert torch.equal(batch.target, golden['pseudo_labels'])
+    torch.testing.assert_close(batch.pixel_weight.flatten(), golden['nu'], rtol=1e-5, atol=0)
+
+
+@pytest.mark.parametrize('uncertain, number, old, expected', [
+    (0., 400, 16, .005), (1., 400, 16, .0249750), (.4, 400, 16, .00833333), (.6, 400, 16, .0282917), (1., 400, 101, .005)])
+def test_thresholds_of_the_released_code(uncertain, number, old, expected):
+    """Pixels that are certain or have no idea at all, of one predicted class."""
+    highest = 1 / (old * np.log({16: 17, 101: 151}[old]))  # of the released code's measure
+    values = torch.where(torch.arange(number) < uncertain * number, highest, 0.).float()
+    histogram = CoarseHistogram(1)
+    histogram.add(values, torch.zeros(number, dtype=torch.int64), torch.ones(number, dtype=torch.bool))
+    assert histogram.medians().item() == pytest.approx(expected, rel=1e-5)
+
+
+@pytest.mark.parametrize('number, expected', [(40000, np.inf), (400, -np.inf)])
+def test_thresholds_of_the_released_code_where_no_bin_stops(number, expected):
+    shares = torch.cat([torch.full((int(share * number + .5), ), bin / 100 + .005)
+                        for bin, share in enumerate((.3, .35, .35))])
+    histogram = CoarseHistogram(1)
+    histogram.add(shares, torch.zeros(number, dtype=torch.int64), torch.ones(number, dtype=torch.bool))
+    assert histogram.medians().item() == expected
 
 
 def test_balanced_initialisation():
@@ -80,14 +144,8 @@ def test_local_pod(number):
     batch = StepBatch(split, labels, labels)
     batch.student = Prediction(new[2], (16, 16), stages=(new[0], ), embedding=new[1])
     batch.teacher = Prediction(old[2], (16, 16), stages=(old[0], ), embedding=old[1])
-    part = LocalPOD(golden['feature_weight'], golden['logit_weight'], golden['scales'].tolist(), remainder='drop')
+    part = LocalPOD(golden['feature_weight'], golden['logit_weight'], golden['scales'].tolist(), remainder='drop', fold='sum')
     agree(part.loss(batch), golden, *((new[i], golden[f'grad_{i}']) for i in range(3)))
-
-
-def wave(shape, a, b, scale):
-    """The closed-form inputs of the published test vectors: scale * sin(a n + b)."""
-    n = torch.arange(np.prod(shape), dtype=torch.float64)
-    return (scale * torch.sin(a * n + b)).reshape(shape)
 
 
 def test_closed_form_losses():
@@ -98,13 +156,66 @@ def test_closed_form_losses():
     unce = UnbiasedCrossEntropyLoss(3, average='all')(student, labels)
     assert unce.item() == pytest.approx(1.306012556125522, rel=1e-6)
     assert unbiased_distillation(student, teacher).mean().item() == pytest.approx(0.6206808868353046, rel=1e-6)
+    assert knowledge_distillation(student, teacher).mean().item() == pytest.approx(0.5794654743780223, rel=1e-6)
+    bce = BinaryCrossEntropyLoss(3, classes='all', average='all')(student, labels)
+    assert bce.item() == pytest.approx(3.98995921, rel=1e-6)
+    assert binary_distillation(student, teacher).mean().item() == pytest.approx(2.7411106338260645, rel=1e-6)
+    assert disjoint_bce(student, teacher, labels, False).item() == pytest.approx(4.58514925, rel=1e-6)
+    assert disjoint_bce(student, teacher, labels, True).item() == pytest.approx(4.53686953, rel=1e-6)
+    for average, expected in (('all', 2.070271309662237), ('valid', 2.3660243538997)):
+        ce = CrossEntropyLoss(avg_non_ignore=average == 'valid')(student, labels, ignore_index=255)
+        assert ce.item() == pytest.approx(expected, rel=1e-6)
+
+
+def test_closed_form_entropy():
+    """The released code's measures of the first four pixels: e, and u = e / ln 5."""
+    teacher = wave((2, 3, 4, 4), 1.1, -.4, 2)
+    entropy = entropy_and_class(teacher)[0][0, 0] / (3 * np.log(3))
+    assert entropy.tolist() == pytest.approx([.29026675, .13316008, .21531702, .26517286], rel=1e-6)
+    names = ('0', '1', '2', '3', '4')
+    target = torch.zeros(2, 4, 4, dtype=torch.long)
+    batch = StepBatch(Split(1, names[:3], names[3:], (), ()), target, target, teacher=Prediction(teacher, (4, 4)))
+    uncertainty = EntropyPseudoLabels('code').uncertainty_and_class(batch)[0][0, 0]
+    assert uncertainty.tolist() == pytest.approx([.18035287, .08273701, .13378399, .16476116], rel=1e-6)
+
+
+def test_closed_form_balanced_start():
+    """Three new classes beside two old ones share the background's probability."""
+    weight = torch.tensor([[.3, -.2], [.1, .5], [0, 0], [0, 0], [0, 0]])
+    bias = torch.tensor([.7, -.1, 0, 0, 0])
+    share_background('conv_seg.weight', weight, 2)
+    share_background('conv_seg.bias', bias, 2)
+    assert bias.tolist() == pytest.approx([-.68629438, -.1, *[-.68629438] * 3], abs=1e-7)
+    probabilities = (weight @ torch.tensor([1.2, -.4]) + bias).softmax(0)
+    assert probabilities.tolist() == pytest.approx([.19729542, .21081829, *[.19729542] * 3], abs=1e-6)
+
+
+def test_metric_of_the_authors():
+    """A class without labels is left out of the mean, though it is predicted."""
+    labels = torch.tensor([0, 0, 1, 1, 255, 2, 0, 0])
+    confusion = confusion_matrix(torch.tensor([0, 1, 1, 3, 2, 2, 0, 3]), labels, 4).numpy()
+    iou = iou_per_class(confusion)
+    assert iou.tolist() == pytest.approx([50, 100 / 3, 100, 0])
+    labelled = confusion.sum(1) > 0
+    assert mean_of_group(iou, labelled, range(4), 'skip') == pytest.approx(61.111070, rel=1e-5)
+    assert pixel_accuracy(confusion) == pytest.approx(57.142857)
+
+
+def test_means_of_the_authors_script():
+    """The last row of the published test vector of ``average_csv``: class 1 has no pixel."""
+    iou, labelled = np.array([80, 70, 60, 10, 30.]), np.array([True, False, True, True, True])
+    assert mean_of_group(iou, labelled, range(5), 'skip') == pytest.approx(45)
+    assert mean_of_group(iou, labelled, [0, 1, 2], 'zero') == pytest.approx(46.67, abs=5e-3)
+    assert mean_of_group(iou, labelled, [3, 4], 'zero') == pytest.approx(20)
 
 
 def test_closed_form_pod():
     a, b = wave((2, 3, 8, 8), .37, .10, 1.5), wave((2, 3, 8, 8), .37, .15, 1.5)
     assert local_pod(b, a).item() == pytest.approx(1.2572025852026059, rel=1e-6)
+    strips = torch.cat([strip.flatten(1) for strip in pooled_strips(a)], dim=1)
+    assert strips.shape == (2, 336) and strips.sum().item() == pytest.approx(12.90283117061271, rel=1e-6)
     old, new = wave((2, 3, 8, 8), .53, .2, 3), wave((2, 5, 8, 8), .29, .9, 3)
-    assert local_pod(fold_new_into_background(new, 3), old).item() == pytest.approx(335.4602418703049, rel=1e-6)
+    assert local_pod(fold_new_into_background(new, 3, 'sum'), old).item() == pytest.approx(335.4602418703049, rel=1e-6)
 
 
 @pytest.mark.parametrize('size, length, total', [(10, 248, 14.611151903033273), (9, 228, -1.1800273871117781)])

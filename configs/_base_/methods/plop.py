@@ -4,3 +4,9 @@ continual = dict(
     targets=dict(type='EntropyPseudoLabels'),
     losses=dict(local_pod=dict(type='LocalPOD', loss_weight=0.01, logits_weight=0.0005)),
     new_rows='background')
+official = dict(
+    protocol='plop',
+    continual=dict(
+        average='all',
+        targets=dict(measure='code', thresholds='histogram', over_processes=False, nu_without_background=0.0),
+        losses=dict(local_pod=dict(remainder='drop', fold='sum'))))

@@ -1,16 +1,21 @@
 """Pseudo labels from the teacher."""
 from __future__ import annotations
 
-from typing import Dict, Iterable, Optional
+import math
+from typing import Callable, Dict, Iterable, Optional, Tuple
 
 import torch
-from mmengine.dist import all_reduce
+from mmengine.dist import all_gather, all_reduce, get_rank
 from mmseg.registry import MODELS
 from torch import Tensor
 
-from ...losses.entropy import MedianPerGroup, entropy_and_class
+from ...losses.entropy import CoarseHistogram, MedianPerGroup, Medians, entropy_and_class
 from ...parts import Needs, Part, StepBatch
 from ...scenario import IGNORE, Split
+
+
+MEASURES = ('shannon', 'code')
+ESTIMATORS: Dict[str, Callable[[int], Medians]] = {'median': MedianPerGroup, 'histogram': CoarseHistogram}
 
 
 @MODELS.register_module()
@@ -22,38 +27,76 @@ class EntropyPseudoLabels(Part):
     In training, a background pixel whose entropy lies below its class's
     median takes that class; other background pixels are ignored. The decode
     head's loss of an image is multiplied with nu, the accepted share of its
-    background pixels (1 where it has none).
+    background pixels.
 
     Args:
-        floor: Least threshold in nats. It lets through what is all but
-            certain, whatever the median (the released code's 0.001).
+        measure: 'shannon' is the entropy in nats; 'code' the released code's,
+            divided by C_old ln(C_old) ln(C), which hardly leaves the lowest
+            hundredth of its range.
+        thresholds: 'median' is exact; 'histogram' the released code's
+            estimator (:class:`CoarseHistogram`, made for the measure 'code');
+            'none' accepts every pixel.
+        floor: Least threshold, in units of the measure. It lets through what
+            is all but certain, whatever the median.
+        over_processes: Take the thresholds over all processes' images; the
+            released code has each process use its own.
         adaptive_factor: Multiply with nu.
+        nu_without_background: nu of an image without background (crops lose
+            it); 0 in the released code, which drops such images.
     """
 
     needs = Needs(logits=True)
 
-    def __init__(self, floor: float = 1e-3, adaptive_factor: bool = True) -> None:
+    def __init__(self,
+                 measure: str = 'shannon',
+                 thresholds: str = 'median',
+                 floor: float = 1e-3,
+                 over_processes: bool = True,
+                 adaptive_factor: bool = True,
+                 nu_without_background: float = 1.0) -> None:
+        if measure not in MEASURES:
+            raise ValueError(f'measure: got {measure!r}, valid are {", ".join(MEASURES)}.')
+        if thresholds not in (*ESTIMATORS, 'none'):
+            raise ValueError(f"thresholds: got {thresholds!r}, valid are {', '.join(ESTIMATORS)}, none.")
+        self.measure = measure
+        self.estimator = thresholds
         self.floor = floor
+        self.over_processes = over_processes
         self.adaptive_factor = adaptive_factor
-        self.thresholds: Optional[Tensor] = None
+        self.nu_without_background = nu_without_background
+        self.thresholds: Optional[Tensor] = None  # a row for each process, or one for all
 
     def before_step(self, split: Split, batches: Iterable[StepBatch]) -> None:
-        medians = MedianPerGroup(split.num_old)
+        if self.estimator == 'none':
+            self.thresholds = torch.full((1, split.num_old), float('inf'))
+            return
+        medians = ESTIMATORS[self.estimator](split.num_old)
         for batch in batches:
-            entropy, predicted = entropy_and_class(batch.teacher.logits)
-            medians.add(entropy, predicted, batch.raw_target == 0)
-        all_reduce(medians.counts)
-        self.thresholds = medians.medians().clamp(min=self.floor)
+            uncertainty, predicted = self.uncertainty_and_class(batch)
+            medians.add(uncertainty, predicted, batch.raw_target == 0)
+        if self.over_processes:
+            all_reduce(medians.counts)
+        own = medians.medians().clamp(min=self.floor)
+        self.thresholds = own[None] if self.over_processes else torch.stack(all_gather(own))
 
     def targets(self, batch: StepBatch) -> None:
-        entropy, predicted = entropy_and_class(batch.teacher.logits)
-        self.thresholds = self.thresholds.to(entropy.device)
+        uncertainty, predicted = self.uncertainty_and_class(batch)
+        self.thresholds = self.thresholds.to(uncertainty.device)
+        own = self.thresholds[get_rank() % len(self.thresholds)]
         background = batch.target == 0
-        accepted = background & (entropy < self.thresholds[predicted])
+        accepted = background & (uncertainty < own[predicted])
         completed = torch.where(accepted, predicted, IGNORE)
         batch.target = torch.where(background, completed, batch.target)
         if self.adaptive_factor:
-            batch.pixel_weight = accepted_share(accepted, background)
+            batch.pixel_weight = accepted_share(accepted, background, self.nu_without_background)
+
+    def uncertainty_and_class(self, batch: StepBatch) -> Tuple[Tensor, Tensor]:
+        """Uncertainty and predicted class of each pixel, both ``[N, H, W]``."""
+        uncertainty, predicted = entropy_and_class(batch.teacher.logits)
+        if self.measure == 'code':
+            num_old, num_seen = batch.split.num_old, batch.split.num_seen
+            uncertainty = uncertainty / (num_old * math.log(num_old) * math.log(num_seen))
+        return uncertainty, predicted
 
     def state_dict(self) -> Dict[str, Tensor]:
         return {'thresholds': self.thresholds}
@@ -62,16 +105,17 @@ class EntropyPseudoLabels(Part):
         self.thresholds = state['thresholds']
 
 
-def accepted_share(accepted: Tensor, candidates: Tensor) -> Tensor:
+def accepted_share(accepted: Tensor, candidates: Tensor, without: float = 1.0) -> Tensor:
     """Share of an image's candidate pixels that were accepted (PLOP's nu).
 
     Args:
         accepted: ``[N, H, W]`` bool, a subset of ``candidates``.
         candidates: ``[N, H, W]`` bool.
+        without: The share of an image that has no candidate.
 
     Returns:
-        ``[N, 1, 1]`` float32 in 0 to 1; 1 where an image has no candidate.
+        ``[N, 1, 1]`` float32 in 0 to 1.
     """
     total = candidates.sum(dim=(1, 2), keepdim=True)
     share = accepted.sum(dim=(1, 2), keepdim=True) / total.clamp(min=1)
-    return torch.where(total > 0, share, 1)
+    return torch.where(total > 0, share, without)

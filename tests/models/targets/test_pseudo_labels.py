@@ -39,12 +39,12 @@ def joined(batches):
 def thresholds_of(*batches, **settings):
     part = EntropyPseudoLabels(**settings)
     part.before_step(SPLIT, iter(batches))
-    return part.thresholds
+    return part.thresholds[0]
 
 
 def part_with(thresholds, **settings):
     part = EntropyPseudoLabels(**settings)
-    part.load_state_dict({'thresholds': torch.as_tensor(thresholds, dtype=torch.float32)})
+    part.load_state_dict({'thresholds': torch.as_tensor(thresholds, dtype=torch.float32)[None]})
     return part
 
 
@@ -113,7 +113,7 @@ def test_floor_lets_certain_pixels_through():
     logits = pixel(0.)[None, :, None, None].expand(1, OLD, 2, 2)
     part = EntropyPseudoLabels()
     part.before_step(SPLIT, [make_batch(logits, torch.zeros(1, 2, 2, dtype=torch.long))])
-    assert part.thresholds[1] == torch.tensor(1e-3)
+    assert part.thresholds[0, 1] == torch.tensor(1e-3)
     batch = completed(part, make_batch(logits, torch.zeros(1, 2, 2, dtype=torch.long)))
     assert (batch.target == 1).all()
     assert (completed(part_with([0.] * OLD), make_batch(logits, batch.raw_target)).target == 255).all()
@@ -181,6 +181,45 @@ def test_an_image_without_background(label):
     assert batch.pixel_weight.item() == 1
 
 
+def test_nu_of_an_image_without_background():
+    target = torch.full((1, 9, 7), 4)
+    batch = completed(part_with([9.] * OLD, nu_without_background=0.), make_batch(random_batch(0).teacher.head_logits[:1], target))
+    assert batch.pixel_weight.item() == 0
+
+
+def test_measure_of_the_released_code():
+    batch = random_batch(0)
+    plain, predicted = EntropyPseudoLabels().uncertainty_and_class(batch)
+    code, same = EntropyPseudoLabels('code').uncertainty_and_class(batch)
+    assert torch.equal(predicted, same)
+    torch.testing.assert_close(code, plain / (OLD * math.log(OLD) * math.log(OLD + NEW)))
+    torch.testing.assert_close(thresholds_of(batch, measure='code', floor=0.),
+                               thresholds_of(batch, floor=0.) / (OLD * math.log(OLD) * math.log(OLD + NEW)),
+                               rtol=2.**-11, atol=0)
+
+
+def test_estimators_differ_where_the_coarse_one_leaves_its_first_bin():
+    found = [thresholds_of(random_batch(0), thresholds=name, floor=0.) for name in ('median', 'histogram')]
+    assert (found[0] - found[1]).abs().max() > .1
+
+
+def test_without_thresholds_every_pixel_is_accepted():
+    part, batch = EntropyPseudoLabels(thresholds='none'), random_batch(0)
+    part.before_step(SPLIT, [])
+    completed(part, batch)
+    background = batch.raw_target == 0
+    assert torch.equal(batch.target[background], entropy_and_class(batch.teacher.logits)[1][background])
+    assert batch.pixel_weight.flatten().tolist() == [1, 1]
+
+
+@pytest.mark.parametrize('settings, message', [
+    (dict(measure='gini'), "measure: got 'gini', valid are shannon, code"),
+    (dict(thresholds='mean'), "thresholds: got 'mean', valid are median, histogram, none")])
+def test_unknown_settings(settings, message):
+    with pytest.raises(ValueError, match=message):
+        EntropyPseudoLabels(**settings)
+
+
 def test_without_the_adaptive_factor():
     batch, other = random_batch(0), random_batch(0)
     completed(part_with([.5] * OLD, adaptive_factor=False), batch)
@@ -203,7 +242,7 @@ def test_state_goes_round():
     part = EntropyPseudoLabels()
     part.before_step(SPLIT, [random_batch(0)])
     state = part.state_dict()
-    assert list(state) == ['thresholds'] and state['thresholds'].shape == (OLD, )
+    assert list(state) == ['thresholds'] and state['thresholds'].shape == (1, OLD)
     other = EntropyPseudoLabels()
     other.load_state_dict({key: value.clone() for key, value in state.items()})
     assert torch.equal(other.state_dict()['thresholds'], state['thresholds'])
@@ -224,7 +263,11 @@ SHARES = [([0], [1, 2, 3]), ([], [0, 1, 2, 3])]
 def one_process(rank, folder):
     dist.init_process_group('gloo', init_method=f'file://{folder}/meet', rank=rank, world_size=2)
     found = [thresholds_of(*(random_batch(seed) for seed in shares[rank])) for shares in SHARES]
-    torch.save(found, f'{folder}/{rank}.pt')
+    own = EntropyPseudoLabels(over_processes=False)
+    own.before_step(SPLIT, [random_batch(rank)])
+    resumed = EntropyPseudoLabels(over_processes=False)
+    resumed.load_state_dict(own.state_dict())
+    torch.save((found, own.state_dict()['thresholds'], completed(resumed, random_batch(5)).target), f'{folder}/{rank}.pt')
     dist.destroy_process_group()
 
 
@@ -234,5 +277,10 @@ def test_thresholds_of_two_processes_are_those_of_one(tmp_path):
     expected = thresholds_of(*(random_batch(seed) for seed in range(4)))
     assert not torch.equal(expected, thresholds_of(random_batch(0)))
     for rank in range(2):
-        for found in torch.load(tmp_path / f'{rank}.pt'):
+        shared, own, target = torch.load(tmp_path / f'{rank}.pt')
+        for found in shared:
             assert torch.equal(found, expected)
+        # Thresholds of each process: kept for all, each uses its own.
+        each = [thresholds_of(random_batch(seed)) for seed in range(2)]
+        assert torch.equal(own, torch.stack(each)) and not torch.equal(*each)
+        assert torch.equal(target, completed(part_with(each[rank]), random_batch(5)).target)

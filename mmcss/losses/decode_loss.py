@@ -1,0 +1,56 @@
+"""What the losses that stand for a decode head's cross-entropy have in common."""
+from __future__ import annotations
+
+from typing import Optional
+
+import torch.nn as nn
+from torch import Tensor
+
+from .reduce import mean_over_valid
+
+AVERAGES = ('valid', 'all')
+
+
+class DecodeLoss(nn.Module):
+    """A ``loss_decode`` of any decode head, from a loss per pixel.
+
+    Subclasses give :meth:`per_pixel`. They are used from step 1 on; those
+    that set ``from_first_step`` at step 0 as well.
+
+    Args:
+        num_old: Number of old classes, background included; 0 at step 0. The
+            step's config fills it in.
+        loss_weight: Factor on the loss.
+        loss_name: Name in the log; starts with 'loss_'.
+        average: What the sum is divided by: the 'valid' pixels, or 'all' of
+            them, ignored ones included.
+    """
+
+    from_first_step: bool = False
+
+    def __init__(self, num_old: int, loss_weight: float = 1.0, loss_name: str = 'loss_ce',
+                 average: str = 'valid') -> None:
+        super().__init__()
+        if average not in AVERAGES:
+            raise ValueError(f'average: got {average!r}, valid are {", ".join(AVERAGES)}.')
+        self.num_old = num_old
+        self.loss_weight = loss_weight
+        self.loss_name = loss_name
+        self.average = average
+
+    def per_pixel(self, logits: Tensor, target: Tensor, ignore_index: int) -> Tensor:
+        """``[N, H, W]`` loss of ``[N, C, H, W]`` logits, 0 where ``target == ignore_index``."""
+        raise NotImplementedError
+
+    def forward(self,
+                cls_score: Tensor,
+                label: Tensor,
+                weight: Optional[Tensor] = None,
+                ignore_index: int = 255,
+                **kwargs) -> Tensor:
+        """Scalar loss of ``[N, C, H, W]`` scores and ``[N, H, W]`` labels."""
+        loss = self.per_pixel(cls_score, label, ignore_index)
+        if weight is not None:
+            loss = loss * weight
+        valid = label != ignore_index if self.average == 'valid' else None
+        return self.loss_weight * mean_over_valid(loss, valid)

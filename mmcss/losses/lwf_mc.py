@@ -1,0 +1,108 @@
+"""LwF-MC: one sigmoid per class (Rebuffi et al., iCaRL, CVPR 2017, without exemplars).
+
+In the paper one binary cross-entropy takes its targets from the teacher for
+old classes and from the labels for new ones. Here the two halves are a
+``loss_decode`` over the labels' channels and a part over the teacher's; both
+sum over classes, so that together they are that one loss.
+Authors' code of the form used here: https://github.com/fcdl94/MiB
+"""
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from mmseg.registry import MODELS
+from torch import Tensor
+
+from ..parts import Needs, Part, StepBatch
+from .decode_loss import DecodeLoss
+
+
+def binary_cross_entropy(logits: Tensor, target: Tensor, first: int = 0, background: bool = True,
+                         ignore_index: int = 255) -> Tensor:
+    """Sum of the binary cross-entropies of those classes that the labels teach.
+
+    Args:
+        logits: ``[N, C, H, W]`` raw scores.
+        target: ``[N, H, W]`` class indices.
+        first: The classes from here on are taught, and
+        background: whether class 0 is, too.
+        ignore_index: Label of pixels without loss.
+
+    Returns:
+        ``[N, H, W]`` loss per pixel, 0 where ``target == ignore_index``.
+    """
+    logits = logits.float()
+    # BCE of a logit x is softplus(x) where the class is absent and softplus(x) - x where it is there.
+    loss = F.softplus(logits[:, first:]).sum(dim=1)
+    taught = target >= first
+    if background and first > 0:
+        loss = loss + F.softplus(logits[:, 0])
+        taught |= target == 0
+    valid = target != ignore_index
+    index = torch.where(valid & taught, target, 0)
+    labelled = logits.gather(1, index[:, None])[:, 0]
+    return torch.where(valid, loss - torch.where(taught, labelled, 0), 0)
+
+
+def binary_distillation(student: Tensor, teacher: Tensor, first: int = 0) -> Tensor:
+    """Sum over old classes of the binary cross-entropy with the teacher's sigmoid as target.
+
+    Args:
+        student: ``[N, C, H, W]`` logits, old classes first.
+        teacher: ``[N, C_old, H, W]`` logits, ``C_old <= C``.
+        first: Leave out the classes before this one.
+
+    Returns:
+        ``[N, H, W]`` loss per pixel.
+    """
+    student, teacher = student[:, first:teacher.shape[1]].float(), teacher[:, first:].float()
+    return (F.softplus(student) - student * teacher.sigmoid()).sum(dim=1)
+
+
+@MODELS.register_module()
+class BinaryCrossEntropyLoss(DecodeLoss):
+    """LwF-MC's classification loss, in all steps.
+
+    Args:
+        num_old: See :class:`DecodeLoss`.
+        classes: The classes that the labels teach: 'new'; 'new_and_background';
+            or 'all', as in the authors' code, where old classes are told to be
+            absent by the labels and to be there by the teacher.
+        loss_name: See :class:`DecodeLoss`.
+        kwargs: Those of :class:`DecodeLoss`.
+    """
+
+    from_first_step = True
+
+    def __init__(self, num_old: int, classes: str = 'new', loss_name: str = 'loss_bce', **kwargs: Any) -> None:
+        super().__init__(num_old, loss_name=loss_name, **kwargs)
+        if classes not in ('new', 'new_and_background', 'all'):
+            raise ValueError(f"classes: got {classes!r}, valid are 'new', 'new_and_background', 'all'.")
+        self.first = 0 if classes == 'all' else num_old
+        self.background = classes == 'new_and_background'
+
+    def per_pixel(self, logits: Tensor, target: Tensor, ignore_index: int) -> Tensor:
+        return binary_cross_entropy(logits, target, self.first, self.background, ignore_index)
+
+
+@MODELS.register_module()
+class BinaryDistillation(Part):
+    """LwF-MC's distillation: the teacher's sigmoids are the old classes' targets, on every pixel.
+
+    Args:
+        loss_weight: Factor on the loss; 1 gives the paper's one loss over all
+            classes, the authors' code has 10.
+        background: Whether the background's target is the teacher's, too
+            (otherwise ``classes='new_and_background'`` of the loss above).
+    """
+
+    needs = Needs(logits=True)
+
+    def __init__(self, loss_weight: float = 1.0, background: bool = True) -> None:
+        self.loss_weight = loss_weight
+        self.first = 0 if background else 1
+
+    def loss(self, batch: StepBatch) -> Tensor:
+        return self.loss_weight * binary_distillation(batch.student.logits, batch.teacher.logits, self.first).mean()
