@@ -3,7 +3,7 @@ from __future__ import annotations
 
 import inspect
 from dataclasses import fields
-from typing import Any, Iterator, Mapping, Sequence, Tuple
+from typing import Any, Dict, Iterator, Mapping, Sequence, Tuple
 
 from mmengine.config import Config
 from mmseg.registry import DATASETS
@@ -22,7 +22,8 @@ def with_profile(cfg: Config) -> Config:
 
     ``profile='official'`` merges the method's ``official`` settings, one
     switch for each difference between the paper and the authors' code, into
-    the config.
+    the config. They win over what the config says otherwise, and leave alone
+    what an ablation has taken out or exchanged.
 
     Returns:
         A copy with neither key; the config itself where it has neither.
@@ -38,12 +39,23 @@ def with_profile(cfg: Config) -> Config:
     plain = cfg._cfg_dict.to_dict()
     plain.pop('profile', None)
     official = plain.pop('official', None)
-    merged = Config(plain, filename=cfg.filename)
     if profile == 'official':
         if official is None:
             raise ValueError("profile: this config's method has no 'official' settings.")
-        merged.merge_from_dict(official)
-    return merged
+        _apply(official, plain)
+    return Config(plain, filename=cfg.filename)
+
+
+def _apply(official: Mapping[str, Any], settings: Dict[str, Any]) -> None:
+    """Merge official settings in place; those of a part (a dict with a type) only where that part is."""
+    for key, value in official.items():
+        here = settings.get(key)
+        if not isinstance(value, Mapping):
+            settings[key] = value
+        elif isinstance(here, dict) and value.get('type') in (None, here.get('type')):
+            _apply(value, here)
+        elif here is None and key not in settings and 'type' not in value:
+            settings[key] = value
 
 
 def check_settings(cfg: Config) -> None:

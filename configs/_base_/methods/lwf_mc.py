@@ -6,4 +6,7 @@ continual = dict(
     losses=dict(bce_kd=dict(type='BinaryDistillation', loss_weight=1.0)))
 official = dict(
     protocol='plop',
-    continual=dict(average='all', loss_decode=dict(classes='all'), losses=dict(bce_kd=dict(loss_weight=10.0))))
+    continual=dict(
+        average='all',
+        loss_decode=dict(type='BinaryCrossEntropyLoss', classes='all'),
+        losses=dict(bce_kd=dict(type='BinaryDistillation', loss_weight=10.0))))

@@ -8,5 +8,10 @@ official = dict(
     protocol='plop',
     continual=dict(
         average='all',
-        targets=dict(measure='code', thresholds='histogram', over_processes=False, nu_without_background=0.0),
-        losses=dict(local_pod=dict(remainder='drop', fold='sum'))))
+        targets=dict(
+            type='EntropyPseudoLabels',
+            measure='code',
+            thresholds='histogram',
+            over_processes=False,
+            nu_without_background=0.0),
+        losses=dict(local_pod=dict(type='LocalPOD', remainder='drop', fold='sum'))))
