@@ -190,7 +190,8 @@ def test_another_protocol_is_judged_anew(plop_run, tiny_data, tmp_path):
     shutil.copytree(work_dir, tmp_path / 'copy')
     cfg = tiny_config(tiny_data, tmp_path / 'copy', resume=True, protocol=dict(background=False))
     again = run(cfg)
-    assert again['protocol'] == dict(future='background', background=False, images='seen')
+    assert again['protocol'] == dict(future='background', background=False, images='seen', absent='stock')
+    assert (again['profile'], again['protocol_name'], results['protocol_name']) == ('paper', 'custom', 'default')
     assert results['protocol']['background'] is True
     assert all(value is None for value in again['matrix']['background'])
     assert state(work_dir, 2).keys() == state(tmp_path / 'copy', 2).keys()

@@ -79,8 +79,8 @@ def test_the_data_of_each_step(tmp_path):
     _, steps = configs(tmp_path, world_size=2, protocol=dict(future='ignore'))
     train, test = steps[1].train_dataloader.dataset, steps[1].test_dataloader.dataset
     assert (train.type, train.dataset.type, train.min_length) == ('StepDataset', 'BaseSegDataset', 8)
-    assert train.view.to_dict() == dict(role='train', regime='overlapped', ignore_as_background=False)
-    assert test.view.to_dict() == dict(role='test', future='ignore', background=True, images='seen')
+    assert train.view.to_dict() == dict(role='train', regime='overlapped')
+    assert test.view.to_dict() == dict(role='test', future='ignore', background=True, images='seen', absent='stock')
     assert train.split.old + train.split.new == list(CLASSES[:4])
     assert steps[1].test_dataloader.sampler.round_up is False
     assert steps[1].train_dataloader.persistent_workers is False
@@ -112,8 +112,8 @@ def test_deploy_config_is_stock(tmp_path):
 @pytest.mark.parametrize('change, message', [
     (dict(continual=dict(loses={})), r"continual: unknown keys \['loses'\], valid are targets, losses"),
     (dict(protocol=dict(future='x')), "protocol.future: got 'x'"),
-    (dict(protocol=dict(futre='ignore')), "protocol: got {'futre': 'ignore'}, expected a dict of future, background"),
-    (dict(protocol='plop'), "protocol: got 'plop', expected a dict of"),
+    (dict(protocol=dict(futre='ignore')), "protocol: got {'futre': 'ignore'}, expected one of default, plop.* future, background"),
+    (dict(protocol='plopp'), "protocol: got 'plopp', expected one of default, plop"),
     (dict(scenario={}), r"the config lacks \['scenario'\]"),
 ])
 def test_bad_settings(tmp_path, change, message):

@@ -101,6 +101,20 @@ def test_agrees_with_the_stock_metric_on_absent_classes():
     assert metrics['continual/mIoU'] == 41.67  # of three classes
 
 
+@pytest.mark.parametrize('absent, means, iou', [
+    ('stock', [41.67, 75., 25.], [75., None, 50., 0.]),
+    ('skip', [62.5, 75., 50.], [75., None, 50., None]),
+    ('zero', [31.25, 37.5, 25.], [75., None, 50., None]),
+    ('plop', [62.5, 37.5, 25.], [75., None, 50., None]),
+])
+def test_absent_classes(absent, means, iou):
+    """Class 1 (old) is neither labelled nor predicted, class 3 (new) is only predicted."""
+    samples = [sample([[0, 2, 3, 0]], [[0, 2, 2, 255]]), sample([[2, 2, 0, 0]], [[2, 0, 0, 0]])]
+    metrics, metric = evaluate(samples, meta(2, absent=absent))
+    assert [metrics[f'continual/mIoU{group}'] for group in ('', '_old', '_new')] == means
+    assert metric.report['IoU'] == iou
+
+
 def test_groups_of_each_step():
     """Old means the classes of step 0, however many steps have passed."""
     confusion = np.diag([1, 2, 4, 8])

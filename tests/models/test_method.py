@@ -72,3 +72,7 @@ def test_parts_that_compare_with_the_teacher_rest_at_the_first_step():
 def test_an_unknown_part_is_named():
     with pytest.raises(KeyError, match='LocalPodd'):
         method(1, pod=dict(type='LocalPodd'))
+
+
+def test_a_loss_can_be_taken_out():
+    assert Method(make_split(3, 2), losses=dict(pod=None, kd=dict(type='KnowledgeDistillation'))).parts.keys() == {'kd'}

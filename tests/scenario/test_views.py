@@ -39,6 +39,12 @@ def test_sequential_keeps_old_labels():
     assert TrainView('sequential').table(SCENARIO[1], RAW)[[0, 1, 2, 3, 4]].tolist() == [0, 2, 1, 0, 3]
 
 
+def test_an_oracle_keeps_old_labels_on_the_same_images():
+    view = TrainView(keep_old_labels=True)
+    assert view.table(SCENARIO[1], RAW)[[0, 1, 2, 3, 4, 255]].tolist() == [0, 2, 1, 0, 3, 255]
+    assert view.select(IMAGES, SCENARIO[1], RAW).tolist() == TrainView().select(IMAGES, SCENARIO[1], RAW).tolist()
+
+
 def test_ignored_pixels_as_background():
     assert TrainView(ignore_as_background=True).table(SCENARIO[1], RAW)[255] == 0
 
@@ -74,5 +80,7 @@ def test_unknown_values():
         Protocol(future='scored')
     with pytest.raises(ValueError, match='valid are seen, all'):
         Protocol(images='some')
+    with pytest.raises(ValueError, match='protocol.absent'):
+        Protocol(absent='one')
     with pytest.raises(ValueError, match='valid are overlapped'):
         TrainView('other')

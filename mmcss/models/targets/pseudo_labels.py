@@ -34,10 +34,11 @@ class EntropyPseudoLabels(Part):
             divided by C_old ln(C_old) ln(C), which hardly leaves the lowest
             hundredth of its range.
         thresholds: 'median' is exact; 'histogram' the released code's
-            estimator (:class:`CoarseHistogram`, made for the measure 'code');
-            'none' accepts every pixel.
+            estimator (:class:`CoarseHistogram`, made for the measure 'code').
         floor: Least threshold, in units of the measure. It lets through what
             is all but certain, whatever the median.
+        filter: Whether thresholds are used at all; without them every pixel
+            is accepted.
         over_processes: Take the thresholds over all processes' images; the
             released code has each process use its own.
         adaptive_factor: Multiply with nu.
@@ -51,23 +52,25 @@ class EntropyPseudoLabels(Part):
                  measure: str = 'shannon',
                  thresholds: str = 'median',
                  floor: float = 1e-3,
+                 filter: bool = True,
                  over_processes: bool = True,
                  adaptive_factor: bool = True,
                  nu_without_background: float = 1.0) -> None:
         if measure not in MEASURES:
             raise ValueError(f'measure: got {measure!r}, valid are {", ".join(MEASURES)}.')
-        if thresholds not in (*ESTIMATORS, 'none'):
-            raise ValueError(f"thresholds: got {thresholds!r}, valid are {', '.join(ESTIMATORS)}, none.")
+        if thresholds not in ESTIMATORS:
+            raise ValueError(f'thresholds: got {thresholds!r}, valid are {", ".join(ESTIMATORS)}.')
         self.measure = measure
         self.estimator = thresholds
         self.floor = floor
+        self.filter = filter
         self.over_processes = over_processes
         self.adaptive_factor = adaptive_factor
         self.nu_without_background = nu_without_background
         self.thresholds: Optional[Tensor] = None  # a row for each process, or one for all
 
     def before_step(self, split: Split, batches: Iterable[StepBatch]) -> None:
-        if self.estimator == 'none':
+        if not self.filter:
             self.thresholds = torch.full((1, split.num_old), float('inf'))
             return
         medians = ESTIMATORS[self.estimator](split.num_old)

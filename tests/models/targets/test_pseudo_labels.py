@@ -203,8 +203,8 @@ def test_estimators_differ_where_the_coarse_one_leaves_its_first_bin():
     assert (found[0] - found[1]).abs().max() > .1
 
 
-def test_without_thresholds_every_pixel_is_accepted():
-    part, batch = EntropyPseudoLabels(thresholds='none'), random_batch(0)
+def test_without_filter_every_pixel_is_accepted():
+    part, batch = EntropyPseudoLabels(filter=False), random_batch(0)
     part.before_step(SPLIT, [])
     completed(part, batch)
     background = batch.raw_target == 0
@@ -214,7 +214,7 @@ def test_without_thresholds_every_pixel_is_accepted():
 
 @pytest.mark.parametrize('settings, message', [
     (dict(measure='gini'), "measure: got 'gini', valid are shannon, code"),
-    (dict(thresholds='mean'), "thresholds: got 'mean', valid are median, histogram, none")])
+    (dict(thresholds='mean'), "thresholds: got 'mean', valid are median, histogram")])
 def test_unknown_settings(settings, message):
     with pytest.raises(ValueError, match=message):
         EntropyPseudoLabels(**settings)

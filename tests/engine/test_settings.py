@@ -1,0 +1,136 @@
+"""What of the user's config is mmcss's own: profiles, protocols, ablations."""
+import re
+from pathlib import Path
+
+import pytest
+from mmengine.config import Config
+from mmseg.registry import MODELS
+
+from mmcss.engine import build_scenario, step_config
+from mmcss.engine.settings import protocol, protocol_name, with_profile
+from mmcss.scenario import PROTOCOLS, Protocol
+from tests.tiny import CLASSES, tiny_config
+
+ROOT = Path(__file__).resolve().parents[2]
+METHODS = sorted(path.stem for path in (ROOT / 'configs' / '_base_' / 'methods').glob('*.py'))
+
+
+def method_config(tmp_path, name, **changes):
+    cfg = tiny_config(tmp_path / 'data', tmp_path / 'work', continual={})
+    cfg.merge_from_dict(Config.fromfile(ROOT / 'configs' / '_base_' / 'methods' / f'{name}.py')._cfg_dict.to_dict())
+    cfg.merge_from_dict(changes)
+    return cfg
+
+
+def steps_of(cfg):
+    scenario = build_scenario(cfg)
+    return [step_config(cfg, scenario, step, 'work') for step in range(len(scenario))]
+
+
+def test_the_official_profile_of_plop(tmp_path):
+    paper = with_profile(method_config(tmp_path, 'plop'))
+    official = with_profile(method_config(tmp_path, 'plop', profile='official'))
+    assert paper.continual.targets == dict(type='EntropyPseudoLabels') and 'average' not in paper.continual
+    assert official.continual.targets == dict(
+        type='EntropyPseudoLabels', measure='code', thresholds='histogram', over_processes=False,
+        nu_without_background=0.)
+    assert official.continual.losses.local_pod == dict(
+        type='LocalPOD', loss_weight=.01, logits_weight=.0005, remainder='drop', fold='sum')
+    assert (official.continual.average, official.protocol) == ('all', 'plop')
+    assert not {'profile', 'official'} & (set(paper) | set(official))
+    assert with_profile(official) is official
+
+
+def test_the_config_given_stays_as_it_is(tmp_path):
+    cfg = method_config(tmp_path, 'mib', profile='official')
+    before = cfg.pretty_text
+    with_profile(cfg)
+    assert cfg.pretty_text == before
+
+
+@pytest.mark.parametrize('method', METHODS)
+@pytest.mark.parametrize('profile', ['paper', 'official'])
+def test_both_profiles_of_each_method_build(tmp_path, method, profile):
+    steps = steps_of(method_config(tmp_path, method, profile=profile))
+    valid = profile == 'paper'
+    for step, config in enumerate(steps):
+        MODELS.build(config.model)
+        loss = config.model.decode_head.loss_decode
+        if loss.type == 'CrossEntropyLoss':
+            assert loss.avg_non_ignore is valid
+        else:
+            assert loss.average == ('valid' if valid else 'all')
+        assert config.train_dataloader.dataset.view.get('ignore_as_background', False) is (
+            method == 'mib' and not valid)
+    first = steps[0].model.decode_head.loss_decode
+    assert first.type == ('BinaryCrossEntropyLoss' if method == 'lwf_mc' else 'CrossEntropyLoss')
+
+
+def test_official_settings_leave_alone_what_was_taken_out_or_exchanged(tmp_path):
+    cfg = method_config(tmp_path, 'plop', profile='official')
+    cfg.merge_from_dict(dict(continual=dict(targets=dict(_delete_=True, type='IgnoreBackground'),
+                                            losses=dict(local_pod=None))))
+    cfg = with_profile(cfg)
+    assert cfg.continual.targets == dict(type='IgnoreBackground')
+    assert cfg.continual.losses == dict(local_pod=None)
+    assert cfg.continual.average == 'all'
+
+
+@pytest.mark.parametrize('profile, message', [('offical', "profile: got 'offical', valid are paper, official"),
+                                              ('official', "has no 'official' settings")])
+def test_profiles_that_are_not_there(tmp_path, profile, message):
+    with pytest.raises(ValueError, match=message):
+        with_profile(tiny_config(tmp_path, tmp_path, profile=profile))
+
+
+@pytest.mark.parametrize('name', PROTOCOLS)
+def test_presets(tmp_path, name):
+    cfg = tiny_config(tmp_path, tmp_path, protocol=name)
+    expected = dict(PROTOCOLS[name])
+    if name == 'mib':
+        expected['background'] = True  # the data set lists it
+    assert protocol(cfg) == Protocol(**expected)
+    assert protocol_name(vars(protocol(cfg))) == name
+    assert steps_of(cfg)[0].test_dataloader.dataset.view == dict(role='test', **expected)
+
+
+def test_mib_does_not_score_a_background_that_is_not_listed(tmp_path):
+    cfg = tiny_config(tmp_path, tmp_path, protocol='mib')
+    leaf = cfg.train_dataloader.dataset
+    leaf.metainfo.classes, leaf.reduce_zero_label = CLASSES[1:], True
+    assert protocol(cfg).background is False
+    assert protocol_name(vars(protocol(cfg))) == 'mib'
+
+
+def test_own_settings_have_no_name():
+    assert protocol_name(vars(Protocol(background=False))) == 'custom'
+
+
+@pytest.mark.parametrize('given', ['plopp', dict(futur='ignore'), dict(background='maybe'), 3])
+def test_unknown_protocols(tmp_path, given):
+    with pytest.raises(ValueError, match='protocol'):
+        protocol(tiny_config(tmp_path, tmp_path, protocol=given))
+
+
+def ablations():
+    """Table, row and line of each ablation in the documentation."""
+    text = (ROOT / 'docs' / 'fidelity.md').read_text()
+    return re.findall(r'^\| (6a|6b|7) \| (.+?) \| `(.+)` \|$', text, re.MULTILINE)
+
+
+def test_all_ablations_are_documented():
+    assert [table for table, _, _ in ablations()] == ['6a'] * 4 + ['6b'] * 5 + ['7'] * 5
+
+
+@pytest.mark.parametrize('row, line', [row[1:] for row in ablations()])
+@pytest.mark.parametrize('profile', ['paper', 'official'])
+def test_an_ablation_is_one_line(tmp_path, row, line, profile):
+    """Each line makes a config of its own, whose steps build."""
+    path = tmp_path / 'ablation.py'
+    path.write_text(f"_base_ = '{ROOT}/configs/plop/deeplabv3_r18_shapes8_5-1.py'\n{line}\nprofile = '{profile}'\n")
+    cfg = Config.fromfile(path)
+    plain = Config.fromfile(ROOT / 'configs/plop/deeplabv3_r18_shapes8_5-1.py')
+    plain.profile = profile
+    assert (with_profile(cfg).continual == with_profile(plain).continual) is (line == 'continual = dict()')
+    for config in steps_of(cfg)[:2]:
+        MODELS.build(config.model)
