@@ -18,6 +18,7 @@ from ..hooks.continual_hook import bare_model
 from ..models import load_hand_over, save_hand_over
 from .distributed import join_processes
 from .folders import StepFolder
+from .plain_checkpoints import plain_checkpoints
 from .plan import StepPlan, config_difference, make_plan, plan_table
 from .settings import build_scenario, check_settings, protocol, protocol_name, with_profile
 from .step_config import deploy_config, step_config
@@ -75,18 +76,20 @@ class ContinualRunner:
         """
         plans = self.plan()
         say(plan_table(plans))
-        if self.first_step_from and 0 not in self.steps and not self._folder(0).trained_id(self.scenario[0].seen):
-            self._take_first_step()
-            self._evaluate(0)
-        for step in self.steps:
-            self._run_step(step)
+        with plain_checkpoints():
+            if self.first_step_from and 0 not in self.steps and not self._folder(0).trained_id(self.scenario[0].seen):
+                self._take_first_step()
+                self._evaluate(0)
+            for step in self.steps:
+                self._run_step(step)
         return self.results()
 
     def test(self) -> Dict[str, Any]:
         """Evaluate the hand-overs of the steps again."""
         self.plan()
-        for step in self.steps:
-            self._evaluate(step)
+        with plain_checkpoints():
+            for step in self.steps:
+                self._evaluate(step)
         return self.results()
 
     def describe(self) -> str:

@@ -1,0 +1,75 @@
+"""Reading checkpoints without running code from them.
+
+mmengine's checkpoints hold its log buffers beside tensors. The originals can't
+read these on a current torch; the fork tries, and reads what it doesn't know
+in the unsafe way, which runs whatever the file says. Here both read what
+mmengine writes, and nothing else.
+"""
+from __future__ import annotations
+
+import contextlib
+from pathlib import Path
+from typing import Any, Callable, Iterator, List, Tuple, Union
+
+import numpy as np
+import torch
+from mmengine.logging import HistoryBuffer
+from mmengine.runner import CheckpointLoader
+from packaging.version import Version
+
+# Since then names in a file can be bound to functions of ours.
+SUPPORTED = Version(torch.__version__) >= Version('2.7')
+METHODS = ('min', 'max', 'current', 'mean')
+
+
+@contextlib.contextmanager
+def plain_checkpoints() -> Iterator[None]:
+    """Within it mmengine reads files by :func:`load_from_plain_file` (torch >= 2.7; before, as it always does)."""
+    schemes = CheckpointLoader._schemes
+    before = schemes['']
+    if SUPPORTED:
+        schemes[''] = load_from_plain_file
+    try:
+        yield
+    finally:
+        schemes[''] = before
+
+
+def load_from_plain_file(filename: str, map_location: Any = None) -> Any:
+    """A checkpoint from disk.
+
+    Args:
+        filename: Its path.
+        map_location: As in ``torch.load``.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        ValueError: It is truncated, or holds more than tensors, plain values
+            and mmengine's log buffers.
+    """
+    path = Path(filename).expanduser()
+    if not path.is_file():
+        raise FileNotFoundError(f'{filename} can not be found.')
+    with torch.serialization.safe_globals(_allowed()):
+        try:
+            return torch.load(path, map_location=map_location, weights_only=True)
+        except Exception as error:  # torch has no common error for these
+            raise ValueError(
+                f'{filename} can not be read as tensors, plain values and log buffers: it is truncated or holds other '
+                f'objects, whose code would have to be run ({error}). If you trust it, load it with '
+                'torch.load(weights_only=False) and save its state_dict alone.') from error
+
+
+def _allowed() -> List[Union[Callable, Tuple[Callable, str]]]:
+    core = np._core if hasattr(np, '_core') else np.core
+    # Log buffers are written with numpy's arrays, and with a reference to each of their own methods.
+    return [
+        HistoryBuffer, (_method_of_buffer, 'builtins.getattr'), np.ndarray, np.dtype, core.multiarray._reconstruct,
+        core.multiarray.scalar, *{type(np.dtype(kind)) for kind in (bool, np.int64, np.uint32, np.float32, np.float64)}
+    ]
+
+
+def _method_of_buffer(owner: Any, name: str) -> Callable:
+    if owner is not HistoryBuffer or name not in METHODS:
+        raise ValueError(f'it asks for {name!r} of {owner!r}')
+    return getattr(owner, name)
