@@ -22,8 +22,9 @@ setup(
     extras_require={
         # mmengine imports distutils, which Python >= 3.12 has only with setuptools.
         'onedl': [*STACKS['onedl'].values(), 'setuptools'],
-        # ftfy and regex: mmseg 1.2.2 imports them and doesn't declare them.
-        'openmmlab': [*STACKS['openmmlab'].values(), 'setuptools', 'ftfy', 'regex'],
+        # ftfy and regex: mmseg 1.2.2 imports them and doesn't declare them. mmengine 0.10 needs pkg_resources for
+        # `_base_ = ['mmseg::...']`, which setuptools 81 no longer has.
+        'openmmlab': [*STACKS['openmmlab'].values(), 'setuptools<81', 'ftfy', 'regex'],
         'tests': ['pytest', 'pytest-xdist'],
     },
 )

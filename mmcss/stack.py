@@ -39,6 +39,8 @@ NOISY_LINE = 'Could not import OneDL'
 NOISY_WARNINGS = (
     # mmcv without compiled ops (the fork's wheels); only a few heads need them, and they say so themselves.
     (UserWarning, 'Fail to import ``MultiScaleDeformableAttention``'),
+    # mmcv with compiled ops, about its own re-export of the same module.
+    (ImportWarning, '``MultiScaleDeformableAttention`` has been moved'),
     # torch about its own modules, which mmengine imports.
     (DeprecationWarning, r'`torch\.jit\.\w+` is deprecated'),
 )

@@ -11,6 +11,7 @@ from mmengine.config import Config
 
 from mmcss import stack
 
+pytestmark = pytest.mark.stack
 FORK = {'onedl-mmengine': '0.10.12', 'onedl-mmcv': '2.3.6', 'onedl-mmsegmentation': '1.4.2'}
 ORIGINALS = {'mmengine': '0.10.7', 'mmcv': '2.1.0', 'mmsegmentation': '1.2.2'}
 

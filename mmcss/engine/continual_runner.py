@@ -20,7 +20,7 @@ from .distributed import join_processes
 from .folders import StepFolder
 from .plain_checkpoints import plain_checkpoints
 from .plan import StepPlan, config_difference, make_plan, plan_table
-from .settings import build_scenario, check_settings, protocol, protocol_name, with_profile
+from .settings import build_scenario, check_settings, plain, protocol, protocol_name, with_profile
 from .step_config import deploy_config, step_config
 from .teardown import tear_down
 
@@ -132,7 +132,7 @@ class ContinualRunner:
     def _about(self, step: int) -> Dict[str, Any]:
         """What a step's folder notes of the run that it belongs to."""
         return dict(self.scenario[step].to_dict(), regime=self.scenario.regime,
-                    method=Config(dict(method=self.cfg.get('continual', {})))._cfg_dict.to_dict()['method'])
+                    method=plain(self.cfg.get('continual', {})))
 
     def _decide(self, folder: StepFolder) -> str:
         """'finished', 'evaluate', 'resume' or 'start': the main process looks, the others follow."""

@@ -9,6 +9,7 @@ from mmseg.models.decode_heads.decode_head import BaseDecodeHead
 from mmseg.registry import MODELS
 
 from ..losses.decode_loss import AVERAGES
+from .settings import plain
 
 STUDENTS = {
     'EncoderDecoder': 'ContinualEncoderDecoder',
@@ -38,7 +39,7 @@ def stock_model(model: Mapping[str, Any], order: Sequence[int], seen: int, avera
     """
     if average not in AVERAGES:
         raise ValueError(f'continual.average: got {average!r}, valid are {", ".join(AVERAGES)}.')
-    model = copy.deepcopy(_plain(model))
+    model = copy.deepcopy(plain(model))
     heads = [model['decode_head'], *([model['auxiliary_head']] if model.get('auxiliary_head') else [])]
     stated = [node['num_classes'] for node in walk(model['decode_head']) if 'num_classes' in node]
     for head in _each(heads):
@@ -65,7 +66,7 @@ def student_model(model: Config, continual: Mapping[str, Any]) -> Config:
     """The student of a stock model: same config, continual type."""
     if model['type'] not in STUDENTS:
         raise ValueError(f"model.type: got {model['type']!r}; mmcss trains {', '.join(STUDENTS)}.")
-    return dict(model, type=STUDENTS[model['type']], continual=_plain(continual))
+    return dict(model, type=STUDENTS[model['type']], continual=plain(continual))
 
 
 def teacher_model(model: Config) -> Config:
@@ -148,11 +149,3 @@ def _cut_weights(weights: Any, order: Sequence[int], seen: int) -> Any:
                          "and one for each class, in the data set's order.")
     return [weights[position] for position in order[:seen]]
 
-
-def _plain(node: Any) -> Any:
-    """ConfigDicts as dicts, so that copies and comparisons are plain."""
-    if isinstance(node, Mapping):
-        return {key: _plain(value) for key, value in node.items()}
-    if isinstance(node, (list, tuple)):
-        return type(node)(_plain(value) for value in node)
-    return node

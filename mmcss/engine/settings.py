@@ -36,14 +36,14 @@ def with_profile(cfg: Config) -> Config:
         raise ValueError(f'profile: got {profile!r}, valid are {", ".join(PROFILES)}.')
     if not {'profile', 'official'} & set(cfg):
         return cfg
-    plain = cfg._cfg_dict.to_dict()
-    plain.pop('profile', None)
-    official = plain.pop('official', None)
+    settings = cfg._cfg_dict.to_dict()
+    settings.pop('profile', None)
+    official = settings.pop('official', None)
     if profile == 'official':
         if official is None:
             raise ValueError("profile: this config's method has no 'official' settings.")
-        _apply(official, plain)
-    return Config(plain, filename=cfg.filename)
+        _apply(official, settings)
+    return Config(settings, filename=cfg.filename)
 
 
 def _apply(official: Mapping[str, Any], settings: Dict[str, Any]) -> None:
@@ -148,6 +148,15 @@ def _stated_classes(dataset: Mapping[str, Any]) -> Tuple[Sequence[str], bool]:
         raise ValueError(f"the class names of {leaf['type']} are not known: give metainfo=dict(classes=[...]) "
                          'in train_dataloader.dataset.')
     return tuple(classes), bool(leaf.get('reduce_zero_label', _default_reduce_zero_label(cls)))
+
+
+def plain(node: Any) -> Any:
+    """ConfigDicts as dicts, so that copies and comparisons are plain."""
+    if isinstance(node, Mapping):
+        return {key: plain(value) for key, value in node.items()}
+    if isinstance(node, (list, tuple)):
+        return type(node)(plain(value) for value in node)
+    return node
 
 
 def _default_reduce_zero_label(cls: type) -> bool:

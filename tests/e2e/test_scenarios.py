@@ -71,6 +71,7 @@ def test_logs_of_a_step_lie_in_its_folder(plop_run):
         assert len(scalars) == 1 and 'loss' in scalars[0].read_text()
 
 
+@pytest.mark.stack
 def test_stock_mmsegmentation_loads_a_step_and_predicts_the_same(plop_run, tiny_data):
     work_dir, _ = plop_run
     folder = work_dir / 'step_2'
@@ -87,6 +88,7 @@ def test_stock_mmsegmentation_loads_a_step_and_predicts_the_same(plop_run, tiny_
     assert torch.equal(predictions[0].seg_logits.data, predictions[1].seg_logits.data)
 
 
+@pytest.mark.stack
 def test_the_deploy_config_needs_no_mmcss(plop_run):
     work_dir, _ = plop_run
     script = ('import sys; from mmseg.apis import init_model; '
@@ -124,6 +126,7 @@ def stop(cfg, tmp_path, kill):
 
 
 @pytest.mark.slow
+@pytest.mark.stack
 @pytest.mark.parametrize('workers, kill', [(0, False), (2, True)])
 def test_a_stopped_and_resumed_run_equals_the_uninterrupted_one(tiny_data, tmp_path, workers, kill):
     scenario = dict(base=3, increment=1)

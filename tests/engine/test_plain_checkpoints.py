@@ -10,7 +10,10 @@ from mmengine.runner import CheckpointLoader
 
 from mmcss.engine.plain_checkpoints import SUPPORTED, load_from_plain_file, plain_checkpoints
 
-pytestmark = pytest.mark.skipif(not SUPPORTED, reason='torch before 2.7 reads checkpoints as mmengine does')
+pytestmark = [
+    pytest.mark.stack,
+    pytest.mark.skipif(not SUPPORTED, reason='torch before 2.7 reads checkpoints as mmengine does')
+]
 
 
 class Harmful:
