@@ -1,15 +1,11 @@
 import pytest
 import torch
 import torch.nn as nn
-import torch.nn.functional as F
-from mmseg.models.losses import CrossEntropyLoss
 
 from mmcss.models import predict, watch_inference, watch_training
-from mmcss.models.taps import PixelWeights, decode_heads, watch_features
+from mmcss.models.taps import decode_heads, watch_features
 from mmcss.parts import Needs
-from tests.losses import loops
-from tests.models.makers import (MODEL_CONFIGS, build, cascade, encoder_decoder, head, images, labels, samples,
-                                 segformer, total, with_classes)
+from tests.models.makers import MODEL_CONFIGS, build, encoder_decoder, images, labels, samples, segformer, with_classes
 
 pytestmark = [
     pytest.mark.filterwarnings('ignore:torch.utils.checkpoint'),
@@ -263,112 +259,3 @@ def test_a_sampler_of_the_user_comes_back():
     with watch_training(model, Needs(), (32, 32), torch.ones(2, 1, 1)):
         assert model.decode_head.sampler is not sampler
     assert model.decode_head.sampler is sampler
-
-
-def spy_on(head):
-    """Lists what reaches a head's ``loss_by_feat``."""
-    original, reached = head.loss_by_feat, []
-
-    def loss_by_feat(output, *args, **kwargs):
-        reached.append(output)
-        return original(output, *args, **kwargs)
-
-    head.__dict__['loss_by_feat'] = loss_by_feat
-    return reached
-
-
-@pytest.mark.parametrize('name', ['FCN', 'ASPP', 'OCR', 'Segformer'])
-def test_upsampled_logits_are_shared_with_the_stock_loss(name):
-    model = make(name)
-    reached = spy_on(decode_heads(model)[-1])
-    with watch_training(model, Needs(logits=True), (32, 32), None) as seen:
-        model.loss(*batch())
-    prediction = seen.prediction((32, 32), False)
-    assert reached[0] is prediction.logits is seen.upsampled
-    assert prediction.logits.shape == (2, CLASSES, 32, 32)
-    assert seen.head_logits.shape[2:] == ((8, 8) if name == 'Segformer' else (4, 4))
-    expected = F.interpolate(seen.head_logits, (32, 32), mode='bilinear')
-    assert torch.equal(prediction.logits, expected)
-
-
-def test_logits_that_no_part_asks_for_are_not_upsampled_twice():
-    model = make()
-    reached = spy_on(model.decode_head)
-    with watch_training(model, Needs(embedding=True), (32, 32), None) as seen:
-        model.loss(*batch())
-    assert reached[0] is seen.head_logits and seen.upsampled is None
-
-
-@pytest.mark.parametrize('name', ['DA', 'Enc'])
-def test_heads_with_a_loss_of_their_own_get_their_own_outputs(name):
-    model = make(name)
-    reached = spy_on(model.decode_head)
-    with watch_training(model, Needs(logits=True), (32, 32), None) as seen:
-        model.loss(*batch())
-    assert isinstance(reached[0], tuple) and reached[0][0] is seen.head_logits
-    assert seen.prediction((32, 32), False).logits.shape == (2, CLASSES, 32, 32)
-
-
-def test_logits_of_a_cascade_are_those_of_its_last_head():
-    model = build(with_classes(cascade(), CLASSES))
-    first, last = (spy_on(one) for one in model.decode_head)
-    with watch_training(model, Needs(), (32, 32), None) as seen:
-        model.loss(*batch())
-    assert seen.head_logits is last[0] and first[0] is not last[0]
-
-
-LOGITS = 2 * torch.randn(2, 4, 5, 6, generator=torch.Generator().manual_seed(1))
-TARGET = labels([0, 1, 3, 255], size=(5, 6))
-WEIGHTS = [torch.tensor([.25, 2.]).view(2, 1, 1), torch.rand(2, 5, 6, generator=torch.Generator().manual_seed(2))]
-
-
-@pytest.mark.parametrize('weight', WEIGHTS)
-def test_pixel_weights(weight):
-    found = PixelWeights(None, weight).sample(LOGITS, TARGET[:, None])
-    assert torch.equal(found, weight.expand(2, 5, 6))
-    loss = CrossEntropyLoss(avg_non_ignore=True)(LOGITS, TARGET, weight=found, ignore_index=255)
-    per_pixel = loops.cross_entropy(LOGITS, TARGET)
-    expected = (per_pixel * weight.numpy()).sum() / (TARGET != 255).sum().item()
-    assert loss.item() == pytest.approx(expected, rel=1e-5)
-
-
-@pytest.mark.parametrize('weight', WEIGHTS)
-@pytest.mark.parametrize('settings', [dict(thresh=.3, min_kept=4), dict(min_kept=4)])
-def test_pixel_weights_on_those_of_ohem(weight, settings):
-    model = make('FCN', sampler=dict(type='OHEMPixelSampler', **settings))
-    inner = model.decode_head.sampler
-    kept = inner.sample(LOGITS, TARGET[:, None])
-    assert 0 < kept.sum() < (TARGET != 255).sum()  # OHEM leaves some out
-    assert torch.equal(PixelWeights(inner, weight).sample(LOGITS, TARGET[:, None]), weight * kept)
-
-
-@pytest.mark.parametrize('name', ['FCN', 'DA', 'OCR'])
-@pytest.mark.parametrize('sampler', [None, dict(type='OHEMPixelSampler', thresh=.5, min_kept=20)])
-def test_weights_reach_each_loss_of_the_decode_heads(name, sampler):
-    """A weight of 2 doubles them all; auxiliary heads are left alone."""
-    config = with_classes(MODEL_CONFIGS[name], CLASSES)
-    for one in config['decode_head'] if isinstance(config['decode_head'], list) else [config['decode_head']]:
-        one['sampler'] = sampler
-    config['auxiliary_head'] = dict(head('FCN'), in_channels=32, in_index=2, num_classes=CLASSES,
-                                    loss_decode=dict(type='CrossEntropyLoss', avg_non_ignore=True))
-    model = build(config).eval()
-    plain = model.loss(*batch())
-    with watch_training(model, Needs(), (32, 32), torch.full((2, 1, 1), 2.)):
-        doubled = model.loss(*batch())
-    of_decode_heads = [key for key in plain if key.startswith('decode') and 'loss' in key]
-    assert len(of_decode_heads) == dict(FCN=1, DA=3, OCR=2)[name]
-    for key in of_decode_heads:
-        torch.testing.assert_close(doubled[key], 2 * plain[key])
-    assert torch.equal(doubled['aux.loss_ce'], plain['aux.loss_ce'])
-    assert total(doubled) > total(plain)
-
-
-DDR = dict(type='EncoderDecoder', backbone=dict(type='DDRNet', channels=8, ppm_channels=8),
-           decode_head=dict(type='DDRHead', in_channels=32, channels=8,
-                            loss_decode=[dict(type='CrossEntropyLoss'), dict(type='CrossEntropyLoss', loss_weight=.4)]))
-
-
-def test_weights_that_do_not_reach_the_loss_are_an_error():
-    model = build(with_classes(DDR, CLASSES))
-    with pytest.raises(ValueError, match='DDRHead'), watch_training(model, Needs(), (64, 64), torch.ones(2, 1, 1)):
-        model.loss(images(size=(64, 64)), samples(labels([0, 1, 4], size=(64, 64))))

@@ -1,0 +1,154 @@
+"""Runs that go on, start from another one's step 0, or are refused."""
+import os
+import shutil
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from mmcss.engine import ContinualRunner
+from mmcss.files import read_json
+from mmcss.models import load_hand_over
+import tests.e2e.stop_hook  # noqa: F401  registers StopHook
+from tests.e2e.running import ROOT, assert_equal_states, run, state
+from tests.tiny import MIB, tiny_config
+
+
+def stop(cfg, tmp_path, kill):
+    """Run a config whose StopHook ends it."""
+    if not kill:
+        with pytest.raises(KeyboardInterrupt):
+            run(cfg)
+        return
+    cfg.custom_imports = dict(imports=['mmcss', 'stop_hook'], allow_failed_imports=False)
+    cfg.dump(tmp_path / 'config.py')
+    paths = os.pathsep.join([str(ROOT / 'tests' / 'e2e'), os.environ.get('PYTHONPATH', '')])
+    done = subprocess.run([sys.executable, str(ROOT / 'tools' / 'train.py'), str(tmp_path / 'config.py')],
+                          capture_output=True, env=dict(os.environ, PYTHONPATH=paths))
+    assert done.returncode == -signal.SIGKILL
+
+
+@pytest.mark.slow
+@pytest.mark.stack
+@pytest.mark.parametrize('workers, kill', [(0, False), (2, True)])
+def test_a_stopped_and_resumed_run_equals_the_uninterrupted_one(tiny_data, tmp_path, workers, kill):
+    scenario = dict(base=3, increment=1)
+    run(tiny_config(tiny_data, tmp_path / 'whole', workers, scenario=scenario))
+    stopped = tiny_config(tiny_data, tmp_path / 'stopped', workers, scenario=scenario)
+    stopping = stopped.copy()
+    stopping.custom_hooks = [dict(type='StopHook', step=1, iteration=3, kill=kill)]  # in the second epoch of step 1
+    stop(stopping, tmp_path, kill)
+    assert not (tmp_path / 'stopped' / 'step_1' / 'step_1.pth').exists()
+    before = (tmp_path / 'stopped' / 'step_0' / 'step_0.pth').stat().st_mtime_ns
+    stopped.resume = True
+    run(stopped)
+    assert (tmp_path / 'stopped' / 'step_0' / 'step_0.pth').stat().st_mtime_ns == before  # finished steps are kept
+    for step in range(2):
+        assert_equal_states(state(tmp_path / 'whole', step), state(tmp_path / 'stopped', step))
+    assert read_json(tmp_path / 'whole' / 'results.json')['matrix'] == \
+        read_json(tmp_path / 'stopped' / 'results.json')['matrix']
+
+
+def test_a_moved_folder_resumes(tiny_data, tmp_path):
+    cfg = tiny_config(tiny_data, tmp_path / 'first')
+    cfg.custom_hooks = [dict(type='StopHook', step=0, iteration=2)]
+    with pytest.raises(KeyboardInterrupt):
+        run(cfg)
+    (tmp_path / 'first').rename(tmp_path / 'second')
+    cfg = tiny_config(tiny_data, tmp_path / 'second', resume=True, log_level='INFO')
+    assert len(run(cfg, steps='0')['steps']) == 1
+    log = ''.join(path.read_text() for path in (tmp_path / 'second').glob('step_0/*/*.log'))
+    assert 'resumed epoch: 1, iter: 2' in log
+
+
+def test_resume_trains_what_stems_from_an_older_step(tiny_data, tmp_path):
+    cfg = tiny_config(tiny_data, tmp_path, continual={}, scenario=dict(base=3, increment=1))
+    run(cfg)
+    marks = [load_hand_over(tmp_path / f'step_{k}' / f'step_{k}.pth')['meta'] for k in range(2)]
+    assert [mark['parent'] for mark in marks] == [None, marks[0]['id']]
+    run(cfg, steps='0')  # trained anew: what was made from the old one is stale
+    assert len(read_json(tmp_path / 'results.json')['steps']) == 1
+    cfg.resume = True
+    assert len(run(cfg)['steps']) == 2
+    again = [load_hand_over(tmp_path / f'step_{k}' / f'step_{k}.pth')['meta'] for k in range(2)]
+    assert again[1]['id'] != marks[1]['id'] and again[1]['parent'] == again[0]['id']
+
+
+def test_resume_after_the_end_does_nothing(plop_run, tiny_data, capsys):
+    work_dir, results = plop_run
+    cfg = tiny_config(tiny_data, work_dir, resume=True)
+    before = {path: path.stat().st_mtime_ns for path in work_dir.rglob('step_*.pth')}
+    assert run(cfg) == results
+    assert {path: path.stat().st_mtime_ns for path in work_dir.rglob('step_*.pth')} == before
+    assert capsys.readouterr().out.count('is finished; skipped') == 3
+
+
+@pytest.mark.parametrize('change', [dict(scenario=dict(base=2, increment=1, class_order=[4, 3, 2, 1])),
+                                    dict(scenario=dict(base=2, increment=1, regime='disjoint')), dict(continual=MIB)])
+def test_resume_of_another_run_is_refused(plop_run, tiny_data, change):
+    work_dir, _ = plop_run
+    with pytest.raises(ValueError, match='was trained with another scenario or method'):
+        run(tiny_config(tiny_data, work_dir, resume=True, **change))
+
+
+def test_another_protocol_is_judged_anew(plop_run, tiny_data, tmp_path):
+    work_dir, results = plop_run
+    shutil.copytree(work_dir, tmp_path / 'copy')
+    cfg = tiny_config(tiny_data, tmp_path / 'copy', resume=True, protocol=dict(background=False))
+    again = run(cfg)
+    assert again['protocol'] == dict(future='background', background=False, images='seen', absent='stock')
+    assert (again['profile'], again['protocol_name'], results['protocol_name']) == ('paper', 'custom', 'default')
+    assert results['protocol']['background'] is True
+    assert all(value is None for value in again['matrix']['background'])
+    assert state(work_dir, 2).keys() == state(tmp_path / 'copy', 2).keys()
+
+
+def test_testing_again_gives_the_same_results(plop_run, tiny_data):
+    work_dir, results = plop_run
+    for step in range(3):
+        (work_dir / f'step_{step}' / 'result.json').unlink()
+    assert ContinualRunner.from_cfg(tiny_config(tiny_data, work_dir)).test() == results
+
+
+def test_first_step_of_another_run(plop_run, tiny_data, tmp_path):
+    work_dir, results = plop_run
+    mib = run(tiny_config(tiny_data, tmp_path, continual=MIB), first_step_from=str(work_dir))
+    assert_equal_states(state(work_dir, 0), state(tmp_path, 0))
+    assert mib['steps'][0]['mIoU'] == results['steps'][0]['mIoU']
+    assert len(mib['steps']) == 3
+
+
+def test_later_steps_from_the_first_step_of_another_run(plop_run, tiny_data, tmp_path):
+    work_dir, _ = plop_run
+    results = run(tiny_config(tiny_data, tmp_path), steps='1', first_step_from=str(work_dir / 'step_0' / 'step_0.pth'))
+    assert [step['step'] for step in results['steps']] == [0, 1]
+    assert_equal_states(state(work_dir, 1), state(tmp_path, 1))
+
+
+def test_its_own_first_step_is_refused(plop_run, tiny_data):
+    work_dir, _ = plop_run
+    with pytest.raises(ValueError, match='is this run itself'):
+        run(tiny_config(tiny_data, work_dir), steps='0', first_step_from=str(work_dir))
+    assert (work_dir / 'step_0' / 'step_0.pth').is_file()
+
+
+def test_first_step_of_another_scenario_is_refused(plop_run, tiny_data, tmp_path):
+    work_dir, _ = plop_run
+    other = tiny_config(tiny_data, tmp_path, scenario=dict(type='ClassIncremental', base=3, increment=1))
+    with pytest.raises(ValueError, match='of another scenario or step: it knows 3 classes'):
+        run(other, first_step_from=str(work_dir))
+
+
+def test_a_step_without_the_one_before_is_refused(tiny_data, tmp_path):
+    with pytest.raises(FileNotFoundError, match='run the step that leaves it first'):
+        run(tiny_config(tiny_data, tmp_path), steps='1')
+
+
+def test_a_truncated_hand_over_is_refused(plop_run, tiny_data, tmp_path):
+    work_dir, _ = plop_run
+    whole = (work_dir / 'step_0' / 'step_0.pth').read_bytes()
+    (tmp_path / 'step_0').mkdir()
+    (tmp_path / 'step_0' / 'step_0.pth').write_bytes(whole[:len(whole) // 2])
+    with pytest.raises(ValueError, match='truncated or of another kind'):
+        run(tiny_config(tiny_data, tmp_path), steps='1')
