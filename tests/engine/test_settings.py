@@ -134,3 +134,21 @@ def test_an_ablation_is_one_line(tmp_path, row, line, profile):
     assert (with_profile(cfg).continual == with_profile(plain).continual) is (line == 'continual = dict()')
     for config in steps_of(cfg)[:2]:
         MODELS.build(config.model)
+
+
+def test_official_factors_depend_on_the_data_set():
+    factors = {}
+    for name in ('voc_15-1', 'ade_100-50'):
+        for profile in ('paper', 'official'):
+            cfg = Config.fromfile(ROOT / 'configs' / 'plop' / f'deeplabv3_r101_{name}.py')
+            cfg.profile = profile
+            pod = with_profile(cfg).continual.losses.local_pod
+            factors[name, profile] = (pod.loss_weight, pod.logits_weight)
+    assert factors == {('voc_15-1', 'paper'): (.01, .0005), ('voc_15-1', 'official'): (.01, .0005),
+                       ('ade_100-50', 'paper'): (.01, .0005), ('ade_100-50', 'official'): (.001, .00001)}
+
+
+def test_mib_s_weight_of_voc_15_1():
+    cfg = with_profile(Config.fromfile(ROOT / 'configs' / 'mib' / 'deeplabv3_r101_voc_15-1_official.py'))
+    assert cfg.continual.losses.unkd.loss_weight == 100
+    assert cfg.model.decode_head.type == 'SharedNormASPPHead'
