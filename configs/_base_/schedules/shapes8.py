@@ -1,3 +1,6 @@
 _base_ = './small.py'
 train_cfg = dict(max_epochs=15)
-next_steps = dict(train_cfg=dict(max_epochs=12))
+# New rows of the classifier start as copies of the background's (MiB, PLOP): at
+# the backbone's learning rate a few hundred iterations would hardly part them.
+next_steps = dict(
+    train_cfg=dict(max_epochs=12), optim_wrapper=dict(paramwise_cfg=dict(custom_keys={'conv_seg': dict(lr_mult=10.0)})))

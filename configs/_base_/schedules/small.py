@@ -3,7 +3,4 @@
 optim_wrapper = dict(type='OptimWrapper', optimizer=dict(type='AdamW', lr=1e-3, weight_decay=0.01))
 param_scheduler = [dict(type='PolyLR', power=0.9, eta_min=0.0, by_epoch=True, convert_to_iter_based=True)]
 train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=20)
-# New rows of the classifier start as copies of the background's (MiB, PLOP): at
-# the backbone's learning rate a few hundred iterations would hardly part them.
-next_steps = dict(
-    optim_wrapper=dict(optimizer=dict(lr=3e-4), paramwise_cfg=dict(custom_keys={'conv_seg': dict(lr_mult=10.0)})))
+next_steps = dict(optim_wrapper=dict(optimizer=dict(lr=3e-4)))
