@@ -1,11 +1,11 @@
-"""Small files, written atomically."""
+"""Small files, written atomically, and the plain values that they hold."""
 from __future__ import annotations
 
 import json
 import math
 import os
 from pathlib import Path
-from typing import Any, Union
+from typing import Any, Mapping, Union
 
 PathLike = Union[str, Path]
 
@@ -30,3 +30,12 @@ def _without_nan(value: Any) -> Any:
     if isinstance(value, (list, tuple)):
         return [_without_nan(entry) for entry in value]
     return None if isinstance(value, float) and math.isnan(value) else value
+
+
+def plain(node: Any) -> Any:
+    """A nested value with dicts for ConfigDicts and other mappings, as files and comparisons need it."""
+    if isinstance(node, Mapping):
+        return {key: plain(value) for key, value in node.items()}
+    if isinstance(node, (list, tuple)):
+        return type(node)(plain(value) for value in node)
+    return node

@@ -4,9 +4,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from mmengine.config import ConfigDict
 
 from mmcss import files
-from mmcss.files import read_json, write_json
+from mmcss.files import plain, read_json, write_json
 
 NAN = float('nan')
 
@@ -67,3 +68,10 @@ def test_what_json_does_not_know_leaves_the_old_file(tmp_path):
     with pytest.raises(TypeError):
         write_json(path, dict(value=object()))
     assert read_json(path) == 'old'
+
+
+def test_plain_values():
+    given = ConfigDict(a=dict(b=[dict(c=1), (dict(d=2), )]))
+    found = plain(given)
+    assert found == dict(a=dict(b=[dict(c=1), (dict(d=2), )]))
+    assert {type(found), type(found['a']), type(found['a']['b'][0]), type(found['a']['b'][1][0])} == {dict}

@@ -142,6 +142,8 @@ print("py%d%d-torch%s" % (*sys.version_info[:2], torch.__version__) + "-gpu" * t
     if ! ls "$wheels"/mmcv-*.whl >/dev/null 2>&1; then
         command -v gcc >/dev/null && command -v g++ >/dev/null ||
             die "building mmcv needs gcc and g++ (Debian, Ubuntu: apt install gcc g++), or use --stack onedl"
+        "$PYTHON" -c 'import os, sys, sysconfig; sys.exit(not os.path.isfile(sysconfig.get_paths()["include"] + "/Python.h"))' ||
+            die "building mmcv needs Python's headers (Debian, Ubuntu: apt install python3-dev), or use --stack onedl"
         "$PYTHON" -c 'import sys, torch.utils.cpp_extension as c; sys.exit(c.torch.cuda.is_available() and not c.CUDA_HOME)' ||
             die "this torch has CUDA, so building mmcv needs the CUDA toolkit (nvcc; set CUDA_HOME), or a CPU torch, or --stack onedl"
         echo "[setup] building $MMCV with its ops once, into $wheels (about 10 minutes)"

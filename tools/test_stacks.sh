@@ -5,9 +5,10 @@
 # The first time it builds mmcv, whose wheel is kept for later.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
-unset VIRTUAL_ENV CONDA_PREFIX # each stack has its own environment here
-MMCSS_OTHER_PYTHON=$(bash tools/setup.sh)
-PYTHON=$(bash tools/setup.sh --stack openmmlab)
+MMCSS_OTHER_PYTHON=$(bash tools/setup.sh) # the active environment, or .venv
+unset VIRTUAL_ENV CONDA_PREFIX
+# Without a GPU's toolkit to compile with: nothing here needs one.
+PYTHON=$(bash tools/setup.sh --stack openmmlab --cpu)
 export MMCSS_OTHER_PYTHON OMP_NUM_THREADS=${OMP_NUM_THREADS:-1}
 
 selection=(-m stack)

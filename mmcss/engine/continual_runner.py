@@ -13,14 +13,14 @@ from mmengine.registry import RUNNERS, init_default_scope
 from mmengine.runner import Runner
 
 from ..evaluation import matrix_table, steps_table, summarise
-from ..files import write_json
+from ..files import plain, write_json
 from ..hooks.continual_hook import bare_model
 from ..models import load_hand_over, save_hand_over
 from .distributed import join_processes
 from .folders import StepFolder
 from .plain_checkpoints import plain_checkpoints
 from .plan import StepPlan, config_difference, make_plan, plan_table
-from .settings import build_scenario, check_settings, plain, protocol, protocol_name, with_profile
+from .settings import build_scenario, check_settings, first_step_training, protocol, protocol_name, with_profile
 from .step_config import deploy_config, step_config
 from .teardown import tear_down
 
@@ -45,7 +45,7 @@ class ContinualRunner:
     def __init__(self, cfg: Config) -> None:
         init_default_scope('mmseg')
         self.profile: str = cfg.get('profile', 'paper')
-        cfg = with_profile(cfg)
+        self.given, cfg = cfg, with_profile(cfg)
         check_settings(cfg)
         join_processes(cfg.get('launcher', 'none'), cfg.get('env_cfg', {}).get('dist_cfg', {}))
         self.cfg = cfg
@@ -56,6 +56,7 @@ class ContinualRunner:
         self.first_step_from: Optional[str] = options.get('first_step_from')
         self.resume = bool(cfg.get('resume', False))
         self.protocol = asdict(protocol(cfg))
+        self.protocol_name = protocol_name(cfg)
         self.configs = [step_config(cfg, self.scenario, step, str(self.work_dir), get_world_size())
                         for step in range(len(self.scenario))]
 
@@ -75,7 +76,7 @@ class ContinualRunner:
             The results over steps, as written to ``results.json``.
         """
         plans = self.plan()
-        say(plan_table(plans))
+        say('\n'.join([*self._told_profile(), plan_table(plans)]))
         with plain_checkpoints():
             if self.first_step_from and 0 not in self.steps and not self._folder(0).trained_id(self.scenario[0].seen):
                 self._take_first_step()
@@ -94,12 +95,17 @@ class ContinualRunner:
 
     def describe(self) -> str:
         """The plan as text: steps, images, and how the steps' configs differ."""
-        lines = [plan_table(self.plan())]
+        lines = [*self._told_profile(), plan_table(self.plan())]
         for step, config in enumerate(self.configs):
             before = self.configs[step - 1] if step else self.cfg
             lines.append(f'\nstep {step}, config against {f"step {step - 1}" if step else "the one given"}:')
             lines.extend(f'  {line}' for line in config_difference(before, config))
         return '\n'.join(lines)
+
+    def _told_profile(self) -> List[str]:
+        """What the profile changed of the config given."""
+        changed = [line for line in config_difference(self.given, self.cfg) if not line.startswith(('official', 'profile'))]
+        return [f'profile {self.profile}:', *(f'  {line}' for line in changed)] if changed else []
 
     def _run_step(self, step: int) -> None:
         folder = self._folder(step)
@@ -194,6 +200,7 @@ class ContinualRunner:
         if meta.get('regime', self.scenario.regime) != self.scenario.regime:
             raise ValueError(f"{source} was trained in the regime '{meta['regime']}', this scenario is "
                              f"'{self.scenario.regime}': their steps 0 saw different images.")
+        self._compare_first_step(source, meta.get('first_step'))
         if source.resolve() == folder.hand_over.resolve():
             raise ValueError(f'--first-step-from: {source} is this run itself; leave the option out and start with '
                              '--step 1 or --resume.')
@@ -203,6 +210,16 @@ class ContinualRunner:
             save_hand_over(folder.hand_over, hand_over['state_dict'], meta)
             deploy_config(self.cfg, self.scenario, 0).dump(str(folder.deploy))
         barrier()
+
+    def _compare_first_step(self, source: Path, trained: Optional[Dict[str, Any]]) -> None:
+        """Refuse a step 0 of other losses; tell of smaller differences."""
+        asked = first_step_training(self.cfg)
+        differing = [key for key in asked if trained and trained.get(key) != asked[key]]
+        for key in differing:
+            told = f'{source} was trained with {key}={trained.get(key)!r}, this method trains step 0 with {asked[key]!r}'
+            if key in ('loss_decode', 'losses'):
+                raise ValueError(f'{told}; leave --first-step-from out, or name a run of the same method.')
+            say(f'note: {told}')
 
     def results(self) -> Dict[str, Any]:
         """Collect the results of the steps so far, write ``results.json`` and print them.
@@ -220,11 +237,11 @@ class ContinualRunner:
             return {}
         summary = summarise(steps)
         summary.update(scenario=[list(split.new) for split in self.scenario], profile=self.profile,
-                       protocol=self.protocol, protocol_name=protocol_name(self.protocol))
+                       protocol=self.protocol, protocol_name=self.protocol_name)
         if is_main_process():
             write_json(self.work_dir / 'results.json', summary)
             told = ', '.join(f'{key} {value}' for key, value in self.protocol.items())
-            say(f'\nprofile: {self.profile}; protocol: {protocol_name(self.protocol)} ({told})\n{steps_table(summary)}')
+            say(f'\nprofile: {self.profile}; protocol: {self.protocol_name} ({told})\n{steps_table(summary)}')
             if len(steps) == len(self.scenario):
                 say('\n' + matrix_table(summary))
         return summary

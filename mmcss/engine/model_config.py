@@ -8,8 +8,8 @@ from typing import Any, Dict, Iterator, List, Mapping, Sequence
 from mmseg.models.decode_heads.decode_head import BaseDecodeHead
 from mmseg.registry import MODELS
 
+from ..files import plain
 from ..losses.decode_loss import AVERAGES
-from .settings import plain
 
 STUDENTS = {
     'EncoderDecoder': 'ContinualEncoderDecoder',

@@ -1,9 +1,10 @@
-"""Reading checkpoints without running code from them.
+"""Reading checkpoints on disk without running code from them.
 
 mmengine's checkpoints hold its log buffers beside tensors. The originals can't
 read these on a current torch; the fork tries, and reads what it doesn't know
 in the unsafe way, which runs whatever the file says. Here both read what
-mmengine writes, and nothing else.
+mmengine writes, and nothing else. Pretrained weights that mmengine fetches
+from the network go its own way.
 """
 from __future__ import annotations
 
@@ -57,7 +58,7 @@ def load_from_plain_file(filename: str, map_location: Any = None) -> Any:
             raise ValueError(
                 f'{filename} can not be read as tensors, plain values and log buffers: it is truncated or holds other '
                 f'objects, whose code would have to be run ({error}). If you trust it, load it with '
-                'torch.load(weights_only=False) and save its state_dict alone.') from error
+                'torch.load(weights_only=False) and save it without them.') from error
 
 
 def _allowed() -> List[Union[Callable, Tuple[Callable, str]]]:
@@ -65,7 +66,7 @@ def _allowed() -> List[Union[Callable, Tuple[Callable, str]]]:
     # Log buffers are written with numpy's arrays, and with a reference to each of their own methods.
     return [
         HistoryBuffer, (_method_of_buffer, 'builtins.getattr'), np.ndarray, np.dtype, core.multiarray._reconstruct,
-        core.multiarray.scalar, *{type(np.dtype(kind)) for kind in (bool, np.int64, np.uint32, np.float32, np.float64)}
+        core.multiarray.scalar, *{type(np.dtype(kind)) for kind in np.typecodes['AllInteger'] + np.typecodes['Float'] + '?'}
     ]
 
 

@@ -6,9 +6,10 @@ from dataclasses import fields
 from typing import Any, Dict, Iterator, Mapping, Sequence, Tuple
 
 from mmengine.config import Config
-from mmseg.registry import DATASETS
+from mmseg.registry import DATASETS, MODELS
 
 from ..datasets import BACKGROUND, name_classes
+from ..files import plain
 from ..scenario import PROTOCOLS, SCENARIOS, ClassIncremental, Protocol
 
 # Keys of the user's config that no step's config has.
@@ -22,8 +23,9 @@ def with_profile(cfg: Config) -> Config:
 
     ``profile='official'`` merges the method's ``official`` settings, one
     switch for each difference between the paper and the authors' code, into
-    the config. They win over what the config says otherwise, and leave alone
-    what an ablation has taken out or exchanged.
+    the config. They win over what the config says otherwise (to keep a
+    setting of your own, put it into ``official``), and leave alone what an
+    ablation has taken out or exchanged.
 
     Returns:
         A copy with neither key; the config itself where it has neither.
@@ -54,8 +56,8 @@ def _apply(official: Mapping[str, Any], settings: Dict[str, Any]) -> None:
             settings[key] = value
         elif isinstance(here, dict) and value.get('type') in (None, here.get('type')):
             _apply(value, here)
-        elif here is None and key not in settings and 'type' not in value:
-            settings[key] = value
+        elif key not in settings and 'type' not in value:
+            _apply(value, settings.setdefault(key, {}))
 
 
 def check_settings(cfg: Config) -> None:
@@ -75,7 +77,16 @@ def check_settings(cfg: Config) -> None:
 
 def protocol(cfg: Config) -> Protocol:
     """How the config wants steps to be tested."""
-    options = cfg.get('protocol', {})
+    return _read_protocol(cfg, cfg.get('protocol', {}))
+
+
+def protocol_name(cfg: Config) -> str:
+    """The preset that the config's protocol is equal to, or 'custom'."""
+    asked = protocol(cfg)
+    return next((name for name in PROTOCOLS if _read_protocol(cfg, name) == asked), 'custom')
+
+
+def _read_protocol(cfg: Config, options: Any) -> Protocol:
     valid = [field.name for field in fields(Protocol)]
     if isinstance(options, str) and options in PROTOCOLS:
         options = PROTOCOLS[options]
@@ -83,14 +94,6 @@ def protocol(cfg: Config) -> Protocol:
         raise ValueError(f'protocol: got {options!r}, expected one of {", ".join(PROTOCOLS)}, or a dict of '
                          f'{", ".join(valid)}.')
     return Protocol(**dict(options, background=_scores_background(cfg, options.get('background', True))))
-
-
-def protocol_name(settings: Mapping[str, Any]) -> str:
-    """The preset that settings are equal to, or 'custom'."""
-    for name, preset in PROTOCOLS.items():
-        if all(settings[key] == value or value == 'listed' for key, value in preset.items()):
-            return name
-    return 'custom'
 
 
 def _scores_background(cfg: Config, background: Any) -> bool:
@@ -125,6 +128,24 @@ def class_positions(cfg: Config, scenario: ClassIncremental) -> Sequence[int]:
     return [listed.index(name) for split in scenario for name in split.new]
 
 
+def first_step_training(cfg: Config) -> Dict[str, Any]:
+    """How the method trains step 0: what runs that share a step 0 should have in common."""
+    method = cfg.get('continual', {})
+    parts = {name: plain(part) for name, part in (method.get('losses') or {}).items()
+             if part and acts_at_first_step(part)}
+    loss = method.get('loss_decode')
+    return dict(
+        loss_decode=plain(loss) if loss and acts_at_first_step(loss) else None,
+        losses=parts,
+        average=method.get('average', 'valid'),
+        ignore_as_background=bool(method.get('ignore_as_background', False)))
+
+
+def acts_at_first_step(config: Mapping[str, Any]) -> bool:
+    """Whether a part or a loss of that config is used at step 0 as well."""
+    return bool(getattr(MODELS.get(config['type']), 'from_first_step', False))
+
+
 def leaf_configs(dataset: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
     """The stock data sets' configs inside wrappers."""
     if 'datasets' in dataset:
@@ -148,15 +169,6 @@ def _stated_classes(dataset: Mapping[str, Any]) -> Tuple[Sequence[str], bool]:
         raise ValueError(f"the class names of {leaf['type']} are not known: give metainfo=dict(classes=[...]) "
                          'in train_dataloader.dataset.')
     return tuple(classes), bool(leaf.get('reduce_zero_label', _default_reduce_zero_label(cls)))
-
-
-def plain(node: Any) -> Any:
-    """ConfigDicts as dicts, so that copies and comparisons are plain."""
-    if isinstance(node, Mapping):
-        return {key: plain(value) for key, value in node.items()}
-    if isinstance(node, (list, tuple)):
-        return type(node)(plain(value) for value in node)
-    return node
 
 
 def _default_reduce_zero_label(cls: type) -> bool:

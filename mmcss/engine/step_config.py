@@ -11,8 +11,9 @@ from mmseg.registry import MODELS
 
 from ..scenario import ClassIncremental, Split
 from .folders import StepFolder
-from .model_config import replace_cross_entropy, stock_model, student_model, teacher_model, without_pretrained
-from .settings import OWN_KEYS, class_positions, leaf_configs, protocol, with_profile
+from .model_config import replace_cross_entropy, stock_model, student_model, teacher_model, walk, without_pretrained
+from .settings import (OWN_KEYS, acts_at_first_step, class_positions, first_step_training, leaf_configs, protocol,
+                       with_profile)
 
 
 def step_config(cfg: Config, scenario: ClassIncremental, step: int, work_dir: str, world_size: int = 1) -> Config:
@@ -49,13 +50,21 @@ def step_config(cfg: Config, scenario: ClassIncremental, step: int, work_dir: st
 
 
 def deploy_config(cfg: Config, scenario: ClassIncremental, step: int) -> Config:
-    """A config of a step's model for stock MMSegmentation: no mmcss in it."""
+    """A config of a step's model for stock MMSegmentation.
+
+    No mmcss is in it, unless the model itself is one of mmcss's; it then
+    imports mmcss.
+    """
     cfg = with_profile(cfg)
     model = stock_model(cfg.model, class_positions(cfg, scenario), scenario[step].num_seen)
-    # Labels are not there when a user's image is segmented.
-    pipeline = [t for t in next(leaf_configs(_test_loader(cfg)['dataset']))['pipeline'] if not t['type'].endswith('LoadAnnotations')]
-    pipeline = copy.deepcopy([dict(t) for t in pipeline])
-    return Config(dict(default_scope='mmseg', model=without_pretrained(model), test_pipeline=pipeline))
+    # A user's image has no labels, and all of it is to be segmented.
+    pipeline = [dict(t) for t in next(leaf_configs(_test_loader(cfg)['dataset']))['pipeline']
+                if not t['type'].endswith(('LoadAnnotations', 'Crop', 'ScoreAsResized'))]
+    deploy = dict(default_scope='mmseg', model=without_pretrained(model), test_pipeline=copy.deepcopy(pipeline))
+    types = [MODELS.get(node['type']) for node in walk(model) if isinstance(node.get('type'), str)]
+    if any(cls is not None and cls.__module__.startswith('mmcss.') for cls in types):
+        deploy['custom_imports'] = dict(imports=['mmcss'], allow_failed_imports=False)
+    return Config(deploy)
 
 
 def _model(cfg: Config, scenario: ClassIncremental, split: Split, folder: StepFolder) -> Dict[str, Any]:
@@ -71,7 +80,7 @@ def _model(cfg: Config, scenario: ClassIncremental, split: Split, folder: StepFo
         if method.get('targets') or method.get('losses'):
             continual['teacher'] = teacher_model(stock_model(cfg.model, positions, split.num_old))
     loss_decode = method.get('loss_decode')
-    if loss_decode and (split.step > 0 or getattr(MODELS.get(loss_decode['type']), 'from_first_step', False)):
+    if loss_decode and (split.step > 0 or acts_at_first_step(loss_decode)):
         model = replace_cross_entropy(model, dict(dict(average=average), **loss_decode), split.num_old)
     return student_model(model, continual)
 
@@ -118,7 +127,8 @@ def _set_hooks(plain: Dict[str, Any], cfg: Config, scenario: ClassIncremental, f
     previous = str(StepFolder(folder.work_dir, folder.step - 1).hand_over) if folder.step else None
     own: List[Dict[str, Any]] = [
         dict(type='ContinualHook'),
-        dict(type='HandOverHook', path=str(folder.hand_over), previous=previous, meta=about),
+        dict(type='HandOverHook', path=str(folder.hand_over), previous=previous,
+             meta=about if folder.step else dict(about, first_step=first_step_training(cfg))),
         dict(type='ResultHook', path=str(folder.result), hand_over=str(folder.hand_over),
              meta=dict(about, protocol=asdict(protocol(cfg)))),
         dict(type='RandomStateHook'),

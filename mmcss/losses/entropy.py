@@ -93,7 +93,7 @@ class CoarseHistogram:
 
     def add(self, values: Tensor, groups: Tensor, mask: Tensor) -> None:
         """As :meth:`MedianPerGroup.add`."""
-        bins = (values * self.BINS).long().clamp(max=self.BINS - 1)
+        bins = (values * self.BINS).long().clamp(0, self.BINS - 1)
         self.counts = self.counts.to(values.device)
         self.counts.index_add_(0, (groups * self.BINS + bins).flatten(), mask.flatten().to(torch.int64))
 

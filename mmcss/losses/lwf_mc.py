@@ -3,7 +3,8 @@
 In the paper one binary cross-entropy takes its targets from the teacher for
 old classes and from the labels for new ones. Here the two halves are a
 ``loss_decode`` over the labels' channels and a part over the teacher's; both
-sum over classes, so that together they are that one loss.
+sum over classes, so that together they are that one loss (but for ignored
+pixels, which the teacher teaches and the labels' average leaves out).
 Authors' code of the form used here: https://github.com/fcdl94/MiB
 """
 from __future__ import annotations
@@ -19,15 +20,15 @@ from ..parts import Needs, Part, StepBatch
 from .decode_loss import DecodeLoss
 
 
-def binary_cross_entropy(logits: Tensor, target: Tensor, first: int = 0, background: bool = True,
+def binary_cross_entropy(logits: Tensor, target: Tensor, first: int = 0, background: bool = False,
                          ignore_index: int = 255) -> Tensor:
     """Sum of the binary cross-entropies of those classes that the labels teach.
 
     Args:
         logits: ``[N, C, H, W]`` raw scores.
         target: ``[N, H, W]`` class indices.
-        first: The classes from here on are taught, and
-        background: whether class 0 is, too.
+        first: The classes from here on are taught.
+        background: Whether class 0 is, too.
         ignore_index: Label of pixels without loss.
 
     Returns:
@@ -67,9 +68,9 @@ class BinaryCrossEntropyLoss(DecodeLoss):
 
     Args:
         num_old: See :class:`DecodeLoss`.
-        classes: The classes that the labels teach: 'new'; 'new_and_background';
-            or 'all', as in the authors' code, where old classes are told to be
-            absent by the labels and to be there by the teacher.
+        classes: The classes that the labels teach: 'new'; or 'all', as in the
+            authors' code, where old classes are told to be absent by the
+            labels and to be there by the teacher.
         loss_name: See :class:`DecodeLoss`.
         kwargs: Those of :class:`DecodeLoss`.
     """
@@ -78,13 +79,12 @@ class BinaryCrossEntropyLoss(DecodeLoss):
 
     def __init__(self, num_old: int, classes: str = 'new', loss_name: str = 'loss_bce', **kwargs: Any) -> None:
         super().__init__(num_old, loss_name=loss_name, **kwargs)
-        if classes not in ('new', 'new_and_background', 'all'):
-            raise ValueError(f"classes: got {classes!r}, valid are 'new', 'new_and_background', 'all'.")
+        if classes not in ('new', 'all'):
+            raise ValueError(f"classes: got {classes!r}, valid are 'new', 'all'.")
         self.first = 0 if classes == 'all' else num_old
-        self.background = classes == 'new_and_background'
 
     def per_pixel(self, logits: Tensor, target: Tensor, ignore_index: int) -> Tensor:
-        return binary_cross_entropy(logits, target, self.first, self.background, ignore_index)
+        return binary_cross_entropy(logits, target, self.first, ignore_index=ignore_index)
 
 
 @MODELS.register_module()
@@ -94,15 +94,12 @@ class BinaryDistillation(Part):
     Args:
         loss_weight: Factor on the loss; 1 gives the paper's one loss over all
             classes, the authors' code has 10.
-        background: Whether the background's target is the teacher's, too
-            (otherwise ``classes='new_and_background'`` of the loss above).
     """
 
     needs = Needs(logits=True)
 
-    def __init__(self, loss_weight: float = 1.0, background: bool = True) -> None:
+    def __init__(self, loss_weight: float = 1.0) -> None:
         self.loss_weight = loss_weight
-        self.first = 0 if background else 1
 
     def loss(self, batch: StepBatch) -> Tensor:
-        return self.loss_weight * binary_distillation(batch.student.logits, batch.teacher.logits, self.first).mean()
+        return self.loss_weight * binary_distillation(batch.student.logits, batch.teacher.logits).mean()

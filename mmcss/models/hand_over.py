@@ -14,7 +14,7 @@ from typing import Any, Dict, Mapping, Optional, Sequence
 import torch
 from torch import Tensor
 
-from ..files import PathLike
+from ..files import PathLike, plain
 
 
 # Tensors that are not touched stay on disk, from torch 2.1 on.
@@ -33,7 +33,7 @@ def save_hand_over(path: PathLike, state_dict: Mapping[str, Tensor], meta: Mappi
     path = Path(path)
     tensors = {name: value.detach().cpu() for name, value in state_dict.items()}
     partial = path.with_name(path.name + '.partial')
-    torch.save(dict(state_dict=tensors, meta=dict(meta)), partial)
+    torch.save(dict(state_dict=tensors, meta=plain(meta)), partial)
     os.replace(partial, path)
 
 

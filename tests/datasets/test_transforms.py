@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 from mmcv.transforms import Compose
 from mmengine.config import Config
-from mmengine.registry import init_default_scope
 from mmseg.registry import TRANSFORMS
 from PIL import Image
 
@@ -72,7 +71,6 @@ def test_score_as_resized():
 @pytest.mark.parametrize('role', ['train', 'test'])
 def test_the_authors_pipelines(tmp_path, size, role):
     """Input, labels and the size that predictions are brought to are 512 x 512."""
-    init_default_scope('mmseg')
     np.random.seed(0)
     cfg = Config.fromfile(ROOT / 'configs' / '_base_' / 'datasets' / 'voc2012_official.py')
     Image.fromarray(np.random.randint(0, 255, (*size, 3), dtype=np.uint8)).save(tmp_path / 'a.jpg')

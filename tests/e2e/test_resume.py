@@ -140,6 +140,17 @@ def test_first_step_of_another_scenario_is_refused(plop_run, tiny_data, tmp_path
         run(other, first_step_from=str(work_dir))
 
 
+def test_first_step_of_another_loss_is_refused(plop_run, tiny_data, tmp_path):
+    sigmoids = dict(loss_decode=dict(type='BinaryCrossEntropyLoss'), losses=dict(kd=dict(type='BinaryDistillation')))
+    with pytest.raises(ValueError, match='was trained with loss_decode=None, this method trains step 0 with'):
+        run(tiny_config(tiny_data, tmp_path, continual=sigmoids), steps='0', first_step_from=str(plop_run[0]))
+
+
+def test_first_step_of_another_average_is_told(plop_run, tiny_data, tmp_path, capsys):
+    run(tiny_config(tiny_data, tmp_path, continual=dict(average='all')), steps='0', first_step_from=str(plop_run[0]))
+    assert "was trained with average='valid', this method trains step 0 with 'all'" in capsys.readouterr().out
+
+
 def test_a_step_without_the_one_before_is_refused(tiny_data, tmp_path):
     with pytest.raises(FileNotFoundError, match='run the step that leaves it first'):
         run(tiny_config(tiny_data, tmp_path), steps='1')

@@ -51,12 +51,15 @@ def save(path, **more):
 
 def test_what_mmengine_writes_is_read(tmp_path):
     path = save(tmp_path / 'a.pth', message_hub=dict(
-        log_scalars=dict(loss=buffer()), runtime_info=dict(number=np.float32(2), flag=np.bool_(True), iter=np.int64(7))))
+        log_scalars=dict(loss=buffer()), runtime_info=dict(number=np.float32(2), flag=np.bool_(True), iter=np.int64(7),
+                          small=np.uint8(3), half=np.arange(2, dtype=np.float16))))
     loaded = load_from_plain_file(path, map_location='cpu')
     assert torch.equal(loaded['state_dict']['weight'], torch.arange(3.))
     read = loaded['message_hub']['log_scalars']['loss']
     assert (read.mean(), read.min(), read.max(), read.current()) == (2, 1, 3, 2)
-    assert loaded['message_hub']['runtime_info'] == dict(number=2, flag=True, iter=7)
+    info = loaded['message_hub']['runtime_info']
+    assert info.pop('half').tolist() == [0, 1]
+    assert info == dict(number=2, flag=True, iter=7, small=3)
 
 
 def test_code_in_a_file_is_not_run(tmp_path):

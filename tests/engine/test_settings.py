@@ -32,7 +32,7 @@ def test_the_official_profile_of_plop(tmp_path):
     official = with_profile(method_config(tmp_path, 'plop', profile='official'))
     assert paper.continual.targets == dict(type='EntropyPseudoLabels') and 'average' not in paper.continual
     assert official.continual.targets == dict(
-        type='EntropyPseudoLabels', measure='code', thresholds='histogram', over_processes=False,
+        type='EntropyPseudoLabels', measure='code', estimator='histogram', over_processes=False,
         nu_without_background=0.)
     assert official.continual.losses.local_pod == dict(
         type='LocalPOD', loss_weight=.01, logits_weight=.0005, remainder='drop', fold='sum')
@@ -76,6 +76,19 @@ def test_official_settings_leave_alone_what_was_taken_out_or_exchanged(tmp_path)
     assert cfg.continual.average == 'all'
 
 
+def test_official_settings_bring_back_no_part(tmp_path):
+    cfg = method_config(tmp_path, 'plop', profile='official')
+    cfg.continual = dict(targets=dict(type='EntropyPseudoLabels'))
+    assert 'local_pod' not in with_profile(cfg).continual.get('losses', {})
+
+
+def test_a_setting_of_one_s_own_goes_into_official(tmp_path):
+    cfg = method_config(tmp_path, 'mib', profile='official',
+                        official=dict(protocol='plop', continual=dict(ignore_as_background=False)))
+    cfg = with_profile(cfg)
+    assert (cfg.protocol, cfg.continual.ignore_as_background, cfg.continual.average) == ('plop', False, 'all')
+
+
 @pytest.mark.parametrize('profile, message', [('offical', "profile: got 'offical', valid are paper, official"),
                                               ('official', "has no 'official' settings")])
 def test_profiles_that_are_not_there(tmp_path, profile, message):
@@ -90,7 +103,7 @@ def test_presets(tmp_path, name):
     if name == 'mib':
         expected['background'] = True  # the data set lists it
     assert protocol(cfg) == Protocol(**expected)
-    assert protocol_name(vars(protocol(cfg))) == name
+    assert protocol_name(cfg) == name
     assert steps_of(cfg)[0].test_dataloader.dataset.view == dict(role='test', **expected)
 
 
@@ -99,11 +112,12 @@ def test_mib_does_not_score_a_background_that_is_not_listed(tmp_path):
     leaf = cfg.train_dataloader.dataset
     leaf.metainfo.classes, leaf.reduce_zero_label = CLASSES[1:], True
     assert protocol(cfg).background is False
-    assert protocol_name(vars(protocol(cfg))) == 'mib'
+    assert protocol_name(cfg) == 'mib'
 
 
-def test_own_settings_have_no_name():
-    assert protocol_name(vars(Protocol(background=False))) == 'custom'
+@pytest.mark.parametrize('own', [dict(background=False), dict(future='ignore', background=False, absent='skip')])
+def test_own_settings_have_no_name(tmp_path, own):
+    assert protocol_name(tiny_config(tmp_path, tmp_path, protocol=own)) == 'custom'
 
 
 @pytest.mark.parametrize('given', ['plopp', dict(futur='ignore'), dict(background='maybe'), 3])
@@ -146,6 +160,12 @@ def test_official_factors_depend_on_the_data_set():
             factors[name, profile] = (pod.loss_weight, pod.logits_weight)
     assert factors == {('voc_15-1', 'paper'): (.01, .0005), ('voc_15-1', 'official'): (.01, .0005),
                        ('ade_100-50', 'paper'): (.01, .0005), ('ade_100-50', 'official'): (.001, .00001)}
+
+
+def test_plop_s_epochs_of_voc_10_1():
+    cfg = Config.fromfile(ROOT / 'configs' / 'plop' / 'deeplabv3_r101_voc_10-1.py')
+    cfg.profile = 'official'
+    assert [steps_of(cfg)[step].train_cfg.max_epochs for step in (0, 1, 10)] == [30, 10, 10]
 
 
 def test_mib_s_weight_of_voc_15_1():

@@ -146,6 +146,15 @@ def test_stock_ade20k_keeps_its_background(tmp_path):
     assert scenario[1].num_seen == 151
 
 
+def test_the_deploy_config_of_mmcss_s_own_network():
+    """It imports mmcss, and segments all of an image."""
+    cfg = Config.fromfile(CONFIGS / 'plop' / 'deeplabv3_r101_voc_15-1_official.py')
+    deploy = deploy_config(cfg, build_scenario(cfg), 1)
+    assert deploy.custom_imports.imports == ['mmcss']
+    assert [step.type for step in deploy.test_pipeline] == ['LoadImageFromFile', 'ResizeShortestEdge', 'PackSegInputs']
+    assert (deploy.model.decode_head.num_classes, deploy.model.backbone.init_cfg) == (17, None)
+
+
 @pytest.mark.parametrize('file', sorted(CONFIGS.glob('[!_]*/*.py')), ids=lambda file: f'{file.parent.name}/{file.stem}')
 def test_every_config_that_ships_makes_its_steps(file):
     cfg = Config.fromfile(str(file))

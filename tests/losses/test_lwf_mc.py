@@ -10,41 +10,45 @@ from tests.losses import loops
 from tests.losses.test_mib import labels, random
 from tests.models.makers import make_split
 
-TAUGHT = {'all': [0, 1, 2, 3, 4, 5], 'new': [4, 5], 'new_and_background': [0, 4, 5]}
+TAUGHT = {(0, False): [0, 1, 2, 3, 4, 5], (4, False): [4, 5], (4, True): [0, 4, 5]}
 
 
-@pytest.mark.parametrize('classes', TAUGHT)
-def test_classification_per_pixel(classes):
+@pytest.mark.parametrize('first, background', TAUGHT)
+def test_classification_per_pixel(first, background):
     logits, target = random(2, 6, 5, 7), labels(2, 5, 7, classes=6)
-    part = BinaryCrossEntropyLoss(4, classes=classes)
-    loss = part.per_pixel(logits, target, 255)
+    loss = binary_cross_entropy(logits, target, first, background)
     for n, i, j in loops.pixels(loss):
         label = int(target[n, i, j])
         expected = 0 if label == 255 else math.fsum(
-            loops.binary_cross_entropy(logits[n, c, i, j].item(), float(c == label)) for c in TAUGHT[classes])
+            loops.binary_cross_entropy(logits[n, c, i, j].item(), float(c == label)) for c in TAUGHT[first, background])
         assert loss[n, i, j].item() == pytest.approx(expected, rel=1e-5, abs=1e-6)
 
 
 def test_at_the_first_step_all_classes_are_new():
     logits, target = random(2, 6, 5, 7), labels(2, 5, 7, classes=6)
-    losses = [BinaryCrossEntropyLoss(0, classes=classes)(logits, target) for classes in TAUGHT]
-    assert losses[0] == losses[1] == losses[2]
+    losses = [BinaryCrossEntropyLoss(num_old, classes=classes)(logits, target)
+              for num_old, classes in ((0, 'new'), (0, 'all'), (4, 'all'), (4, 'new'))]
+    assert losses[0] == losses[1] == losses[2] != losses[3]
     assert BinaryCrossEntropyLoss.from_first_step
 
 
-@pytest.mark.parametrize('background', [True, False])
-def test_distillation_per_pixel(background):
+@pytest.mark.parametrize('first', [0, 1])
+def test_distillation_per_pixel(first):
     student, teacher = random(2, 6, 3, 4), random(2, 4, 3, 4, seed=1)
-    loss = binary_distillation(student, teacher, first=0 if background else 1)
+    loss = binary_distillation(student, teacher, first)
     for n, i, j in loops.pixels(loss):
         expected = math.fsum(
             loops.binary_cross_entropy(student[n, c, i, j].item(), 1 / (1 + math.exp(-teacher[n, c, i, j].item())))
-            for c in range(0 if background else 1, 4))
+            for c in range(first, 4))
         assert loss[n, i, j].item() == pytest.approx(expected, rel=1e-5)
+
+
+def test_part():
+    student, teacher = random(2, 6, 3, 4), random(2, 4, 3, 4, seed=1)
     batch = StepBatch(make_split(4, 2), labels(2, 3, 4, classes=6), labels(2, 3, 4, classes=6))
     batch.student, batch.teacher = Prediction(student, (3, 4)), Prediction(teacher, (3, 4))
-    part = BinaryDistillation(loss_weight=5., background=background)
-    assert part.loss(batch).item() == pytest.approx(5 * loss.mean().item(), rel=1e-6)
+    expected = 5 * binary_distillation(student, teacher).mean().item()
+    assert BinaryDistillation(loss_weight=5.).loss(batch).item() == pytest.approx(expected, rel=1e-6)
 
 
 @pytest.mark.parametrize('average', ['valid', 'all'])

@@ -180,6 +180,14 @@ def test_head_in_training_sees_the_whole_image_and_learns():
     assert model.dropout is None
 
 
+def test_without_a_window_evaluation_sees_the_whole_image():
+    model, x = head(pooling=None).eval(), torch.randn(2, 6, 40, 50)
+    calls = []
+    model.image_conv.register_forward_pre_hook(lambda module, inputs: calls.append(inputs[0]))
+    model([x])
+    torch.testing.assert_close(calls[0], x.mean(dim=(2, 3), keepdim=True))
+
+
 def test_head_s_start():
     """Xavier with the leaky ReLU's gain for the head, PyTorch's own for the classifier."""
     model = head(in_channels=256, channels=128, num_classes=200)

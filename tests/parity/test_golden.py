@@ -7,8 +7,8 @@ import torch
 from mmseg.models.losses import CrossEntropyLoss
 
 from mmcss.evaluation.confusion import confusion_matrix, iou_per_class, mean_of_group, pixel_accuracy
-from mmcss.losses import (BinaryCrossEntropyLoss, LocalPOD, UnbiasedCrossEntropyLoss, binary_distillation,
-                          fold_new_into_background, knowledge_distillation, local_pod, pooled_strips,
+from mmcss.losses import (BinaryCrossEntropyLoss, LocalPOD, UnbiasedCrossEntropyLoss, binary_cross_entropy,
+                          binary_distillation, fold_new_into_background, knowledge_distillation, local_pod, pooled_strips,
                           unbiased_distillation)
 from mmcss.losses.entropy import CoarseHistogram, entropy_and_class
 from mmcss.models import EntropyPseudoLabels
@@ -59,9 +59,8 @@ def disjoint_bce(student, teacher, labels, background):
     """The one loss of iCaRL from the two halves it is made of here; ignored pixels count as no new class."""
     num_old = teacher.shape[1]
     labels = torch.where(labels == 255, num_old - 1, labels)
-    classes = 'new_and_background' if background else 'new'
-    loss = BinaryCrossEntropyLoss(num_old, classes=classes)(student, labels)
-    return loss + binary_distillation(student, teacher, first=int(background)).mean()
+    loss = binary_cross_entropy(student, labels, num_old, background)
+    return (loss + binary_distillation(student, teacher, first=int(background))).mean()
 
 
 def test_disjoint_binary_cross_entropy():

@@ -11,7 +11,7 @@ official = dict(
         targets=dict(
             type='EntropyPseudoLabels',
             measure='code',
-            thresholds='histogram',
+            estimator='histogram',
             over_processes=False,
             nu_without_background=0.0),
         losses=dict(local_pod=dict(type='LocalPOD', remainder='drop', fold='sum'))))

@@ -1,3 +1,2 @@
 _base_ = '../datasets/ade20k.py'
 scenario = dict(type='ClassIncremental', base=100, increment=10, regime='overlapped')
-protocol = dict(future='background', background=True, images='seen', absent='stock')

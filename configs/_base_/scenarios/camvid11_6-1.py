@@ -11,4 +11,3 @@ scenario = dict(
     class_order=[
         'building', 'sky', 'pole', 'signsymbol', 'pedestrian', 'bicyclist', 'tree', 'fence', 'car', 'road', 'pavement'
     ])
-protocol = dict(future='background', background=True, images='seen', absent='stock')

@@ -10,4 +10,3 @@ scenario = dict(
         'building', 'grass', 'tree', 'cow', 'sheep', 'sky', 'aeroplane', 'water', 'face', 'car', 'sign', 'bird',
         'chair', 'dog', 'boat', 'road', 'bicycle', 'book', 'flower', 'cat', 'body'
     ])
-protocol = dict(future='background', background=True, images='seen', absent='stock')

@@ -1,3 +1,2 @@
 _base_ = '../datasets/voc2012.py'
 scenario = dict(type='ClassIncremental', base=15, increment=5, regime='overlapped')
-protocol = dict(future='background', background=True, images='seen', absent='stock')

@@ -33,7 +33,7 @@ class EntropyPseudoLabels(Part):
         measure: 'shannon' is the entropy in nats; 'code' the released code's,
             divided by C_old ln(C_old) ln(C), which hardly leaves the lowest
             hundredth of its range.
-        thresholds: 'median' is exact; 'histogram' the released code's
+        estimator: Of the thresholds: 'median' is exact; 'histogram' the released code's
             estimator (:class:`CoarseHistogram`, made for the measure 'code').
         floor: Least threshold, in units of the measure. It lets through what
             is all but certain, whatever the median.
@@ -50,7 +50,7 @@ class EntropyPseudoLabels(Part):
 
     def __init__(self,
                  measure: str = 'shannon',
-                 thresholds: str = 'median',
+                 estimator: str = 'median',
                  floor: float = 1e-3,
                  filter: bool = True,
                  over_processes: bool = True,
@@ -58,10 +58,10 @@ class EntropyPseudoLabels(Part):
                  nu_without_background: float = 1.0) -> None:
         if measure not in MEASURES:
             raise ValueError(f'measure: got {measure!r}, valid are {", ".join(MEASURES)}.')
-        if thresholds not in ESTIMATORS:
-            raise ValueError(f'thresholds: got {thresholds!r}, valid are {", ".join(ESTIMATORS)}.')
+        if estimator not in ESTIMATORS:
+            raise ValueError(f'estimator: got {estimator!r}, valid are {", ".join(ESTIMATORS)}.')
         self.measure = measure
-        self.estimator = thresholds
+        self.estimator = estimator
         self.floor = floor
         self.filter = filter
         self.over_processes = over_processes
@@ -97,7 +97,7 @@ class EntropyPseudoLabels(Part):
         """Uncertainty and predicted class of each pixel, both ``[N, H, W]``."""
         uncertainty, predicted = entropy_and_class(batch.teacher.logits)
         if self.measure == 'code':
-            num_old, num_seen = batch.split.num_old, batch.split.num_seen
+            num_old, num_seen = max(batch.split.num_old, 2), batch.split.num_seen  # one class has no entropy
             uncertainty = uncertainty / (num_old * math.log(num_old) * math.log(num_seen))
         return uncertainty, predicted
 

@@ -199,7 +199,7 @@ def test_measure_of_the_released_code():
 
 
 def test_estimators_differ_where_the_coarse_one_leaves_its_first_bin():
-    found = [thresholds_of(random_batch(0), thresholds=name, floor=0.) for name in ('median', 'histogram')]
+    found = [thresholds_of(random_batch(0), estimator=name, floor=0.) for name in ('median', 'histogram')]
     assert (found[0] - found[1]).abs().max() > .1
 
 
@@ -214,7 +214,7 @@ def test_without_filter_every_pixel_is_accepted():
 
 @pytest.mark.parametrize('settings, message', [
     (dict(measure='gini'), "measure: got 'gini', valid are shannon, code"),
-    (dict(thresholds='mean'), "thresholds: got 'mean', valid are median, histogram")])
+    (dict(estimator='mean'), "estimator: got 'mean', valid are median, histogram")])
 def test_unknown_settings(settings, message):
     with pytest.raises(ValueError, match=message):
         EntropyPseudoLabels(**settings)
