@@ -52,7 +52,7 @@ def _apply(official: Mapping[str, Any], settings: Dict[str, Any]) -> None:
     """Merge official settings in place; those of a part (a dict with a type) only where that part is."""
     for key, value in official.items():
         here = settings.get(key)
-        if not isinstance(value, Mapping):
+        if not isinstance(value, Mapping) or isinstance(here, str):
             settings[key] = value
         elif isinstance(here, dict) and value.get('type') in (None, here.get('type')):
             _apply(value, here)

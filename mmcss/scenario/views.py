@@ -123,6 +123,7 @@ PROTOCOLS: Dict[str, Dict[str, Any]] = {
     'default': dict(future='background', background=True, images='seen', absent='stock'),
     'plop': dict(future='background', background=True, images='seen', absent='plop'),
     'mib': dict(future='ignore', background='listed', images='seen', absent='skip'),
+    'mib_paper': dict(future='ignore', background=False, images='seen', absent='skip'),
     'ssul': dict(future='ignore', background=True, images='all', absent='zero'),
     'full': dict(future='background', background=True, images='all', absent='stock'),
 }

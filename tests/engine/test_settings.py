@@ -87,6 +87,9 @@ def test_a_setting_of_one_s_own_goes_into_official(tmp_path):
                         official=dict(protocol='plop', continual=dict(ignore_as_background=False)))
     cfg = with_profile(cfg)
     assert (cfg.protocol, cfg.continual.ignore_as_background, cfg.continual.average) == ('plop', False, 'all')
+    cfg = method_config(tmp_path, 'mib', profile='official', protocol='full')
+    cfg.official.protocol = dict(images='all')
+    assert with_profile(cfg).protocol == dict(images='all')
 
 
 @pytest.mark.parametrize('profile, message', [('offical', "profile: got 'offical', valid are paper, official"),
@@ -115,7 +118,7 @@ def test_mib_does_not_score_a_background_that_is_not_listed(tmp_path):
     assert protocol_name(cfg) == 'mib'
 
 
-@pytest.mark.parametrize('own', [dict(background=False), dict(future='ignore', background=False, absent='skip')])
+@pytest.mark.parametrize('own', [dict(background=False), dict(future='ignore', absent='zero')])
 def test_own_settings_have_no_name(tmp_path, own):
     assert protocol_name(tiny_config(tmp_path, tmp_path, protocol=own)) == 'custom'
 
