@@ -100,11 +100,15 @@ class Part:
     :meth:`state_dict`, which is written to the step's folder, where a resumed
     run finds it.
     Parts that compare student and teacher act from step 1 on; those that set
-    ``from_first_step`` act at step 0 as well.
+    ``from_first_step`` act at step 0 as well. ``after_step`` is called after
+    every step, so that step 1 finds what step 0 left.
     """
 
     needs: Needs = Needs()
     from_first_step: bool = False
+
+    def load_previous(self, state: Dict[str, Tensor]) -> None:
+        """Take over, before step 1 and later ones, what :meth:`state_dict` gave at the end of the step before."""
 
     def before_step(self, split: Split, batches: Iterable[StepBatch]) -> None:
         """Look once at each training image with the teacher, before training.
@@ -129,7 +133,7 @@ class Part:
         Args:
             split: The classes of the step.
             batches: As in :meth:`before_step`, with the student's prediction
-                in evaluation mode (and the teacher's from step 1 on).
+                in evaluation mode in place of the teacher's.
         """
 
     def state_dict(self) -> Dict[str, Tensor]:
@@ -137,4 +141,9 @@ class Part:
         return {}
 
     def load_state_dict(self, state: Dict[str, Tensor]) -> None:
-        """Take back what :meth:`state_dict` gave."""
+        """Take back what :meth:`state_dict` gave at this step, in a run that is resumed."""
+
+
+def overrides(part: Part, moment: str) -> bool:
+    """Whether a part does anything at a moment, such as 'after_step'."""
+    return getattr(type(part), moment) is not getattr(Part, moment)

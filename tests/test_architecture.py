@@ -24,7 +24,7 @@ MAY_IMPORT = {
     'parts': {'scenario'},
     'files': set(),
     'losses': {'scenario', 'parts'},
-    'datasets': {'scenario'},
+    'datasets': {'scenario', 'files'},
     'evaluation': {'scenario', 'files'},
     'models': {'scenario', 'parts', 'losses', 'files'},
     'hooks': {'scenario', 'parts', 'files', 'models', 'evaluation', 'datasets', 'losses'},

@@ -1,7 +1,7 @@
 """The images of a data set and which classes they hold."""
 from __future__ import annotations
 
-from typing import Any, Dict, List, Mapping, Union
+from typing import Any, Dict, List, Mapping, Tuple, Union
 
 import numpy as np
 from mmengine.dataset import BaseDataset
@@ -9,7 +9,8 @@ from mmseg.registry import DATASETS
 
 from ..scenario import IGNORE, Protocol, Split, TrainView
 from .presence import presence_table
-from .sources import ClassNames, leaves_of, name_classes
+from .saliency import saliency_path
+from .sources import ClassNames, image_name, leaves_of, name_classes
 
 View = Union[TrainView, Protocol]
 
@@ -72,6 +73,20 @@ class LabelledImages:
             self._check_each_class(chosen, view, split)
         return np.concatenate(
             [np.stack((np.full_like(images, leaf), images), axis=1) for leaf, images in enumerate(chosen)])
+
+    def saliency_maps(self, chosen: np.ndarray, folder: str) -> List[Tuple[str, str]]:
+        """Pairs of an image and its saliency map.
+
+        Args:
+            chosen: Of :meth:`select`.
+            folder: See :func:`saliency_path`.
+        """
+        pairs = []
+        for number, image in chosen.tolist():
+            leaf = self.leaves[number]
+            info = leaf.get_data_info(image)
+            pairs.append((info['img_path'], saliency_path(leaf, folder, image_name(leaf, info))))
+        return pairs
 
     def _check_each_class(self, chosen: List[np.ndarray], view: TrainView, split: Split) -> None:
         counts: Dict[str, int] = {

@@ -13,7 +13,8 @@ class MapLabels(BaseTransform):
     """Map every label by one table look-up.
 
     Stands right behind the loader of the labels, before any transform reads
-    them.
+    them. An image that brings a table of its own (``label_table``, remembered
+    images) is mapped by that.
 
     Args:
         table: 256 values: the new label for each label value.
@@ -25,7 +26,7 @@ class MapLabels(BaseTransform):
             raise ValueError(f'MapLabels.table: got shape {self.table.shape}, expected 256 values.')
 
     def transform(self, results: Dict[str, Any]) -> Dict[str, Any]:
-        results['gt_seg_map'] = self.table[results['gt_seg_map']]
+        results['gt_seg_map'] = results.get('label_table', self.table)[results['gt_seg_map']]
         return results
 
     def __repr__(self) -> str:

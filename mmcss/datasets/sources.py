@@ -68,6 +68,13 @@ def keep_zero(info: Dict[str, Any]) -> Dict[str, Any]:
     return dict(info, label_map=label_map, reduce_zero_label=False)
 
 
+def image_name(leaf: BaseDataset, info: Dict[str, Any]) -> str:
+    """An image's file below its data set's image folder."""
+    folder = str(getattr(leaf, 'data_prefix', {}).get('img_path') or '')
+    path = str(info['img_path'])
+    return path[len(folder):].lstrip('/') if folder and path.startswith(folder) else path
+
+
 def find_label_loaders(pipeline: Any) -> List[Tuple[list, int]]:
     """Where a pipeline loads labels, also inside nested pipelines.
 

@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 import copy
-from typing import Any, Dict, List, Mapping, Optional, Union
+from typing import Any, Dict, List, Mapping, Optional, Tuple, Union
 
 import numpy as np
 from mmengine.dataset import BaseDataset, Compose
@@ -12,7 +12,9 @@ from torch.utils.data import Dataset
 from ..scenario import Protocol, Split, TrainView
 from .labelled_images import LabelledImages, View
 from .map_labels import MapLabels
-from .sources import find_label_loaders, keep_zero
+from .remembered import RememberedImages
+from .saliency import MarkUnknown, saliency_path
+from .sources import find_label_loaders, image_name, keep_zero
 
 VIEWS = {'train': TrainView, 'test': Protocol}
 MAX_REFETCH = 1000
@@ -21,6 +23,9 @@ MAX_REFETCH = 1000
 @DATASETS.register_module()
 class StepDataset(Dataset):
     """A stock data set as one step sees it: chosen images, mapped labels.
+
+    Its length is that of the step's images. Remembered ones stand behind
+    them, for a :class:`ReplayBatchSampler` to reach.
 
     Stands outermost and owns the metainfo: ``classes`` and ``palette`` are
     those of the seen classes in learning order; ``split`` and
@@ -34,6 +39,10 @@ class StepDataset(Dataset):
             :class:`Protocol`.
         min_length: Repeat the images up to this length, so that a step of few
             images fills a batch.
+        memory: ``path`` and ``labels`` of the remembered images
+            (:class:`RememberedImages`), or None.
+        saliency: Folder of saliency maps, for a view whose unknown is
+            'saliency'.
 
     Raises:
         ValueError: See :class:`LabelledImages`.
@@ -43,7 +52,9 @@ class StepDataset(Dataset):
                  dataset: Union[BaseDataset, Mapping[str, Any]],
                  split: Mapping[str, Any],
                  view: Mapping[str, Any],
-                 min_length: int = 0) -> None:
+                 min_length: int = 0,
+                 memory: Optional[Mapping[str, Any]] = None,
+                 saliency: Optional[str] = None) -> None:
         self.images = LabelledImages(dataset)
         self.split = Split.from_dict(split)
         self.view = build_view(view)
@@ -52,17 +63,28 @@ class StepDataset(Dataset):
         if 0 < self.num_images < min_length:
             repeats = -(-min_length // self.num_images)
             self.index = np.tile(self.index, (repeats, 1))[:min_length]
+        self.saliency = saliency
+        self.remembered: Optional[RememberedImages] = None
+        if memory is not None:
+            self.remembered = RememberedImages(self.images, self.split, self.view, saliency=saliency, **memory)
         self.pipelines = self._mapping_pipelines()
+
+    @property
+    def num_memory(self) -> int:
+        """Number of remembered images, which stand behind the step's."""
+        return 0 if self.remembered is None else len(self.remembered)
 
     def _mapping_pipelines(self) -> List[Compose]:
         """The pipeline of each leaf with the look-up right behind each loader of labels."""
-        transform = MapLabels(self.view.table(self.split, self.images.names.raw_ids))
+        mapping = [MapLabels(self.view.table(self.split, self.images.names.raw_ids))]
+        if self.saliency is not None:
+            mapping.append(MarkUnknown(self.split.unknown))
         # Copies: the stock data set may serve other steps as well.
         pipelines = {id(leaf): copy.deepcopy(leaf.pipeline) for leaf in self.images.leaves}
         for pipeline in pipelines.values():
             for transforms, position in reversed(find_label_loaders(pipeline)):
                 transforms[position].reduce_zero_label = False
-                transforms.insert(position + 1, transform)
+                transforms[position + 1:position + 1] = mapping
         return [pipelines[id(leaf)] for leaf in self.images.leaves]
 
     @property
@@ -81,9 +103,19 @@ class StepDataset(Dataset):
         """Nothing left to do; the stack calls it on every data set."""
 
     def get_data_info(self, idx: int) -> Dict[str, Any]:
-        """What the stock data set knows of an image of the step."""
+        """What is known of an image of the step, or of a remembered one."""
+        return self._locate(idx)[1]
+
+    def _locate(self, idx: int) -> Tuple[int, Dict[str, Any]]:
+        """Number of the leaf whose pipeline loads an image, and what to load."""
+        if idx >= len(self):
+            return self.remembered.get_data_info(idx - len(self))
         leaf, image = self.index[idx]
-        return keep_zero(self.images.leaves[leaf].get_data_info(int(image)))
+        info = keep_zero(self.images.leaves[leaf].get_data_info(int(image)))
+        if self.saliency is not None:
+            stock = self.images.leaves[leaf]
+            info['saliency_path'] = saliency_path(stock, self.saliency, image_name(stock, info))
+        return leaf, info
 
     def __len__(self) -> int:
         return len(self.index)
@@ -99,7 +131,8 @@ class StepDataset(Dataset):
         raise RuntimeError(f'the pipeline gave no data in {MAX_REFETCH} tries; look for a transform that returns None.')
 
     def _prepare(self, idx: int) -> Optional[Any]:
-        return self.pipelines[self.index[idx][0]](self.get_data_info(idx))
+        leaf, info = self._locate(idx)
+        return self.pipelines[leaf](info)
 
 
 def build_view(view: Mapping[str, Any]) -> View:

@@ -14,7 +14,7 @@ from mmengine.runner import Runner
 
 from ..evaluation import matrix_table, steps_table, summarise
 from ..files import plain, write_json
-from ..hooks.continual_hook import bare_model
+from ..hooks.data_pass import bare_model
 from ..models import load_hand_over, save_hand_over
 from .distributed import join_processes
 from .folders import StepFolder
@@ -80,7 +80,6 @@ class ContinualRunner:
         with plain_checkpoints():
             if self.first_step_from and 0 not in self.steps and not self._folder(0).trained_id(self.scenario[0].seen):
                 self._take_first_step()
-                self._evaluate(0)
             for step in self.steps:
                 self._run_step(step)
         return self.results()
@@ -118,7 +117,6 @@ class ContinualRunner:
             self._evaluate(step)
         elif step == 0 and self.first_step_from:
             self._take_first_step()
-            self._evaluate(step)
         else:
             config = self.configs[step].copy()
             if state == 'resume':
@@ -180,12 +178,16 @@ class ContinualRunner:
         finally:  # a step that fails shall not leave its singletons to a later run in this process
             tear_down(runner)
 
-    def _evaluate(self, step: int) -> None:
+    def _evaluate(self, step: int, finish: bool = False) -> None:
+        """Test a step's hand-over; ``finish`` a step that was trained elsewhere, as far as this method asks for it."""
         folder = self._folder(step)
         hand_over = load_hand_over(folder.hand_over, self.scenario[step].seen)
         runner = Runner.from_cfg(self.configs[step])
         try:
             bare_model(runner).load_state_dict(hand_over['state_dict'], strict=True)
+            for hook in runner.hooks if finish else ():
+                if hasattr(hook, 'finish_step'):
+                    hook.finish_step(runner)
             runner.test()
         finally:
             tear_down(runner)
@@ -210,6 +212,7 @@ class ContinualRunner:
             save_hand_over(folder.hand_over, hand_over['state_dict'], meta)
             deploy_config(self.cfg, self.scenario, 0).dump(str(folder.deploy))
         barrier()
+        self._evaluate(0, finish=True)
 
     def _compare_first_step(self, source: Path, trained: Optional[Dict[str, Any]]) -> None:
         """Refuse a step 0 of other losses; tell of smaller differences."""
@@ -217,7 +220,7 @@ class ContinualRunner:
         differing = [key for key in asked if trained and trained.get(key) != asked[key]]
         for key in differing:
             told = f'{source} was trained with {key}={trained.get(key)!r}, this method trains step 0 with {asked[key]!r}'
-            if key in ('loss_decode', 'losses'):
+            if key in ('loss_decode', 'losses', 'unknown', 'classifier'):
                 raise ValueError(f'{told}; leave --first-step-from out, or name a run of the same method.')
             say(f'note: {told}')
 

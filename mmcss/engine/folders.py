@@ -26,6 +26,7 @@ class StepFolder:
         self.result = self.path / 'result.json'
         self.split = self.path / 'split.json'
         self.deploy = self.path / 'deploy.py'
+        self.memory = self.path / 'memory.json'
 
     def parent_id(self) -> Optional[str]:
         """Id of the step before, None at step 0 or where it is missing."""
@@ -79,7 +80,7 @@ class StepFolder:
     def begin(self, run: Mapping[str, Any]) -> None:
         """Note what is going to be trained, and drop what an earlier run left over."""
         self.path.mkdir(parents=True, exist_ok=True)
-        leftovers = [self.hand_over, self.result, self.path / 'last_checkpoint', *self.path.glob('*.npz')]
+        leftovers = [self.hand_over, self.result, self.memory, self.path / 'last_checkpoint', *self.path.glob('*.npz')]
         for path in leftovers:
             path.unlink(missing_ok=True)
         write_json(self.split, dict(run, parent=self.parent_id()))

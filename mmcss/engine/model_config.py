@@ -3,7 +3,7 @@ from __future__ import annotations
 
 import copy
 import inspect
-from typing import Any, Dict, Iterator, List, Mapping, Sequence
+from typing import Any, Dict, Iterator, List, Mapping, Optional, Sequence
 
 from mmseg.models.decode_heads.decode_head import BaseDecodeHead
 from mmseg.registry import MODELS
@@ -14,6 +14,12 @@ from ..losses.decode_loss import AVERAGES
 STUDENTS = {
     'EncoderDecoder': 'ContinualEncoderDecoder',
     'CascadeEncoderDecoder': 'ContinualCascadeEncoderDecoder',
+    'ExtendedEncoderDecoder': 'ContinualEncoderDecoder',
+    'ExtendedCascadeEncoderDecoder': 'ContinualCascadeEncoderDecoder',
+}
+EXTENDED = {
+    'EncoderDecoder': 'ExtendedEncoderDecoder',
+    'CascadeEncoderDecoder': 'ExtendedCascadeEncoderDecoder',
 }
 STOCK_LOSSES = ('CrossEntropyLoss', 'OhemCrossEntropy')
 BOUNDARY_HEADS = ('STDCHead', )  # their two classes are edge and no edge
@@ -21,7 +27,8 @@ BOUNDARY_HEADS = ('STDCHead', )  # their two classes are edge and no edge
 Config = Dict[str, Any]
 
 
-def stock_model(model: Mapping[str, Any], order: Sequence[int], seen: int, average: str = 'valid') -> Config:
+def stock_model(model: Mapping[str, Any], order: Sequence[int], seen: int, average: str = 'valid',
+                unknown: bool = False) -> Config:
     """A stock model config with the classes of one step.
 
     Args:
@@ -31,6 +38,7 @@ def stock_model(model: Mapping[str, Any], order: Sequence[int], seen: int, avera
         seen: Number of seen classes.
         average: What cross-entropy averages over where the config does not
             say it: the 'valid' pixels, or 'all', ignored ones included.
+        unknown: Whether there is one more channel, for what is no class yet.
 
     Returns:
         A copy in which each head that had the decode head's number of classes
@@ -40,25 +48,49 @@ def stock_model(model: Mapping[str, Any], order: Sequence[int], seen: int, avera
     if average not in AVERAGES:
         raise ValueError(f'continual.average: got {average!r}, valid are {", ".join(AVERAGES)}.')
     model = copy.deepcopy(plain(model))
+    channels = seen + unknown
     heads = [model['decode_head'], *([model['auxiliary_head']] if model.get('auxiliary_head') else [])]
     stated = [node['num_classes'] for node in walk(model['decode_head']) if 'num_classes' in node]
     for head in _each(heads):
         if not stated and head['type'] not in BOUNDARY_HEADS:
-            head['num_classes'] = seen
+            head['num_classes'] = channels
     for node in walk(heads):
         if 'num_classes' in node and 'loss_decode' not in node and _has_stock_loss(node.get('type')):
             node['loss_decode'] = dict(type='CrossEntropyLoss', use_sigmoid=False, loss_weight=1.0)
     for node in walk(heads):
         if stated and node.get('num_classes') == stated[-1] and node.get('type') not in BOUNDARY_HEADS:
-            node['num_classes'] = seen
+            node['num_classes'] = channels
             if node.get('out_channels') == stated[-1]:
-                node['out_channels'] = seen
+                node['out_channels'] = channels
         if node.get('class_weight') is not None:
-            node['class_weight'] = _cut_weights(node['class_weight'], order, seen)
+            node['class_weight'] = _cut_weights(node['class_weight'], order, seen) + [1.0] * unknown
         elif node.get('type') == 'CrossEntropyLoss':
             # Stock divides by ignored pixels too, which changes the scale of
             # the loss with the share of pixels that a method ignores.
             node.setdefault('avg_non_ignore', average == 'valid')
+    return model
+
+
+def extended_model(model: Config, unknown: bool, classifier: Optional[Mapping[str, Any]], steps: Sequence[int]) -> Config:
+    """A stock model of mmcss's own type where stock config can't say what it is.
+
+    Args:
+        model: Of :func:`stock_model`.
+        unknown: See :class:`ExtendedMixin`.
+        classifier: Likewise, or None; one that grows by steps is told them.
+        steps: Number of foreground classes of each step so far.
+    """
+    if not (unknown or classifier):
+        return model
+    if model['type'] not in EXTENDED:
+        raise ValueError(f"continual.unknown, continual.classifier: {model['type']} has neither; {', '.join(EXTENDED)} have.")
+    model = dict(model, type=EXTENDED[model['type']], unknown=unknown)
+    if classifier:
+        cls = MODELS.get(classifier['type'])
+        if cls is None:
+            raise ValueError(f"continual.classifier.type: {classifier['type']!r} is not in the MODELS registry.")
+        grows = 'steps' in inspect.signature(cls.__init__).parameters
+        model['classifier'] = dict(plain(classifier), **(dict(steps=list(steps)) if grows else {}))
     return model
 
 

@@ -9,9 +9,8 @@ from mmengine.registry import init_default_scope
 from mmseg.registry import MODELS
 from prettytable import PrettyTable
 
-from ..datasets import LabelledImages, build_view
-from ..models import class_dimensions
-from ..models.growth import new_row_initialiser
+from ..datasets import LabelledImages, build_view, check_saliency
+from ..models.growth import growing_tensors, new_row_initialiser
 from ..scenario import ClassIncremental, Split
 
 
@@ -45,12 +44,16 @@ def make_plan(configs: Sequence[Config], scenario: ClassIncremental) -> List[Ste
                for role in ('train', 'test')}
     plans = []
     for split, config in zip(scenario, configs):
-        counts = [len(sources[role].select(build_view(config[f'{role}_dataloader']['dataset']['view']), split))
-                  for role in ('train', 'test')]
+        chosen = {role: source.select(build_view(config[f'{role}_dataloader']['dataset']['view']), split)
+                  for role, source in sources.items()}
+        counts = [len(chosen[role]) for role in ('train', 'test')]
         if counts[1] == 0:
             raise ValueError(f'step {split.step} has no test image with a class of {list(split.seen)}; '
                              'look at test_dataloader and protocol.images.')
         plans.append(StepPlan(split, config, *counts))
+        saliency = config.train_dataloader.dataset.get('saliency')
+        if saliency is not None:
+            check_saliency(sources['train'].saliency_maps(chosen['train'], saliency))
     return plans
 
 
@@ -58,12 +61,9 @@ def check_growth(configs: Sequence[Config]) -> None:
     """Build the models of the first two steps and find the tensors that grow."""
     if len(configs) < 2:
         return
-    states, sizes = [], []
-    for config in configs[:2]:
-        model = MODELS.build(config.model)  # the student: unknown parts of a method are found too
-        states.append(model.state_dict())
-        sizes.append(model.num_classes)
-    class_dimensions(*states, *sizes)
+    # The students: unknown parts of a method are found too.
+    old, new = (MODELS.build(config.model) for config in configs[:2])
+    growing_tensors(new, old.state_dict(), old.split.num_seen, new.new_rows)
 
 
 def plan_table(plans: Sequence[StepPlan]) -> str:

@@ -14,7 +14,10 @@ from ..scenario import PROTOCOLS, SCENARIOS, ClassIncremental, Protocol
 
 # Keys of the user's config that no step's config has.
 OWN_KEYS = ('scenario', 'continual', 'protocol', 'profile', 'official', 'first_step', 'next_steps', 'run', 'runner_type')
-CONTINUAL_KEYS = ('targets', 'losses', 'loss_decode', 'new_rows', 'average', 'ignore_as_background', 'keep_old_labels')
+CONTINUAL_KEYS = ('targets', 'losses', 'loss_decode', 'new_rows', 'average', 'ignore_as_background', 'keep_old_labels',
+                  'unknown', 'classifier', 'frozen', 'row_lr', 'memory')
+UNKNOWN_KEYS = ('of', 'folder')
+MEMORY_KEYS = ('size', 'policy', 'labels', 'share', 'iterations', 'export')
 PROFILES = ('paper', 'official')
 
 
@@ -72,6 +75,10 @@ def check_settings(cfg: Config) -> None:
     unknown = sorted(set(cfg.get('continual', {})) - set(CONTINUAL_KEYS))
     if unknown:
         raise ValueError(f'continual: unknown keys {unknown}, valid are {", ".join(CONTINUAL_KEYS)}.')
+    for key, valid in (('unknown', UNKNOWN_KEYS), ('memory', MEMORY_KEYS)):
+        wrong = sorted(set(cfg.get('continual', {}).get(key) or ()) - set(valid))
+        if wrong:
+            raise ValueError(f'continual.{key}: unknown keys {wrong}, valid are {", ".join(valid)}.')
     protocol(cfg)
 
 
@@ -137,6 +144,8 @@ def first_step_training(cfg: Config) -> Dict[str, Any]:
     return dict(
         loss_decode=plain(loss) if loss and acts_at_first_step(loss) else None,
         losses=parts,
+        unknown=(method.get('unknown') or {}).get('of'),
+        classifier=plain(method.get('classifier')),
         average=method.get('average', 'valid'),
         ignore_as_background=bool(method.get('ignore_as_background', False)))
 

@@ -4,14 +4,15 @@ from __future__ import annotations
 import copy
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Dict, List
+from typing import Any, Dict, List, Mapping
 
 from mmengine.config import Config
 from mmseg.registry import MODELS
 
 from ..scenario import ClassIncremental, Split
 from .folders import StepFolder
-from .model_config import replace_cross_entropy, stock_model, student_model, teacher_model, walk, without_pretrained
+from .model_config import (extended_model, replace_cross_entropy, stock_model, student_model, teacher_model, walk,
+                           without_pretrained)
 from .settings import (OWN_KEYS, acts_at_first_step, class_positions, first_step_training, leaf_configs, protocol,
                        with_profile)
 
@@ -41,7 +42,7 @@ def step_config(cfg: Config, scenario: ClassIncremental, step: int, work_dir: st
     # all steps write into the first one's folder.
     plain['visualizer'] = dict(plain.get('visualizer') or dict(type='SegLocalVisualizer'), name=plain['experiment_name'])
     plain['model'] = _model(merged, scenario, split, folder)
-    _set_data(plain, merged, scenario, split, world_size)
+    _set_data(plain, merged, scenario, split, folder.work_dir, world_size)
     _set_hooks(plain, merged, scenario, folder)
     plain.setdefault('model_wrapper_cfg', dict(
         type='DeviceAwareDDP', broadcast_buffers=False,
@@ -56,7 +57,7 @@ def deploy_config(cfg: Config, scenario: ClassIncremental, step: int) -> Config:
     imports mmcss.
     """
     cfg = with_profile(cfg)
-    model = stock_model(cfg.model, class_positions(cfg, scenario), scenario[step].num_seen)
+    model = _step_model(cfg, scenario, step)
     # A user's image has no labels, and all of it is to be segmented.
     pipeline = [dict(t) for t in next(leaf_configs(_test_loader(cfg)['dataset']))['pipeline']
                 if not t['type'].endswith(('LoadAnnotations', 'Crop', 'ScoreAsResized'))]
@@ -68,31 +69,45 @@ def deploy_config(cfg: Config, scenario: ClassIncremental, step: int) -> Config:
 
 
 def _model(cfg: Config, scenario: ClassIncremental, split: Split, folder: StepFolder) -> Dict[str, Any]:
-    positions = class_positions(cfg, scenario)
     method = dict(cfg.get('continual', {}))
     average = method.get('average', 'valid')
-    model = stock_model(cfg.model, positions, split.num_seen, average)
+    model = _step_model(cfg, scenario, split.step, average)
     continual = dict(split=split.to_dict(), previous=None, teacher=None,
-                     **{key: method[key] for key in ('targets', 'losses', 'new_rows') if key in method})
+                     **{key: method[key] for key in ('targets', 'losses', 'new_rows', 'frozen', 'row_lr') if key in method})
     if split.step > 0:
         model = without_pretrained(model)
         continual['previous'] = str(StepFolder(folder.work_dir, split.step - 1).hand_over)
         if method.get('targets') or method.get('losses'):
-            continual['teacher'] = teacher_model(stock_model(cfg.model, positions, split.num_old))
+            continual['teacher'] = teacher_model(_step_model(cfg, scenario, split.step - 1))
     loss_decode = method.get('loss_decode')
     if loss_decode and (split.step > 0 or acts_at_first_step(loss_decode)):
         model = replace_cross_entropy(model, dict(dict(average=average), **loss_decode), split.num_old)
     return student_model(model, continual)
 
 
-def _set_data(plain: Dict[str, Any], cfg: Config, scenario: ClassIncremental, split: Split, world_size: int) -> None:
+def _step_model(cfg: Config, scenario: ClassIncremental, step: int, average: str = 'valid') -> Dict[str, Any]:
+    """The model of a step without the method that trains it."""
+    method = cfg.get('continual', {})
+    unknown = bool(method.get('unknown'))
+    model = stock_model(cfg.model, class_positions(cfg, scenario), scenario[step].num_seen, average, unknown)
+    steps = [len(split.foreground(split.new)) for split in scenario][:step + 1]
+    return extended_model(model, unknown, method.get('classifier'), steps)
+
+
+def _set_data(plain: Dict[str, Any], cfg: Config, scenario: ClassIncremental, split: Split, work_dir: Path,
+              world_size: int) -> None:
     loader = plain['train_dataloader']
     method = cfg.get('continual', {})
     switches = {key: method[key] for key in ('ignore_as_background', 'keep_old_labels') if key in method}
-    view = dict(role='train', regime=scenario.regime, **switches)
+    unknown = method.get('unknown') or {}
+    view = dict(role='train', regime=scenario.regime, unknown=unknown.get('of'), **switches)
     # A step of few images repeats them to fill one batch of each process.
     loader['dataset'] = dict(type='StepDataset', dataset=loader['dataset'], split=split.to_dict(), view=view,
                              min_length=world_size * loader.get('batch_size', 1))
+    if unknown.get('of') == 'saliency':
+        loader['dataset']['saliency'] = unknown.get('folder', 'saliency_map')
+    if method.get('memory') and split.step > 0:
+        _set_replay(loader, method['memory'], StepFolder(work_dir, split.step - 1))
     loader.setdefault('worker_init_fn', dict(type='seed_worker'))
     # Workers that live on keep random numbers that no checkpoint holds.
     loader['persistent_workers'] = False
@@ -115,6 +130,16 @@ def _set_data(plain: Dict[str, Any], cfg: Config, scenario: ClassIncremental, sp
     plain['test_cfg'] = plain['test_cfg'] or dict(type='TestLoop')
 
 
+def _set_replay(loader: Dict[str, Any], memory: Mapping[str, Any], previous: StepFolder) -> None:
+    """Have a training loader replay what the step before has left."""
+    if loader.get('batch_sampler'):
+        raise ValueError('continual.memory fills batches itself; take batch_sampler out of train_dataloader.')
+    loader['dataset']['memory'] = dict(path=str(previous.memory), labels=memory.get('labels', 'stored'))
+    loader['batch_sampler'] = dict(
+        type='ReplayBatchSampler', drop_last=loader.pop('drop_last', False),
+        **{key: memory[key] for key in ('share', 'iterations') if key in memory})
+
+
 def _test_loader(cfg: Config) -> Dict[str, Any]:
     loader = cfg.get('test_dataloader') or cfg.get('val_dataloader')
     if not loader:
@@ -133,4 +158,10 @@ def _set_hooks(plain: Dict[str, Any], cfg: Config, scenario: ClassIncremental, f
              meta=dict(about, protocol=asdict(protocol(cfg)))),
         dict(type='RandomStateHook'),
     ]
+    method = cfg.get('continual', {})
+    if method.get('frozen') or method.get('row_lr'):
+        own.append(dict(type='RowRatesHook'))
+    if method.get('memory'):
+        choice = {key: method['memory'][key] for key in ('size', 'policy', 'export') if key in method['memory']}
+        own.append(dict(type='MemoryHook', path=str(folder.memory), **choice))
     plain['custom_hooks'] = list(plain.get('custom_hooks') or []) + own

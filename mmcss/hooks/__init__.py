@@ -1,8 +1,12 @@
 """The only room that knows the moments of a runner."""
 from .continual_hook import ContinualHook
 from .hand_over_hook import HandOverHook
+from .memory_hook import MemoryHook
 from .progress_hook import ProgressHook
 from .random_state_hook import RandomStateHook
 from .result_hook import ResultHook
+from .row_rates_hook import RowRatesHook
 
-__all__ = ['ContinualHook', 'HandOverHook', 'ProgressHook', 'RandomStateHook', 'ResultHook']
+__all__ = [
+    'ContinualHook', 'HandOverHook', 'MemoryHook', 'ProgressHook', 'RandomStateHook', 'ResultHook', 'RowRatesHook'
+]

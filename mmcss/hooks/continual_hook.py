@@ -2,27 +2,18 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Dict, Iterator
+from typing import Dict
 
 import numpy as np
 import torch
-from mmengine.dist import barrier, is_main_process
+from mmengine.dist import barrier, broadcast, is_main_process
 from mmengine.hooks import Hook
-from mmengine.model import is_model_wrapper
 from mmengine.registry import HOOKS
-from mmengine.optim import AmpOptimWrapper
-from mmengine.runner import Runner, autocast
-from torch import Tensor, nn
-from torch.utils.data import DataLoader, Subset
+from mmengine.runner import Runner
+from torch import Tensor
 
-from ..models import predict
-from ..parts import Part, StepBatch
-from .random_state_hook import kept_random_state
-
-
-def bare_model(runner: Runner) -> nn.Module:
-    """The model of a runner without its distributed wrapper."""
-    return runner.model.module if is_model_wrapper(runner.model) else runner.model
+from ..parts import Part, overrides
+from .data_pass import Pass, bare_model
 
 
 @HOOKS.register_module()
@@ -30,7 +21,8 @@ class ContinualHook(Hook):
     """Calls ``before_step`` and ``after_step`` of each part and keeps their state.
 
     The state is written to the step's folder as ``<part>.npz`` as soon as it
-    is there; a resumed run reads it instead of looking at the data again.
+    is there; a resumed run reads it instead of looking at the data again, and
+    the next step takes it over.
     """
 
     # Before all that act before training: parts may need a pass to be ready.
@@ -40,21 +32,31 @@ class ContinualHook(Hook):
         model = bare_model(runner)
         for name, part in model.method.parts.items():
             path = Path(runner.work_dir) / f'{name}.npz'
+            if model.previous is not None and overrides(part, 'load_previous'):
+                part.load_previous(previous_state(model.previous, name))
             if runner._resume and path.is_file():
                 part.load_state_dict(load_state(path))
                 continue
-            if type(part).before_step is not Part.before_step:
+            if overrides(part, 'before_step'):
                 runner.logger.info(f'{name}: looking at the training images with the teacher')
-                part.before_step(model.split, Pass(runner, student=False))
+                part.before_step(model.split, Pass(runner, part.needs, student=False))
             self._save(path, part)
 
     def after_train(self, runner: Runner) -> None:
         model = bare_model(runner)
-        for name, part in model.method.parts.items():
-            if type(part).after_step is not Part.after_step:
-                runner.logger.info(f'{name}: looking at the training images with the trained model')
-                part.after_step(model.split, Pass(runner, student=True))
-                self._save(Path(runner.work_dir) / f'{name}.npz', part)
+        # Without SyncBN each process has statistics of its own; from here on
+        # all look and evaluate with those that are saved.
+        for buffer in model.buffers():
+            broadcast(buffer)
+        self.finish_step(runner)
+
+    def finish_step(self, runner: Runner) -> None:
+        """Let the parts look at the trained model; also called for a step that was trained elsewhere."""
+        model = bare_model(runner)
+        for name, part in model.method.observers.items():
+            runner.logger.info(f'{name}: looking at the training images with the trained model')
+            part.after_step(model.split, Pass(runner, part.needs, student=True))
+            self._save(Path(runner.work_dir) / f'{name}.npz', part)
 
     def _save(self, path: Path, part: Part) -> None:
         state = part.state_dict()
@@ -63,55 +65,21 @@ class ContinualHook(Hook):
         barrier()
 
 
-class Pass:
-    """One pass over the step's training images, each seen once.
-
-    Runs when iterated; random numbers of the process are left as they were.
+def previous_state(hand_over: str, name: str) -> Dict[str, Tensor]:
+    """What a part left in the folder of the step before.
 
     Args:
-        runner: The step's runner.
-        student: Whether batches hold the student's prediction.
+        hand_over: The hand-over file of that step.
+        name: Name of the part.
+
+    Raises:
+        FileNotFoundError: Nothing; the step was trained without the part.
     """
-
-    def __init__(self, runner: Runner, student: bool) -> None:
-        self.runner = runner
-        self.student = student
-
-    @torch.no_grad()
-    def __iter__(self) -> Iterator[StepBatch]:
-        model = bare_model(self.runner)
-        training = model.training
-        mixed = isinstance(self.runner.optim_wrapper, AmpOptimWrapper)  # as in training
-        model.eval()
-        try:
-            with kept_random_state():
-                for data in self._loader():
-                    with autocast(enabled=mixed):
-                        batch = self._look(data)
-                    yield batch
-        finally:
-            model.train(training)
-
-    def _look(self, data: Dict[str, Any]) -> StepBatch:
-        model = bare_model(self.runner)
-        data = model.data_preprocessor(data, training=True)
-        batch = model.look(data['inputs'], data['data_samples'])
-        if self.student:
-            size = tuple(batch.raw_target.shape[1:])
-            batch.student = predict(model, data['inputs'], size, model.method.needs)
-        return batch
-
-    def _loader(self) -> DataLoader:
-        """The training loader, in order and without dropping or repeating."""
-        dataset = self.runner.train_dataloader.dataset
-        config = dict(self.runner.cfg.train_dataloader)
-        config.pop('batch_sampler', None)
-        config.update(
-            dataset=Subset(dataset, range(dataset.num_images)),
-            sampler=dict(type='DefaultSampler', shuffle=False, round_up=False),
-            persistent_workers=False,
-            drop_last=False)
-        return self.runner.build_dataloader(config, seed=self.runner.seed)
+    path = Path(hand_over).with_name(f'{name}.npz')
+    if not path.is_file():
+        raise FileNotFoundError(f"{path} is missing: the step before was trained without the part '{name}'. Run that step "
+                                'with this config, or take step 0 over with --first-step-from.')
+    return load_state(path)
 
 
 def save_state(path: Path, state: Dict[str, Tensor]) -> None:

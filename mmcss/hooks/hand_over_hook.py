@@ -5,14 +5,14 @@ import uuid
 from pathlib import Path
 from typing import Any, Mapping, Optional
 
-from mmengine.dist import barrier, broadcast, is_main_process
+from mmengine.dist import barrier, is_main_process
 from mmengine.hooks import EMAHook, Hook
 from mmengine.registry import HOOKS
 from mmengine.runner import Runner
 from torch import nn
 
 from ..models import hand_over_meta, save_hand_over
-from .continual_hook import bare_model
+from .data_pass import bare_model
 
 
 @HOOKS.register_module()
@@ -41,10 +41,6 @@ class HandOverHook(Hook):
 
     def after_train(self, runner: Runner) -> None:
         model = bare_model(runner)
-        # Without SyncBN each process has statistics of its own; from here on
-        # all evaluate with those that are saved.
-        for buffer in model.buffers():
-            broadcast(buffer)
         if is_main_process():
             metainfo = runner.train_dataloader.dataset.metainfo
             parent = (hand_over_meta(self.previous) or {}).get('id') if self.previous else None

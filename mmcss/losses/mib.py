@@ -7,7 +7,6 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from mmseg.registry import MODELS
 from torch import Tensor
 
@@ -15,38 +14,25 @@ from ..parts import Needs, Part, StepBatch
 from .decode_loss import DecodeLoss
 
 
-def unbiased_log_probabilities(logits: Tensor, num_old: int) -> Tensor:
-    """Log-probabilities in which 'background' is background or any old class.
-
-    Args:
-        logits: ``[N, C, H, W]`` raw scores, old classes first.
-        num_old: Number of old classes, background included.
-
-    Returns:
-        ``[N, C - num_old + 1, H, W]``: background (eq. 5), then new classes.
-    """
-    normaliser = logits.logsumexp(dim=1, keepdim=True)
-    background = logits[:, :num_old].logsumexp(dim=1, keepdim=True)
-    return torch.cat((background, logits[:, num_old:]), dim=1) - normaliser
-
-
 def unbiased_cross_entropy(logits: Tensor, target: Tensor, num_old: int, ignore_index: int = 255) -> Tensor:
     """Cross-entropy in which 'background' stands for background or any old class (MiB, eq. 5).
 
     Args:
         logits: ``[N, C, H, W]`` raw scores, old classes first.
-        target: ``[N, H, W]`` class indices; anything below ``num_old`` counts
-            as background.
+        target: ``[N, H, W]`` class indices. Old classes, which labels of
+            replayed images tell, are taught as they are.
         num_old: Number of old classes, background included; at least 1.
         ignore_index: Label of pixels without loss.
 
     Returns:
         ``[N, H, W]`` loss per pixel, 0 where ``target == ignore_index``.
     """
-    folded = (target - (num_old - 1)).clamp(min=0)
-    folded = torch.where(target == ignore_index, ignore_index, folded)
-    return F.nll_loss(
-        unbiased_log_probabilities(logits.float(), num_old), folded, reduction='none', ignore_index=ignore_index)
+    logits = logits.float()
+    valid = target != ignore_index
+    background = logits[:, :num_old].logsumexp(dim=1)
+    labelled = logits.gather(1, torch.where(valid, target, 0)[:, None])[:, 0]
+    log_probability = torch.where(target == 0, background, labelled) - logits.logsumexp(dim=1)
+    return torch.where(valid, -log_probability, 0)
 
 
 def unbiased_distillation(student: Tensor, teacher: Tensor, alpha: float = 1.0) -> Tensor:

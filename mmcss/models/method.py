@@ -1,17 +1,21 @@
 """A method: its parts, and what they need together."""
 from __future__ import annotations
 
-from typing import Any, Dict, Mapping, Optional
+from typing import Any, Dict, Iterable, Mapping, Optional
 
 from mmseg.registry import MODELS
 from torch import Tensor
 
-from ..parts import Needs, Part, StepBatch
+from ..parts import Needs, Part, StepBatch, overrides
 from ..scenario import Split
 
 
 class Method:
     """The parts of a method that act at one step.
+
+    Attributes:
+        parts: Those that act in training, by name.
+        observers: Those that look at the data after training.
 
     Args:
         split: The classes of the step.
@@ -30,9 +34,8 @@ class Method:
         parts: Dict[str, Part] = {name: MODELS.build(config) for name, config in configs.items() if config}
         self.split = split
         self.parts = {name: part for name, part in parts.items() if split.step > 0 or part.from_first_step}
-        self.needs = Needs()
-        for part in self.parts.values():
-            self.needs |= part.needs
+        self.observers = {name: part for name, part in parts.items() if overrides(part, 'after_step')}
+        self.needs = needs_of(self.parts.values())
 
     def complete_targets(self, batch: StepBatch) -> None:
         """Let each part complete the labels of a batch."""
@@ -43,3 +46,11 @@ class Method:
         """The losses of the parts by name, each starting with 'loss_'."""
         values = {f'loss_{name}': part.loss(batch) for name, part in self.parts.items()}
         return {name: value for name, value in values.items() if value is not None}
+
+
+def needs_of(parts: Iterable[Part]) -> Needs:
+    """What several parts need together."""
+    needs = Needs()
+    for part in parts:
+        needs |= part.needs
+    return needs

@@ -1,7 +1,7 @@
 """How the rows of new classes start.
 
-An initialiser changes ``rows`` in place: ``[num_seen, ...]``, classes first,
-old rows already copied, new rows as the stock model initialises them.
+An initialiser changes ``rows`` in place: ``[channels, ...]``, classes first,
+old rows already copied, ``new`` rows as the stock model initialises them.
 """
 from __future__ import annotations
 
@@ -11,22 +11,33 @@ from typing import Callable, Dict
 from torch import Tensor
 
 
-def keep_random(name: str, rows: Tensor, num_old: int) -> None:
+def keep_random(name: str, rows: Tensor, new: slice) -> None:
     """Leave new rows as the stock model initialised them."""
 
 
-def share_background(name: str, rows: Tensor, num_old: int) -> None:
+def share_background(name: str, rows: Tensor, new: slice) -> None:
     """MiB's balanced initialisation (Cermelli et al., CVPR 2020, eq. 9 and 10).
 
     New rows copy the background's. Its probability is split evenly between
     itself and the new classes: all their biases are lowered by
     ln(new classes + 1), the old background's too.
     """
-    rows[num_old:] = rows[:1]
+    rows[new] = rows[:1]
     if rows.dim() == 1 and name.endswith('bias'):
-        share = math.log(len(rows) - num_old + 1)
+        share = math.log(new.stop - new.start + 1)
         rows[0] -= share
-        rows[num_old:] -= share
+        rows[new] -= share
 
 
-NEW_ROWS: Dict[str, Callable[[str, Tensor, int], None]] = {'random': keep_random, 'background': share_background}
+def copy_unknown(name: str, rows: Tensor, new: slice) -> None:
+    """SSUL's weight transfer (Cha et al., NeurIPS 2021, section 3.3): new rows copy the unknown's, the last one."""
+    if new.stop == len(rows):
+        raise ValueError("continual.new_rows: 'unknown' needs a model with an unknown class (continual.unknown).")
+    rows[new] = rows[-1:]
+
+
+NEW_ROWS: Dict[str, Callable[[str, Tensor, slice], None]] = {
+    'random': keep_random,
+    'background': share_background,
+    'unknown': copy_unknown,
+}

@@ -1,21 +1,24 @@
 """Stock segmentors that learn the classes of one step."""
 from __future__ import annotations
 
-from typing import Any, Dict, List, Mapping, Optional, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Dict, Iterator, List, Mapping, Optional, Sequence
 
 import torch
 from mmengine.structures import PixelData
-from mmseg.models.segmentors import CascadeEncoderDecoder, EncoderDecoder
 from mmseg.registry import MODELS
 from mmseg.structures import SegDataSample
 from torch import Tensor
 
-from ..parts import StepBatch
+from ..parts import Needs, StepBatch
 from ..scenario import Split
-from .growth import grow
+from .extended import ExtendedCascadeEncoderDecoder, ExtendedEncoderDecoder
+from .freezing import body_is_frozen, freeze, still_modules
+from .growth import grow, growing_tensors
 from .hand_over import load_hand_over
 from .method import Method
-from .taps import watch_training
+from .taps import given_features, watch_training
 from .teacher import FrozenTeacher
 
 
@@ -30,9 +33,14 @@ class ContinualMixin:
     Args:
         continual: What the step's config adds to the model's: ``split``
             (:meth:`Split.to_dict`), ``targets`` and ``losses`` (see
-            :class:`Method`), ``new_rows`` (see :func:`grow`), ``previous``
-            (hand-over file to grow from, or None) and ``teacher`` (stock
-            config of the step before, or None).
+            :class:`Method`), ``new_rows`` (see :func:`grow`), ``frozen`` and
+            ``row_lr`` (see :func:`freeze`), ``previous`` (hand-over file to
+            grow from, or None) and ``teacher`` (stock config of the step
+            before, or None).
+
+    Attributes:
+        row_rates: Factors on the learning rate of parameters whose rows
+            differ, see :func:`freeze`.
     """
 
     def __init__(self, *args: Any, continual: Mapping[str, Any], **kwargs: Any) -> None:
@@ -43,6 +51,25 @@ class ContinualMixin:
         self.previous: Optional[str] = continual.get('previous')
         teacher = continual.get('teacher')
         self.teacher = FrozenTeacher(teacher, self.previous) if teacher else None
+        self.row_rates: Dict[str, Tensor] = {}
+        self._freeze(continual.get('frozen') or (), continual.get('row_lr') or {})
+
+    def _freeze(self, frozen: Sequence[str], rates: Mapping[str, float]) -> None:
+        """Switch gradients off before an optimizer or a distributed wrapper looks at them."""
+        # Without the step before (as when a plan looks at the model) nothing can be trained.
+        if (frozen or rates) and self.previous is not None and Path(self.previous).is_file():
+            old = load_hand_over(self.previous, self.split.old)['state_dict']
+            _, dimensions = growing_tensors(self, old, self.split.num_old)
+            self.row_rates = freeze(self, self.split, dimensions, frozen, rates)
+        # Kept in a tuple, or they would be sub-modules a second time.
+        self._still = tuple(still_modules(self)) if frozen else ()
+
+    def train(self, mode: bool = True) -> 'ContinualMixin':
+        """As every module's; what is frozen stays in evaluation mode."""
+        super().train(mode)
+        for module in self._still:
+            module.eval()
+        return self
 
     def init_weights(self) -> None:
         """Initialise as the stock model does, then grow from the step before."""
@@ -60,24 +87,41 @@ class ContinualMixin:
         """
         if not self.method.parts:
             return super().loss(inputs, data_samples)
-        batch = self.look(inputs, data_samples)
-        self.method.complete_targets(batch)
-        if batch.target is not batch.raw_target:
-            data_samples = with_targets(data_samples, batch.target)
-        size = tuple(batch.target.shape[1:])
-        with watch_training(self, self.method.needs, size, batch.pixel_weight) as seen:
-            losses = super().loss(inputs, data_samples)
+        with self._one_body(inputs):
+            batch = self.look(inputs, data_samples, self.method.needs)
+            self.method.complete_targets(batch)
+            if batch.target is not batch.raw_target:
+                data_samples = with_targets(data_samples, batch.target)
+            size = tuple(batch.target.shape[1:])
+            with watch_training(self, self.method.needs, size, batch.pixel_weight) as seen:
+                losses = super().loss(inputs, data_samples)
         batch.student = seen.prediction(size, self.align_corners)
         losses.update(self.method.losses(batch))
         return losses
 
-    def look(self, inputs: Tensor, data_samples: Sequence[SegDataSample]) -> StepBatch:
+    @contextmanager
+    def _one_body(self, inputs: Tensor) -> Iterator[None]:
+        """One pass of a frozen backbone serves student and teacher, whose backbones are then the same."""
+        needs = self.method.needs
+        if self.teacher is None or not self._still or needs.stages or needs.body or not body_is_frozen(self):
+            yield
+            return
+        with torch.no_grad():
+            features = self.extract_feat(inputs)
+        with given_features(self, features), given_features(self.teacher.build(inputs.device), features):
+            yield
+
+    def look(self, inputs: Tensor, data_samples: Sequence[SegDataSample], needs: Needs) -> StepBatch:
         """A batch with its labels and the teacher's prediction."""
-        target = torch.stack([sample.gt_sem_seg.data for sample in data_samples]).squeeze(1)
-        batch = StepBatch(split=self.split, raw_target=target, target=target)
+        batch = self.labels_of(data_samples)
         if self.teacher is not None:
-            batch.teacher = self.teacher.predict(inputs, tuple(target.shape[1:]), self.method.needs)
+            batch.teacher = self.teacher.predict(inputs, tuple(batch.target.shape[1:]), needs)
         return batch
+
+    def labels_of(self, data_samples: Sequence[SegDataSample]) -> StepBatch:
+        """A batch with its labels alone."""
+        target = torch.stack([sample.gt_sem_seg.data for sample in data_samples]).squeeze(1)
+        return StepBatch(split=self.split, raw_target=target, target=target)
 
 
 def with_targets(data_samples: Sequence[SegDataSample], target: Tensor) -> List[SegDataSample]:
@@ -91,10 +135,10 @@ def with_targets(data_samples: Sequence[SegDataSample], target: Tensor) -> List[
 
 
 @MODELS.register_module()
-class ContinualEncoderDecoder(ContinualMixin, EncoderDecoder):
+class ContinualEncoderDecoder(ContinualMixin, ExtendedEncoderDecoder):
     """:class:`mmseg.models.EncoderDecoder` that learns the classes of one step."""
 
 
 @MODELS.register_module()
-class ContinualCascadeEncoderDecoder(ContinualMixin, CascadeEncoderDecoder):
+class ContinualCascadeEncoderDecoder(ContinualMixin, ExtendedCascadeEncoderDecoder):
     """:class:`mmseg.models.CascadeEncoderDecoder` that learns the classes of one step."""

@@ -162,6 +162,14 @@ def watch_inference(segmentor: nn.Module, needs: Needs) -> Iterator[Watch]:
         yield seen
 
 
+@contextmanager
+def given_features(segmentor: nn.Module, features: Any) -> Iterator[None]:
+    """Let a segmentor take these features for those of any image, in place of running its backbone and neck."""
+    with ExitStack() as stack:
+        _replace(segmentor, 'extract_feat', lambda inputs: features, stack)
+        yield
+
+
 class PixelWeights:
     """A pixel sampler that multiplies another one's weights.
 

@@ -47,6 +47,11 @@ class Split:
     def num_seen(self) -> int:
         return len(self.old) + len(self.new)
 
+    @property
+    def unknown(self) -> int:
+        """Label and channel of what is no class yet, in models that have it: behind all classes."""
+        return self.num_seen
+
     def foreground(self, names: Names) -> Names:
         """``names`` without the background."""
         return tuple(name for name in names if name != self.background)

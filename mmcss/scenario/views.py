@@ -6,7 +6,7 @@ table. Both are plain numpy; nothing here opens a file.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Dict, Mapping
+from typing import Any, Dict, Mapping, Optional, Sequence
 
 import numpy as np
 
@@ -15,6 +15,7 @@ from .split import Names, Split
 IGNORE = 255
 REGIMES = ('overlapped', 'disjoint', 'sequential')
 ABSENT = ('stock', 'skip', 'zero', 'plop')
+UNKNOWN = (None, 'background', 'saliency')
 RawIds = Mapping[str, int]
 
 
@@ -39,15 +40,21 @@ class TrainView:
             code does with VOC's borders.
         keep_old_labels: Old classes keep their labels: the oracle of PLOP's
             ablation of pseudo labels. No continual setting.
+        unknown: What of the background is labelled unknown
+            (:attr:`Split.unknown`; SSUL): None for nothing, 'background' for
+            all of it, 'saliency' for what a saliency map marks, which is
+            known when the map is read.
     """
 
     regime: str = 'overlapped'
     ignore_as_background: bool = False
     keep_old_labels: bool = False
+    unknown: Optional[str] = None
 
     def __post_init__(self) -> None:
-        if self.regime not in REGIMES:
-            raise ValueError(f'regime: got {self.regime!r}, valid are {", ".join(REGIMES)}.')
+        for name, valid in (('regime', REGIMES), ('unknown', UNKNOWN)):
+            if getattr(self, name) not in valid:
+                raise ValueError(f'{name}: got {getattr(self, name)!r}, valid are {", ".join(map(str, valid))}.')
 
     def select(self, presence: np.ndarray, split: Split, raw_ids: RawIds) -> np.ndarray:
         """Numbers of the images of the step, ascending.
@@ -63,14 +70,28 @@ class TrainView:
             chosen &= ~_holds(presence, split.future, raw_ids)
         return np.flatnonzero(chosen)
 
-    def table(self, split: Split, raw_ids: RawIds) -> np.ndarray:
-        """``[256]`` uint8: index to train on for each raw label value."""
-        kept = split.seen if self.regime == 'sequential' or self.keep_old_labels else split.new
+    def kept(self, split: Split) -> Names:
+        """The classes that keep their labels."""
+        return split.seen if self.regime == 'sequential' or self.keep_old_labels else split.new
+
+    def table(self, split: Split, raw_ids: RawIds, kept: Optional[Sequence[str]] = None) -> np.ndarray:
+        """``[256]`` uint8: index to train on for each raw label value.
+
+        Args:
+            split: The step.
+            raw_ids: Raw label value of each class name.
+            kept: The classes that keep their labels, where these are not
+                :meth:`kept` (remembered images).
+        """
         unlabelled = IGNORE if split.background is None else 0
-        table = _table(split, raw_ids, kept, others=unlabelled)
+        table = _table(split, raw_ids, self.kept(split) if kept is None else kept, others=unlabelled)
         if self.ignore_as_background:
             table[IGNORE] = unlabelled
-        return table
+        return self.with_unknown(table, split)
+
+    def with_unknown(self, table: np.ndarray, split: Split) -> np.ndarray:
+        """A table of labels in which all background is unknown, where this view has it so."""
+        return np.where(table == 0, split.unknown, table).astype(np.uint8) if self.unknown == 'background' else table
 
 
 @dataclass(frozen=True)
@@ -133,7 +154,7 @@ def _holds(presence: np.ndarray, names: Names, raw_ids: RawIds) -> np.ndarray:
     return presence[:, [raw_ids[name] for name in names]].any(axis=1)
 
 
-def _table(split: Split, raw_ids: RawIds, kept: Names, others: int) -> np.ndarray:
+def _table(split: Split, raw_ids: RawIds, kept: Sequence[str], others: int) -> np.ndarray:
     """Table with ``kept`` at their index and all other classes at ``others``."""
     index = {name: i for i, name in enumerate(split.seen)}
     table = np.full(256, IGNORE, dtype=np.uint8)

@@ -1,11 +1,16 @@
-"""LwF-MC: one sigmoid per class (Rebuffi et al., iCaRL, CVPR 2017, without exemplars).
+"""One sigmoid for each class: LwF-MC and SSUL.
 
-In the paper one binary cross-entropy takes its targets from the teacher for
-old classes and from the labels for new ones. Here the two halves are a
-``loss_decode`` over the labels' channels and a part over the teacher's; both
-sum over classes, so that together they are that one loss (but for ignored
-pixels, which the teacher teaches and the labels' average leaves out).
+LwF-MC (Rebuffi et al., iCaRL, CVPR 2017, without exemplars): in the paper one
+binary cross-entropy takes its targets from the teacher for old classes and
+from the labels for new ones. Here the two halves are a ``loss_decode`` over
+the labels' channels and a part over the teacher's; both sum over classes, so
+that together they are that one loss (but for ignored pixels, which the teacher
+teaches and the labels' average leaves out).
 Authors' code of the form used here: https://github.com/fcdl94/MiB
+
+SSUL (Cha et al., NeurIPS 2021, eq. 2): the labels teach all channels, background
+and unknown too, in all steps.
+Authors' code: https://github.com/clovaai/SSUL
 """
 from __future__ import annotations
 
@@ -64,13 +69,13 @@ def binary_distillation(student: Tensor, teacher: Tensor, first: int = 0) -> Ten
 
 @MODELS.register_module()
 class BinaryCrossEntropyLoss(DecodeLoss):
-    """LwF-MC's classification loss, in all steps.
+    """The classification loss of LwF-MC and SSUL, in all steps: summed over channels.
 
     Args:
         num_old: See :class:`DecodeLoss`.
-        classes: The classes that the labels teach: 'new'; or 'all', as in the
-            authors' code, where old classes are told to be absent by the
-            labels and to be there by the teacher.
+        classes: The classes that the labels teach: 'new'; or 'all', as SSUL
+            does, and LwF-MC in its authors' code, where old classes are told
+            to be absent by the labels and to be there by the teacher.
         loss_name: See :class:`DecodeLoss`.
         kwargs: Those of :class:`DecodeLoss`.
     """

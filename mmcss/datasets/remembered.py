@@ -1,0 +1,99 @@
+"""Remembered images as a step's data set shows them."""
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Dict, List, Optional, Tuple
+
+import numpy as np
+
+from ..scenario import IGNORE, Split, TrainView
+from .exemplars import LABELS, Exemplar, ExemplarMemory
+from .labelled_images import LabelledImages
+from .saliency import saliency_path
+from .sources import image_name, keep_zero
+
+
+class RememberedImages:
+    """The exemplars that the step before has left, ready to be loaded.
+
+    Args:
+        images: The data set that references point into.
+        split: The step that replays them.
+        view: Its view of the data.
+        path: ``memory.json`` of the step before.
+        labels: 'stored': the labels that an image had when it was stored, the
+            rest is background; 'seen': those of all classes seen by now
+            (SSUL's authors; needs the data set's labels); 'unshifted': these
+            read one channel too low, as in SSUL's released code.
+        saliency: Folder of saliency maps, or None.
+
+    Raises:
+        FileNotFoundError: There is no memory, or the data set has lost an
+            image that it refers to.
+        ValueError: The labels asked for are not in a copy.
+    """
+
+    def __init__(self, images: LabelledImages, split: Split, view: TrainView, path: str, labels: str = 'stored',
+                 saliency: Optional[str] = None) -> None:
+        if labels not in LABELS:
+            raise ValueError(f'memory.labels: got {labels!r}, valid are {", ".join(LABELS)}.')
+        self.folder = Path(path).parent
+        self.memory = ExemplarMemory.load(path)
+        self._images, self._split, self._view = images, split, view
+        self._labels, self._saliency = labels, saliency
+        self._by_name: Dict[int, Dict[str, int]] = {}
+        self._infos: List[Tuple[int, Dict[str, Any]]] = [
+            self._copy(one) if one.image else self._reference(one) for one in self.memory.exemplars
+        ]
+
+    def __len__(self) -> int:
+        return len(self._infos)
+
+    def get_data_info(self, number: int) -> Tuple[int, Dict[str, Any]]:
+        """Number of the leaf whose pipeline loads an exemplar, and what to load, with its table of labels."""
+        leaf, info = self._infos[number]
+        return leaf, dict(info, seg_fields=[])
+
+    def _reference(self, one: Exemplar) -> Tuple[int, Dict[str, Any]]:
+        leaf = self._images.leaves[one.leaf]
+        if one.leaf not in self._by_name:
+            self._by_name[one.leaf] = {
+                image_name(leaf, leaf.get_data_info(i)): i for i in range(len(leaf))
+            }
+        if one.name not in self._by_name[one.leaf]:
+            raise FileNotFoundError(f"the remembered image {one.name} is no longer in {type(leaf).__name__}; keep the images "
+                                    'that memory.json names, or remember copies (continual.memory.export=True).')
+        info = keep_zero(leaf.get_data_info(self._by_name[one.leaf][one.name]))
+        kept = one.labelled if self._labels == 'stored' else self._split.seen
+        table = self._view.table(self._split, self._images.names.raw_ids, kept)
+        if self._labels == 'unshifted':
+            table = unshifted(table, self._split)
+        info['label_table'] = table
+        if self._saliency is not None:
+            info['saliency_path'] = saliency_path(leaf, self._saliency, one.name)
+        return one.leaf, info
+
+    def _copy(self, one: Exemplar) -> Tuple[int, Dict[str, Any]]:
+        if self._labels != 'stored':
+            raise ValueError(f"memory.labels: '{self._labels}' asks for labels that a copy has not; take 'stored', or leave "
+                             'memory.export out.')
+        table = np.full(256, IGNORE, dtype=np.uint8)
+        table[:self._split.num_seen] = np.arange(self._split.num_seen)
+        info = dict(img_path=str(self.folder / one.image), seg_map_path=str(self.folder / one.labels), label_map=None,
+                    reduce_zero_label=False, label_table=self._view.with_unknown(table, self._split))
+        if one.saliency:
+            info['saliency_path'] = str(self.folder / one.saliency)
+        return min(one.leaf, len(self._images.leaves) - 1), info
+
+
+def unshifted(table: np.ndarray, split: Split) -> np.ndarray:
+    """Labels of remembered images as SSUL's released code reads them.
+
+    Its channels are unknown, background and then the classes, and it forgets
+    to shift these labels: background is read as unknown, the first class as
+    background, each other one as the class before it.
+    """
+    shifted = table.astype(int) - 1
+    shifted[table == 0] = split.unknown
+    shifted[table == IGNORE] = IGNORE
+    return shifted.astype(np.uint8)

@@ -1,0 +1,131 @@
+"""What a step may leave to be remembered."""
+from __future__ import annotations
+
+import shutil
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Dict, List, Optional, Tuple
+
+import mmcv
+import numpy as np
+from mmengine.fileio import get
+from PIL import Image
+
+from ..scenario import TrainView
+from .exemplars import Exemplar
+from .saliency import saliency_path
+from .sources import LabelReader, image_name
+from .step_dataset import StepDataset
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """An image that may be remembered.
+
+    Args:
+        exemplar: What would be remembered.
+        numbers: Its numbers in the step's data set: as an image of the step,
+            as a remembered one, or both.
+        remembered: Whether it was remembered before.
+    """
+
+    exemplar: Exemplar
+    numbers: Tuple[int, ...]
+    remembered: bool
+
+
+def candidates_of(dataset: StepDataset) -> List[Candidate]:
+    """The images that a step replays, then those that it brings, each once.
+
+    An image that is both carries the labels of both.
+    """
+    found: Dict[Tuple[int, str], Candidate] = {}
+    if dataset.remembered is not None:
+        for number, one in enumerate(dataset.remembered.memory.exemplars):
+            found[one.leaf, one.name] = Candidate(one, (len(dataset) + number, ), True)
+    images, split = dataset.images, dataset.split
+    classes = split.foreground(dataset.view.kept(split))
+    raw = [images.names.raw_ids[name] for name in classes]
+    # A leaf that is repeated goes by its first number.
+    first = {id(leaf): number for number, leaf in reversed(list(enumerate(images.leaves)))}
+    for number, (leaf_number, image) in enumerate(dataset.index[:dataset.num_images].tolist()):
+        leaf = images.leaves[leaf_number]
+        key = (first[id(leaf)], image_name(leaf, leaf.get_data_info(image)))
+        shown = images.presence[leaf_number][image, raw]
+        fresh = Exemplar(*key, labelled=classes, holds=tuple(np.asarray(classes)[shown].tolist()))
+        found[key] = _merged(found.get(key), fresh, number)
+    return list(found.values())
+
+
+def _merged(before: Optional[Candidate], fresh: Exemplar, number: int) -> Candidate:
+    """A candidate that is of this step and perhaps known already."""
+    if before is None:
+        return Candidate(fresh, (number, ), False)
+    old = before.exemplar
+    both = replace(
+        old,
+        labelled=old.labelled + tuple(name for name in fresh.labelled if name not in old.labelled),
+        holds=old.holds + tuple(name for name in fresh.holds if name not in old.holds))
+    return Candidate(both, (*before.numbers, number), before.remembered)
+
+
+def write_copies(dataset: StepDataset, chosen: List[Candidate], folder: Path) -> List[Exemplar]:
+    """Self-contained copies of remembered images: files, label maps in learning order, saliency maps.
+
+    Args:
+        dataset: The step's data set.
+        chosen: Which images.
+        folder: Where the files go, below ``memory``; what an earlier run left
+            there is replaced.
+
+    Returns:
+        Exemplars that name the copies.
+    """
+    partial = folder / 'memory.partial'
+    shutil.rmtree(partial, ignore_errors=True)
+    for kind in ('images', 'labels', 'saliency'):
+        (partial / kind).mkdir(parents=True)
+    exemplars = [_write_copy(dataset, one, partial, number) for number, one in enumerate(chosen)]
+    shutil.rmtree(folder / 'memory', ignore_errors=True)
+    partial.rename(folder / 'memory')
+    return exemplars
+
+
+def _write_copy(dataset: StepDataset, one: Candidate, folder: Path, number: int) -> Exemplar:
+    old = one.exemplar
+    fresh = [i for i in one.numbers if i < len(dataset)]
+    before = dataset.remembered.folder if old.image else None
+    if before is not None:
+        source, saliency = before / old.image, before / old.saliency if old.saliency else None
+    else:
+        source = dataset.get_data_info(one.numbers[0])['img_path']
+        leaf = dataset.images.leaves[old.leaf]
+        saliency = saliency_path(leaf, dataset.saliency, old.name) if dataset.saliency is not None else None
+    image, labels = f'images/{number:05d}{Path(source).suffix}', f'labels/{number:05d}.png'
+    (folder / image).write_bytes(get(str(source)))
+    label_map = np.array(Image.open(before / old.labels)) if before is not None else None
+    if fresh or label_map is None:
+        now = _labels(dataset, one)
+        label_map = now if label_map is None else np.where(label_map == 0, now, label_map)
+    mmcv.imwrite(label_map, str(folder / labels))
+    copied = None
+    if saliency is not None:
+        copied = f'saliency/{number:05d}.png'
+        (folder / copied).write_bytes(get(str(saliency)))
+    return replace(old, image=f'memory/{image}', labels=f'memory/{labels}',
+                   saliency=f'memory/{copied}' if copied else None)
+
+
+def _labels(dataset: StepDataset, one: Candidate) -> np.ndarray:
+    """``[H, W]`` labels of an image of the data set, in learning order, without unknown."""
+    number = one.numbers[-1]
+    if number < len(dataset):
+        leaf_number, image = dataset.index[number]
+        leaf = dataset.images.leaves[leaf_number]
+        info = leaf.get_data_info(int(image))
+    else:
+        leaf_number, info = dataset.remembered.get_data_info(number - len(dataset))
+        leaf = dataset.images.leaves[leaf_number]
+    view = TrainView(regime=dataset.view.regime, ignore_as_background=dataset.view.ignore_as_background)
+    table = view.table(dataset.split, dataset.images.names.raw_ids, one.exemplar.labelled)
+    return table[LabelReader(leaf)(info)]

@@ -1,0 +1,77 @@
+"""Batches of new and remembered images."""
+from __future__ import annotations
+
+from itertools import chain, islice
+from typing import Iterator, List
+
+import torch
+from mmengine.dataset import InfiniteSampler
+from mmengine.dist import get_dist_info
+from mmseg.registry import DATA_SAMPLERS
+from torch.utils.data import Sampler
+
+ITERATIONS = ('kept', 'all_new')
+
+
+@DATA_SAMPLERS.register_module()
+class ReplayBatchSampler(Sampler):
+    """Fills a part of each batch with remembered images.
+
+    The sampler chooses among the step's images as ever; remembered images
+    stand behind them in the data set (``num_memory`` of them) and come in
+    random order, each once before any comes again, over all processes
+    together. Only images that are used are read.
+
+    Args:
+        sampler: A stock sampler of the step's images.
+        batch_size: Images a batch of one process, remembered ones included.
+        drop_last: Leave out a last batch that is not full.
+        share: Remembered images' share of a batch.
+        iterations: 'kept': as many batches an epoch as without memory, so
+            that an epoch shows only a part of the new images (SSUL-M);
+            'all_new': as many as all new images take (SATS-M).
+    """
+
+    def __init__(self, sampler: Sampler, batch_size: int, drop_last: bool = False, share: float = 0.5,
+                 iterations: str = 'kept') -> None:
+        if iterations not in ITERATIONS:
+            raise ValueError(f'memory.iterations: got {iterations!r}, valid are {", ".join(ITERATIONS)}.')
+        if not 0 < share < 1:
+            raise ValueError(f'memory.share: got {share}, expected a number between 0 and 1.')
+        self.sampler = sampler
+        self.drop_last = drop_last
+        self.num_memory: int = sampler.dataset.num_memory
+        remembered = int(batch_size * share + 0.5) if self.num_memory else 0
+        if self.num_memory and not 0 < remembered < batch_size:
+            raise ValueError(f'memory.share: {share} of a batch of {batch_size} leaves no room for new or remembered images; '
+                             'take a larger batch_size.')
+        self.num_new = batch_size - remembered
+        self.num_remembered = remembered
+        self.consumed = batch_size if iterations == 'kept' else self.num_new  # new images that a batch stands for
+        self._round = 0
+
+    def __iter__(self) -> Iterator[List[int]]:
+        # What a loop has set, or else how often it began anew.
+        epoch, self._round = getattr(self.sampler, 'epoch', self._round), self._round + 1
+        new, memory = iter(self.sampler), self._remembered(epoch)
+        endless = isinstance(self.sampler, InfiniteSampler)
+        left = len(self)
+        while endless or left > 0:
+            left -= 1
+            batch = list(islice(new, self.num_new))
+            if not batch:
+                return
+            yield batch + list(islice(memory, self.num_remembered))
+
+    def _remembered(self, epoch: int) -> Iterator[int]:
+        """This process's share of endless rounds over the remembered images."""
+        generator = torch.Generator().manual_seed((self.sampler.seed or 0) * 100003 + epoch)
+        first = len(self.sampler.dataset)
+        rounds = iter(lambda: torch.randperm(self.num_memory, generator=generator).tolist(), None)
+        rank, world_size = get_dist_info()
+        return (first + image for image in islice(chain.from_iterable(rounds), rank, None, world_size))
+
+    def __len__(self) -> int:
+        if self.drop_last:
+            return len(self.sampler) // self.consumed
+        return -(-len(self.sampler) // self.consumed)

@@ -1,0 +1,94 @@
+"""Saliency maps: what of the background is worth a class."""
+from __future__ import annotations
+
+import os
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, Dict, List, Tuple
+
+import mmcv
+from mmcv.transforms import BaseTransform
+from mmengine.dataset import BaseDataset
+from mmengine.fileio import get
+from mmseg.registry import TRANSFORMS
+from PIL import Image
+
+
+def saliency_path(leaf: BaseDataset, folder: str, name: str) -> str:
+    """The map of an image.
+
+    Args:
+        leaf: Its stock data set.
+        folder: Folder of the maps, relative to ``data_root``.
+        name: The image's file below its own folder (:func:`image_name`).
+    """
+    # The path is shortened by its letters, so that '../maps' stands beside a data_root that is a link.
+    root = os.path.normpath(os.path.join(getattr(leaf, 'data_root', None) or '', folder))
+    return os.path.join(root, os.path.splitext(name)[0] + '.png')
+
+
+@TRANSFORMS.register_module()
+class MarkUnknown(BaseTransform):
+    """Background that is salient becomes unknown (SSUL, Cha et al., NeurIPS 2021, eq. 1).
+
+    Stands right behind :class:`MapLabels`. A label plane of its own would say
+    the same: geometric transforms take labels from their nearest neighbour,
+    and so commute with any mapping of labels. Pixels that are padded later
+    are not salient.
+
+    Required keys: gt_seg_map, saliency_path. Modified keys: gt_seg_map.
+
+    Args:
+        unknown: Label of the unknown class.
+    """
+
+    def __init__(self, unknown: int) -> None:
+        self.unknown = unknown
+
+    def transform(self, results: Dict[str, Any]) -> Dict[str, Any]:
+        """Mark the unknown pixels of one image."""
+        path, labels = results['saliency_path'], results['gt_seg_map']
+        try:
+            saliency = mmcv.imfrombytes(get(path), flag='grayscale', backend='pillow')
+        except Exception as error:
+            raise ValueError(f'the saliency map {path} can not be read: {error}') from error
+        if saliency.shape != labels.shape:
+            raise ValueError(_wrong_size(path, saliency.shape[::-1], results['img_path'], labels.shape[::-1]))
+        labels[(labels == 0) & (saliency > 0)] = self.unknown
+        return results
+
+    def __repr__(self) -> str:
+        return f'{type(self).__name__}(unknown={self.unknown})'
+
+
+def check_saliency(maps: List[Tuple[str, str]]) -> None:
+    """Find missing maps and maps of another size before training does.
+
+    Reads the headers of the files alone.
+
+    Args:
+        maps: Pairs of an image and its map.
+
+    Raises:
+        ValueError: Names the first such file, and how to make maps.
+    """
+
+    def look(pair: Tuple[str, str]) -> str:
+        image, path = pair
+        try:
+            with Image.open(path) as opened:
+                size = opened.size
+        except (OSError, ValueError) as error:
+            return f'the saliency map {path} of {image} can not be read ({type(error).__name__})'
+        with Image.open(image) as opened:
+            return '' if size == opened.size else _wrong_size(path, size, image, opened.size)
+
+    with ThreadPoolExecutor(8) as pool:
+        wrong = [told for told in pool.map(look, maps) if told]
+    if wrong:
+        raise ValueError(f'{wrong[0]}; {len(wrong)} of {len(maps)} maps are wrong. '
+                         "tools/prepare_saliency.py makes them; continual.unknown=dict(of='background') needs none.")
+
+
+def _wrong_size(path: str, size: Tuple[int, ...], image: str, expected: Tuple[int, ...]) -> str:
+    return (f'the saliency map {path} has {size[0]} x {size[1]} pixels, but its image {image} has '
+            f'{expected[0]} x {expected[1]}')

@@ -1,0 +1,112 @@
+"""Passes over a step's images outside of its training."""
+from __future__ import annotations
+
+import random
+from typing import Any, Dict, Iterator, Sequence
+
+import numpy as np
+import torch
+from mmengine.model import is_model_wrapper
+from mmengine.optim import AmpOptimWrapper
+from mmengine.runner import Runner, autocast
+from torch import nn
+from torch.utils.data import DataLoader, Dataset
+
+from ..models import predict
+from ..parts import Needs, StepBatch
+from .random_state_hook import kept_random_state
+
+
+def bare_model(runner: Runner) -> nn.Module:
+    """The model of a runner without its distributed wrapper."""
+    return runner.model.module if is_model_wrapper(runner.model) else runner.model
+
+
+class Pass:
+    """One pass over images of the step, each seen once, with a model in evaluation mode.
+
+    Runs when iterated; random numbers of the process are left as they were.
+    In a distributed run each process sees its own share. Augmentations are
+    seeded by image, so that they don't depend on the number of processes.
+
+    Args:
+        runner: The step's runner.
+        needs: What to collect besides the logits.
+        student: Whether batches hold the student's prediction, or else the
+            teacher's.
+        images: Numbers of the images in the training data set; default: each
+            image of the step once.
+    """
+
+    def __init__(self, runner: Runner, needs: Needs, student: bool, images: Sequence[int] = ()) -> None:
+        self.runner = runner
+        self.needs = needs
+        self.student = student
+        self.images = images or range(runner.train_dataloader.dataset.num_images)
+
+    @torch.no_grad()
+    def __iter__(self) -> Iterator[StepBatch]:
+        model = bare_model(self.runner)
+        training = model.training
+        mixed = isinstance(self.runner.optim_wrapper, AmpOptimWrapper)  # as in training
+        model.eval()
+        try:
+            with kept_random_state():
+                for data in self._loader():
+                    with autocast(enabled=mixed):
+                        batch = self._look(data)
+                    yield batch
+        finally:
+            model.train(training)
+
+    def _look(self, data: Dict[str, Any]) -> StepBatch:
+        model = bare_model(self.runner)
+        data = model.data_preprocessor(data, training=True)
+        if not self.student:
+            return model.look(data['inputs'], data['data_samples'], self.needs)
+        batch = model.labels_of(data['data_samples'])
+        batch.student = predict(model, data['inputs'], tuple(batch.raw_target.shape[1:]), self.needs)
+        return batch
+
+    def _loader(self) -> DataLoader:
+        """The training loader, in order and without dropping or repeating."""
+        dataset = self.runner.train_dataloader.dataset
+        config = dict(self.runner.cfg.train_dataloader)
+        config.pop('batch_sampler', None)
+        config.update(
+            dataset=SeededImages(dataset, self.images, self.runner.seed),
+            sampler=dict(type='DefaultSampler', shuffle=False, round_up=False),
+            persistent_workers=False,
+            drop_last=False)
+        return self.runner.build_dataloader(config, seed=self.runner.seed)
+
+
+class SeededImages(Dataset):
+    """Images of a data set, augmented in the same way whoever loads them.
+
+    Args:
+        dataset: A data set with random transforms.
+        images: Numbers of the images in it.
+        seed: Of the random numbers.
+    """
+
+    def __init__(self, dataset: Dataset, images: Sequence[int], seed: int) -> None:
+        self.dataset = dataset
+        self.images = images
+        self.seed = seed
+
+    @property
+    def metainfo(self) -> Dict[str, Any]:
+        """The data set's."""
+        return self.dataset.metainfo
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __getitem__(self, index: int) -> Any:
+        image = int(self.images[index])
+        seed = int(np.random.SeedSequence([self.seed, image]).generate_state(1)[0])
+        random.seed(seed)
+        np.random.seed(seed)
+        torch.manual_seed(seed)
+        return self.dataset[image]

@@ -1,0 +1,157 @@
+"""REMINDER: class-similarity weighted distillation (Phan et al., CVPR 2022).
+
+Authors' code: https://github.com/HieuPhan33/REMINDER
+"""
+from __future__ import annotations
+
+from typing import Dict, Iterable, Optional, Tuple
+
+import torch
+import torch.nn.functional as F
+from mmengine.dist import all_gather_object
+from mmseg.registry import MODELS
+from torch import Tensor
+
+from ..parts import Needs, Part, Prediction, StepBatch
+from ..scenario import Split
+from .prototypes import class_means, class_sums
+from .reduce import mean_over_valid
+
+SOURCES = ('embedding', 'logits')
+WEIGHTINGS = ('pixels', 'batches')
+
+
+def similarity_weights(new: Tensor, old: Tensor, channels: Tensor, delta: float = 1.0) -> Tensor:
+    """How much each old class is recalled on pixels of each new class (REMINDER, eq. 6 to 8).
+
+    Args:
+        new: ``[n, D]`` prototypes of the new classes; a zero row is similar
+            to all alike.
+        old: ``[k, D]`` prototypes of the old classes, background included.
+        channels: ``[k]`` number of leading channels that an old prototype
+            has; the others are left out of its similarities.
+        delta: Weights below ``delta / k`` are cut to 0.
+
+    Returns:
+        ``[n, k]`` softmax over old classes of the cosine similarities, cut,
+        not normalised again.
+    """
+    norms = new.square().cumsum(dim=1)[:, channels - 1].sqrt() * torch.linalg.vector_norm(old, dim=1)
+    cosine = torch.where(norms > 0, new @ old.T / norms.clamp(min=1e-12), 0)
+    similarity = cosine.softmax(dim=1)
+    return torch.where(similarity >= delta / len(old), similarity, 0)
+
+
+def weighted_distillation(student: Tensor, teacher: Tensor, target: Tensor, weights: Tensor,
+                          temperature: float = 3.0) -> Tuple[Tensor, Tensor]:
+    """Distillation of old classes on pixels of new ones, weighted by similarity (REMINDER, eq. 9 and 10).
+
+    Args:
+        student: ``[N, C, H, W]`` logits, old classes first; the softmax is
+            over these.
+        teacher: ``[N, k, H, W]`` logits.
+        target: ``[N, H, W]`` class indices.
+        weights: ``[n, k]`` of :func:`similarity_weights`.
+        temperature: Divides both models' logits; the loss is multiplied with
+            its square.
+
+    Returns:
+        ``[N, H, W]`` loss per pixel, 0 where no new class is, and the mask of
+        those where one is.
+    """
+    num_old = teacher.shape[1]
+    log_student = (student[:, :num_old].float() / temperature).log_softmax(dim=1)
+    probability = (teacher.float() / temperature).softmax(dim=1)
+    new = (target >= num_old) & (target < num_old + len(weights))
+    rows = weights[torch.where(new, target - num_old, 0)].permute(0, 3, 1, 2)
+    # The authors' code adds the constant; it keeps every old class in the loss.
+    recalled = probability * rows + 1e-7
+    return torch.where(new, -temperature**2 * (recalled * log_student).sum(dim=1), 0), new
+
+
+@MODELS.register_module()
+class ClassSimilarityWeightedKD(Part):
+    """REMINDER's CSW-KD, and the class prototypes that it needs.
+
+    Prototypes of new classes are taken from the batch; those of old classes
+    at the end of the step that brought them, over all processes.
+
+    Args:
+        loss_weight: Factor on the loss; the paper does not give one, the
+            authors' code has 0.5.
+        temperature: See :func:`weighted_distillation`; from the authors' code.
+        delta: See :func:`similarity_weights`; 1 in the paper and the authors'
+            ADE20K scripts, 0 in their VOC scripts.
+        source: What prototypes are means of: the decode head's 'embedding'
+            (authors' code), or the 'logits' (paper).
+        weighting: What counts alike in the means at the end of a step:
+            'pixels' (paper), or 'batches' whatever their number of pixels
+            (authors' code).
+        align_corners: How the source is upsampled to the labels; None as the
+            decode head's logits, True in the authors' code.
+        every_pixel: Average over all valid pixels, as the paper's eq. 10
+            reads, in place of those of new classes, as in the authors' code,
+            which the weight was found with.
+    """
+
+    def __init__(self,
+                 loss_weight: float = 0.5,
+                 temperature: float = 3.0,
+                 delta: float = 1.0,
+                 source: str = 'embedding',
+                 weighting: str = 'pixels',
+                 align_corners: Optional[bool] = None,
+                 every_pixel: bool = False) -> None:
+        for name, value, valid in (('source', source, SOURCES), ('weighting', weighting, WEIGHTINGS)):
+            if value not in valid:
+                raise ValueError(f'{name}: got {value!r}, valid are {", ".join(valid)}.')
+        self.needs = Needs(embedding=source == 'embedding', logits=True)
+        self.loss_weight = loss_weight
+        self.temperature = temperature
+        self.delta = delta
+        self.source = source
+        self.weighting = weighting
+        self.align_corners = align_corners
+        self.every_pixel = every_pixel
+        self.prototypes = torch.zeros(0, 0)  # [classes so far, D]
+        self.channels = torch.zeros(0, dtype=torch.int64)  # of each prototype
+
+    def loss(self, batch: StepBatch) -> Tensor:
+        split, device = batch.split, batch.target.device
+        self.prototypes, self.channels = self.prototypes.to(device), self.channels.to(device)
+        with torch.no_grad():  # the weights are part of the target
+            sums, counts = self._sums(batch.student, batch.target - split.num_old, split.num_new)
+            new = class_means(sums.sum(dim=0), counts.sum(dim=0))
+            old = F.pad(self.prototypes, (0, new.shape[1] - self.prototypes.shape[1]))
+            weights = similarity_weights(new, old, self.channels, self.delta)
+        loss, taught = weighted_distillation(batch.student.logits, batch.teacher.logits, batch.target, weights,
+                                             self.temperature)
+        return self.loss_weight * mean_over_valid(loss, batch.target != 255 if self.every_pixel else taught)
+
+    def after_step(self, split: Split, batches: Iterable[StepBatch]) -> None:
+        own = []
+        for batch in batches:
+            sums, counts = self._sums(batch.student, batch.raw_target - split.num_old, split.num_new)
+            sums, counts = sums.sum(dim=0).double(), counts.sum(dim=0).double()
+            if self.weighting == 'batches':
+                sums, counts = class_means(sums, counts), (counts > 0).double()
+            own.append((sums.cpu(), counts.cpu()))
+        # A process may have had no image.
+        total, weight = (sum(values) for values in zip(*(pair for pairs in all_gather_object(own) for pair in pairs)))
+        new = class_means(total, weight).float()
+        old = F.pad(self.prototypes.cpu(), (0, new.shape[1] - self.prototypes.shape[1]))
+        self.prototypes = torch.cat((old, new))
+        self.channels = torch.cat((self.channels.cpu(), torch.full((len(new), ), new.shape[1])))
+
+    def _sums(self, prediction: Prediction, target: Tensor, num_classes: int) -> Tuple[Tensor, Tensor]:
+        features = prediction.embedding if self.source == 'embedding' else prediction.head_logits
+        align = prediction.align_corners if self.align_corners is None else self.align_corners
+        return class_sums(features, target, num_classes, align)
+
+    def load_previous(self, state: Dict[str, Tensor]) -> None:
+        self.prototypes, self.channels = state['prototypes'], state['channels']
+
+    def state_dict(self) -> Dict[str, Tensor]:
+        return dict(prototypes=self.prototypes, channels=self.channels)
+
+    load_state_dict = load_previous

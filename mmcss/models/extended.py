@@ -1,0 +1,71 @@
+"""Stock segmentors with an unknown class, or with another classifier."""
+from __future__ import annotations
+
+from typing import Any, List, Mapping, Optional, Sequence
+
+import torch
+import torch.nn.functional as F
+from mmseg.models.segmentors import CascadeEncoderDecoder, EncoderDecoder
+from mmseg.registry import MODELS
+from mmseg.structures import SegDataSample
+from torch import Tensor
+
+from .taps import decode_heads
+
+
+class ExtendedMixin:
+    """Adds to a stock segmentor what stock config can't say; without either option it is the stock one.
+
+    Args:
+        unknown: Whether the last channel is no class but what may become one
+            (SSUL). In predictions it is background: their sigmoids are added.
+        classifier: Config of the module that takes the place of the final
+            decode head's 1x1 convolution; it is given ``in_channels`` and
+            ``num_classes``. None leaves the convolution.
+    """
+
+    def __init__(self, *args: Any, unknown: bool = False, classifier: Optional[Mapping[str, Any]] = None,
+                 **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.unknown = unknown
+        if classifier is not None:
+            head = decode_heads(self)[-1]
+            head.conv_seg = MODELS.build(
+                dict(classifier, in_channels=head.conv_seg.in_channels, num_classes=head.num_classes))
+
+    @property
+    def reserved_rows(self) -> int:
+        """Rows of class-dependent tensors that stay behind those of all classes."""
+        return int(self.unknown)
+
+    def postprocess_result(self, seg_logits: Tensor, data_samples: Optional[Sequence[SegDataSample]] = None
+                           ) -> List[SegDataSample]:
+        """As the stock model's; with an unknown class on logarithms of the scores that remain."""
+        if self.unknown:
+            seg_logits = merge_unknown(seg_logits)
+        return super().postprocess_result(seg_logits, data_samples)
+
+
+def merge_unknown(logits: Tensor) -> Tensor:
+    """Scores in which unknown is background (SSUL, Cha et al., NeurIPS 2021, section 3.2).
+
+    Args:
+        logits: ``[N, C + 1, H, W]`` raw scores: background, classes, unknown.
+
+    Returns:
+        ``[N, C, H, W]`` logarithms of sigmoids; the background's is that of
+        the sum of its own and the unknown's.
+    """
+    scores = F.logsigmoid(logits)
+    background = torch.logaddexp(scores[:, :1], scores[:, -1:])
+    return torch.cat((background, scores[:, 1:-1]), dim=1)
+
+
+@MODELS.register_module()
+class ExtendedEncoderDecoder(ExtendedMixin, EncoderDecoder):
+    """:class:`mmseg.models.EncoderDecoder` with the options of :class:`ExtendedMixin`."""
+
+
+@MODELS.register_module()
+class ExtendedCascadeEncoderDecoder(ExtendedMixin, CascadeEncoderDecoder):
+    """:class:`mmseg.models.CascadeEncoderDecoder` with the options of :class:`ExtendedMixin`."""

@@ -1,0 +1,101 @@
+"""What of a model stands still after step 0, and what moves more slowly."""
+from __future__ import annotations
+
+from typing import Dict, List, Mapping, Sequence
+
+import torch
+import torch.nn as nn
+from torch import Tensor
+from torch.nn.modules.batchnorm import _NormBase
+
+from ..scenario import Split
+
+GROUPS = ('background', 'old', 'new', 'unknown')
+
+
+def row_groups(split: Split, reserved: int) -> List[str]:
+    """Whose each row of a class-dependent tensor is: one of :data:`GROUPS`."""
+    groups = ['old'] * split.num_old + ['new'] * split.num_new + ['unknown'] * reserved
+    if split.background is not None:
+        groups[0] = 'background'
+    return groups
+
+
+def freeze(model: nn.Module, split: Split, dimensions: Mapping[str, int], frozen: Sequence[str],
+           rates: Mapping[str, float]) -> Dict[str, Tensor]:
+    """Switch off the gradients of what is frozen.
+
+    Rows can't be switched off by themselves: what is left to do for them is
+    returned, for :class:`mmcss.hooks.RowRatesHook`.
+
+    Args:
+        model: The student.
+        split: Its step.
+        dimensions: Dimension of the classes by tensor name
+            (:func:`class_dimensions`).
+        frozen: 'shared' (all that does not depend on the classes), 'norms'
+            (all norm layers), one of :data:`GROUPS` (its rows), or the name of
+            a module.
+        rates: Factor on the learning rate of groups of rows.
+
+    Returns:
+        For each parameter whose rows differ the factors on its learning
+        rate, shaped to be broadcast.
+
+    Raises:
+        ValueError: A name means nothing in this model.
+    """
+    _check(model, frozen, rates)
+    factor = {group: 0.0 if group in frozen else float(rates.get(group, 1.0)) for group in GROUPS}
+    groups = row_groups(split, model.reserved_rows)
+    norms = {id(parameter) for module in model.modules() if isinstance(module, _NormBase)
+             for parameter in module.parameters()}
+    heads = {name: module for name, module in model.named_modules() if hasattr(module, 'group_of')}
+    prefixes = tuple(f'{name}.' for name in frozen if name not in ('shared', 'norms', *GROUPS))
+    left: Dict[str, Tensor] = {}
+    for name, parameter in model.named_parameters():
+        owner = next((prefix for prefix in heads if name.startswith(f'{prefix}.')), None)
+        if owner is not None:
+            factors = torch.tensor([factor[heads[owner].group_of(name[len(owner) + 1:])]])
+        elif name in dimensions:
+            factors = torch.tensor([factor[group] for group in groups])
+        else:
+            factors = torch.tensor([0.0 if 'shared' in frozen else 1.0])
+        if name.startswith(prefixes) or ('norms' in frozen and id(parameter) in norms) or not factors.any():
+            parameter.requires_grad_(False)
+        elif (factors != 1).any():
+            shape = [1] * parameter.dim()
+            shape[dimensions.get(name, 0)] = len(factors)
+            left[name] = factors.view(shape)
+    return left
+
+
+def still_modules(model: nn.Module) -> List[nn.Module]:
+    """Modules that stay in evaluation mode: a wholly frozen backbone and neck, and each frozen norm layer.
+
+    Dropout of a decode head stays as the model's mode has it.
+    """
+    still = [module for module in model.modules() if isinstance(module, _NormBase) and _is_frozen(module)]
+    bodies = [getattr(model, name, None) for name in ('backbone', 'neck')]
+    return still + [body for body in bodies if body is not None and _is_frozen(body)]
+
+
+def body_is_frozen(model: nn.Module) -> bool:
+    """Whether nothing before the decode head changes any more."""
+    return all(_is_frozen(body) for body in (model.backbone, getattr(model, 'neck', None)) if body is not None)
+
+
+def _is_frozen(module: nn.Module) -> bool:
+    parameters = list(module.parameters())
+    return bool(parameters) and not any(parameter.requires_grad for parameter in parameters)
+
+
+def _check(model: nn.Module, frozen: Sequence[str], rates: Mapping[str, float]) -> None:
+    modules = {name for name, _ in model.named_modules()}
+    unknown = [name for name in frozen if name not in ('shared', 'norms', *GROUPS) and name not in modules]
+    if unknown:
+        top = [name for name, _ in model.named_children()]
+        raise ValueError(f'continual.frozen: {unknown} mean nothing here; valid are shared, norms, {", ".join(GROUPS)}, and '
+                         f'names of modules such as {", ".join(top)}.')
+    if set(rates) - set(GROUPS):
+        raise ValueError(f'continual.row_lr: got {sorted(set(rates) - set(GROUPS))}, valid are {", ".join(GROUPS)}.')

@@ -1,0 +1,83 @@
+"""SSUL's classifier as its authors released it: a small head for each step."""
+from __future__ import annotations
+
+from typing import Any, Dict, Mapping, Optional, Sequence
+
+import torch
+from mmcv.cnn import build_norm_layer
+from mmengine.model import BaseModule
+from mmseg.registry import MODELS
+from torch import Tensor, nn
+
+# Where the rows of a new step come from; 'random' keeps the head as it was made.
+SOURCES = {'unknown': 'unknown', 'background': 'background', 'random': None}
+
+
+@MODELS.register_module()
+class StepHeads(BaseModule):
+    """A 3x3 convolution, norm, ReLU and 1x1 convolution for the background, each step, and unknown.
+
+    Takes the place of a decode head's classifier; channels are in learning
+    order, unknown last. Checkpoints need mmcss to load.
+    Source: https://github.com/clovaai/SSUL (the paper has one 1x1 filter for
+    each class).
+
+    Args:
+        in_channels: Channels of the embedding.
+        num_classes: Background, classes and unknown together.
+        steps: Number of foreground classes of each step so far.
+        norm_cfg: Config of the norm layers.
+        init_cfg: See BaseModule.
+    """
+
+    def __init__(self, in_channels: int, num_classes: int, steps: Sequence[int],
+                 norm_cfg: Optional[Mapping[str, Any]] = None, init_cfg: Optional[Any] = None) -> None:
+        super().__init__(init_cfg or [
+            dict(type='Kaiming', layer='Conv2d', mode='fan_in'),
+            dict(type='Constant', layer=['_BatchNorm'], val=1)])
+        if num_classes != sum(steps) + 2:
+            raise ValueError(f'StepHeads: {sum(steps)} classes in steps, background and unknown make {sum(steps) + 2} '
+                             f"channels, but the decode head has {num_classes}; continual.unknown has to be set.")
+        self.in_channels = in_channels
+        self.groups = [('background', 1), *((f'step_{i}', number) for i, number in enumerate(steps)), ('unknown', 1)]
+        self.newest = f'step_{len(steps) - 1}'
+        for name, number in self.groups:
+            self.add_module(name, self._head(number, dict(norm_cfg or dict(type='BN'))))
+
+    def _head(self, number: int, norm_cfg: Dict[str, Any]) -> nn.Sequential:
+        width = self.in_channels
+        return nn.Sequential(
+            nn.Conv2d(width, width, 3, padding=1, bias=False), build_norm_layer(norm_cfg, width)[1], nn.ReLU(inplace=True),
+            nn.Conv2d(width, number, 1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """``[N, num_classes, h, w]`` logits of an embedding ``[N, in_channels, h, w]``."""
+        return torch.cat([getattr(self, name)(x) for name, _ in self.groups], dim=1)
+
+    def group_of(self, name: str) -> str:
+        """Whose a parameter is, by its name here: 'background', 'old', 'new' or 'unknown'."""
+        group = name.partition('.')[0]
+        if group in ('background', 'unknown'):
+            return group
+        return 'new' if group == self.newest else 'old'
+
+    def inherit(self, old: Mapping[str, Tensor], prefix: str, new_rows: str) -> Dict[str, Tensor]:
+        """The newest step's head from another group's, statistics of its norm too.
+
+        Args:
+            old: State dict of the step before.
+            prefix: Name of this module in it, with a dot.
+            new_rows: Whose head is copied: 'unknown', 'background', or
+                'random' for none.
+
+        Returns:
+            ``old`` with the tensors of the newest step's head.
+        """
+        if new_rows not in SOURCES:
+            raise ValueError(f'continual.new_rows: got {new_rows!r}; StepHeads takes {", ".join(SOURCES)}.')
+        state, source = dict(old), SOURCES[new_rows]
+        for name, tensor in getattr(self, self.newest).state_dict().items():
+            given = tensor if source is None else old[f'{prefix}{source}.{name}']
+            # The last convolution has a row for each class.
+            state[f'{prefix}{self.newest}.{name}'] = given.expand(tensor.shape) if given.dim() else given
+        return state
