@@ -100,7 +100,9 @@ def _set_data(plain: Dict[str, Any], cfg: Config, scenario: ClassIncremental, sp
     method = cfg.get('continual', {})
     switches = {key: method[key] for key in ('ignore_as_background', 'keep_old_labels') if key in method}
     unknown = method.get('unknown') or {}
-    view = dict(role='train', regime=scenario.regime, unknown=unknown.get('of'), **switches)
+    if unknown:
+        switches['unknown'] = unknown.get('of')
+    view = dict(role='train', regime=scenario.regime, **switches)
     # A step of few images repeats them to fill one batch of each process.
     loader['dataset'] = dict(type='StepDataset', dataset=loader['dataset'], split=split.to_dict(), view=view,
                              min_length=world_size * loader.get('batch_size', 1))

@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 import random
-from typing import Any, Dict, Iterator, Sequence
+from typing import Any, Dict, Iterator, Optional, Sequence
 
 import numpy as np
 import torch
@@ -38,11 +38,11 @@ class Pass:
             image of the step once.
     """
 
-    def __init__(self, runner: Runner, needs: Needs, student: bool, images: Sequence[int] = ()) -> None:
+    def __init__(self, runner: Runner, needs: Needs, student: bool, images: Optional[Sequence[int]] = None) -> None:
         self.runner = runner
         self.needs = needs
         self.student = student
-        self.images = images or range(runner.train_dataloader.dataset.num_images)
+        self.images = images
 
     @torch.no_grad()
     def __iter__(self) -> Iterator[StepBatch]:
@@ -71,10 +71,11 @@ class Pass:
     def _loader(self) -> DataLoader:
         """The training loader, in order and without dropping or repeating."""
         dataset = self.runner.train_dataloader.dataset
+        images = range(dataset.num_images) if self.images is None else self.images
         config = dict(self.runner.cfg.train_dataloader)
         config.pop('batch_sampler', None)
         config.update(
-            dataset=SeededImages(dataset, self.images, self.runner.seed),
+            dataset=SeededImages(dataset, images, self.runner.seed),
             sampler=dict(type='DefaultSampler', shuffle=False, round_up=False),
             persistent_workers=False,
             drop_last=False)

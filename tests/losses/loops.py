@@ -30,13 +30,13 @@ def cross_entropy(logits: Tensor, target: Tensor, ignore: int = 255) -> np.ndarr
 
 
 def unbiased_cross_entropy(logits: Tensor, target: Tensor, num_old: int, ignore: int = 255) -> np.ndarray:
-    """``[N, H, W]``: minus log of p(background or old), or of p(the new class)."""
+    """``[N, H, W]``: minus log of p(background or old) for background, of p(the class) for a class."""
     scores, loss = as_array(logits), np.zeros(tuple(target.shape))
     for n, i, j in pixels(loss):
         label = int(target[n, i, j])
         if label != ignore:
             p = softmax(scores[n, :, i, j])
-            loss[n, i, j] = -math.log(math.fsum(p[:num_old]) if label < num_old else p[label])
+            loss[n, i, j] = -math.log(math.fsum(p[:num_old]) if label == 0 else p[label])
     return loss
 
 

@@ -167,7 +167,7 @@ def test_the_look_at_a_batch_before_training(tmp_path):
     student, teacher = make_plop(tmp_path)
     raw = labels([0, 0, 4, 255])
     with torch.no_grad():
-        batch = student.look(images(), samples(raw))
+        batch = student.look(images(), samples(raw), student.method.needs)
         expected = upsampled(by_hand(teacher, images())[2], (32, 32))
     assert torch.equal(batch.raw_target, raw) and batch.target is batch.raw_target and batch.student is None
     torch.testing.assert_close(batch.teacher.logits, expected)

@@ -111,8 +111,8 @@ def test_balanced_initialisation():
     num_old, num_new = len(golden['old_bias']), golden['num_new']
     weight = torch.cat((golden['old_weight'], torch.randn(num_new, *golden['old_weight'].shape[1:])))
     bias = torch.cat((golden['old_bias'], torch.randn(num_new)))
-    share_background('conv_seg.weight', weight, num_old)
-    share_background('conv_seg.bias', bias, num_old)
+    share_background('conv_seg.weight', weight, slice(num_old, len(weight)))
+    share_background('conv_seg.bias', bias, slice(num_old, len(bias)))
     torch.testing.assert_close(weight[num_old:], golden['new_weight'])
     torch.testing.assert_close(bias[num_old:], golden['new_bias'])
     assert bias[0].item() == pytest.approx(golden['background_bias'])
@@ -182,8 +182,8 @@ def test_closed_form_balanced_start():
     """Three new classes beside two old ones share the background's probability."""
     weight = torch.tensor([[.3, -.2], [.1, .5], [0, 0], [0, 0], [0, 0]])
     bias = torch.tensor([.7, -.1, 0, 0, 0])
-    share_background('conv_seg.weight', weight, 2)
-    share_background('conv_seg.bias', bias, 2)
+    share_background('conv_seg.weight', weight, slice(2, len(weight)))
+    share_background('conv_seg.bias', bias, slice(2, len(bias)))
     assert bias.tolist() == pytest.approx([-.68629438, -.1, *[-.68629438] * 3], abs=1e-7)
     probabilities = (weight @ torch.tensor([1.2, -.4]) + bias).softmax(0)
     assert probabilities.tolist() == pytest.approx([.19729542, .21081829, *[.19729542] * 3], abs=1e-6)

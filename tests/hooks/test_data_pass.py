@@ -1,0 +1,162 @@
+from pathlib import Path
+
+import pytest
+import torch
+from mmengine.runner import Runner
+
+from mmcss.engine import build_scenario, step_config
+from mmcss.engine.teardown import tear_down
+from mmcss.hooks import HandOverHook
+from mmcss.hooks.data_pass import Pass, SeededImages, bare_model
+from mmcss.hooks.random_state_hook import random_state
+from mmcss.models import hand_over_meta, load_hand_over
+from mmcss.parts import Needs
+from tests.makers import stems
+from tests.tiny import PLOP, loader, tiny_config
+
+NEEDS = Needs(stages=True, logits=True)
+
+
+def build(tiny_data, work_dir, number, **changes):
+    cfg = tiny_config(tiny_data, work_dir, **dict(dict(continual=PLOP), **changes))
+    return Runner.from_cfg(step_config(cfg, build_scenario(cfg), number, str(work_dir)))
+
+
+@pytest.fixture(scope='module')
+def work_dir(tiny_data, tmp_path_factory):
+    """Holds the hand-over of an untrained step 0."""
+    folder = tmp_path_factory.mktemp('pass')
+    runner = build(tiny_data, folder, 0)
+    runner.model.init_weights()
+    next(hook for hook in runner.hooks if isinstance(hook, HandOverHook)).after_train(runner)
+    tear_down(runner)
+    return folder
+
+
+@pytest.fixture(scope='module')
+def runner(tiny_data, work_dir):
+    """Step 1 of PLOP, before training."""
+    runner = build(tiny_data, work_dir, 1)
+    runner.model.init_weights()
+    yield runner
+    tear_down(runner)
+
+
+@pytest.fixture
+def looks(runner, monkeypatch):
+    """Names of the images that the model looked at."""
+    seen = []
+    model = bare_model(runner)
+    look = model.look
+
+    def record(inputs, data_samples, needs):
+        seen.extend(Path(sample.img_path).stem for sample in data_samples)
+        return look(inputs, data_samples, needs)
+
+    monkeypatch.setattr(model, 'look', record)
+    return seen
+
+
+def test_hand_over_of_a_runner(work_dir):
+    meta = hand_over_meta(work_dir / 'step_0' / 'step_0.pth')
+    assert meta['classes'] == ['background', 'red', 'green'] and meta['parent'] is None
+    assert (meta['step'], meta['num_steps'], meta['regime']) == (0, 3, 'overlapped')
+    assert meta['dataset_meta']['palette'] == [[0, 0, 0], [255, 0, 0], [0, 255, 0]]
+    state = load_hand_over(work_dir / 'step_0' / 'step_0.pth')['state_dict']
+    assert state['decode_head.conv_seg.weight'].shape[0] == 3
+
+
+def test_pass_sees_each_image_once(runner, looks):
+    """Seven of the twelve images are blue, in batches of four."""
+    batches = list(Pass(runner, NEEDS, student=False))
+    assert looks == ['000', '001', '002', '006', '008', '009', '010']
+    assert [len(batch.raw_target) for batch in batches] == [4, 3]
+
+
+def test_pass_sees_repeated_images_once(tiny_data, tmp_path):
+    """Training repeats the images of a small step to fill a batch; statistics shall not count some twice."""
+    few = build(tiny_data, tmp_path, 0, train_dataloader=dict(loader(tiny_data, 'train'), batch_size=16))
+    dataset = few.train_dataloader.dataset
+    assert (len(dataset), len(set(stems(dataset)))) == (16, 8)
+    number = sum(len(batch.raw_target) for batch in Pass(few, NEEDS, student=False))
+    tear_down(few)
+    assert number == 8
+
+
+def test_pass_shows_labels_and_predictions(runner):
+    model = bare_model(runner)
+    for student in (False, True):
+        for batch in Pass(runner, NEEDS, student):
+            assert batch.split == model.split
+            assert batch.target is batch.raw_target
+            assert set(batch.raw_target.unique().tolist()) <= {0, 3, 255}
+            assert (batch.raw_target == 3).any(dim=(1, 2)).all()  # each image holds the new class
+            assert (batch.student is not None) == student == (batch.teacher is None)
+            seen = batch.student if student else batch.teacher
+            assert seen.head_logits.shape[:2] == (len(batch.target), 4 if student else 3)
+            assert seen.logits.shape[2:] == batch.target.shape[1:]
+            assert not seen.head_logits.requires_grad
+            assert len(seen.stages) == 4 and seen.embedding is None
+
+
+def test_pass_predicts_in_evaluation_mode_and_leaves_the_model_as_it_was(runner):
+    model = bare_model(runner)
+    model.train()
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    for _ in Pass(runner, NEEDS, student=True):
+        assert not model.training
+    assert model.training and torch.is_grad_enabled()
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+    model.eval()
+    list(Pass(runner, NEEDS, student=True))
+    assert not model.training
+    model.train()
+
+
+def same_states(a, b):
+    return all(torch.equal(x, y) for x, y in ((a['torch'], b['torch']), (a['numpy'][1], b['numpy'][1]),
+                                              (a['python'][1], b['python'][1]))) and a['numpy'][2:] == b['numpy'][2:]
+
+
+def test_pass_leaves_the_random_numbers_as_they_were(runner):
+    """Though its pipeline flips and distorts."""
+    before = random_state()
+    batches = iter(Pass(runner, NEEDS, student=False))
+    next(batches)
+    assert not same_states(random_state(), before)
+    list(batches)
+    assert same_states(random_state(), before)
+
+
+def test_a_pass_that_is_broken_off_leaves_everything_as_it_was(runner):
+    model = bare_model(runner).train()
+    before = random_state()
+    for _ in Pass(runner, NEEDS, student=False):
+        break
+    assert same_states(random_state(), before)
+    assert model.training
+
+
+def test_a_pass_that_is_not_looked_at_costs_nothing(runner, looks):
+    Pass(runner, NEEDS, student=True)
+    assert looks == []
+
+
+def test_two_passes_look_alike(runner):
+    """Augmentations differ from pass to pass only as the random numbers before them do."""
+    first, second = ([batch.teacher.head_logits for batch in Pass(runner, NEEDS, student=False)] for _ in range(2))
+    assert all(torch.equal(a, b) for a, b in zip(first, second)) and len(first) == 2
+
+
+def test_augmentations_depend_on_the_image_alone(runner):
+    """Not on which process or batch it comes in: several processes find what one finds."""
+    dataset = runner.train_dataloader.dataset
+    whole, part = SeededImages(dataset, range(7), seed=5), SeededImages(dataset, [4, 2], seed=5)
+    for number, image in ((0, 4), (1, 2)):
+        assert torch.equal(part[number]['inputs'], whole[image]['inputs'])
+    assert not all(torch.equal(SeededImages(dataset, range(7), seed=6)[i]['inputs'], whole[i]['inputs']) for i in range(7))
+
+
+def test_a_pass_over_chosen_images(runner):
+    batches = list(Pass(runner, Needs(), student=True, images=[5, 0, 3]))
+    assert [len(batch.target) for batch in batches] == [3]
