@@ -1,9 +1,10 @@
-"""What a method's training step costs, against its student and teacher alone.
+"""What a method's training step costs, against plain fine-tuning and its teacher.
 
 Prints, for each method's config, the time of a training step divided by that
-of its parts: the stock student's forward and backward pass plus the teacher's
-forward pass without gradient. All are measured in turn in one process on
-random images, so that the ratio does not depend on the machine's mood.
+of the stock model alone (forward and backward pass: a plain fine-tuning step),
+and by that and the teacher's forward pass without gradient together. All are
+measured in turn in one process on random images, so that the ratio does not
+depend on the machine's mood.
 """
 from __future__ import annotations
 
@@ -24,7 +25,8 @@ from mmseg.registry import MODELS
 from mmseg.structures import SegDataSample
 from mmcss.engine import build_scenario, step_config
 from mmcss.engine.folders import StepFolder
-from mmcss.models import save_hand_over
+from mmcss.models import predict, save_hand_over
+from mmcss.scenario import Split
 from prettytable import PrettyTable
 from torch import nn
 
@@ -39,11 +41,12 @@ def parse_args() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def random_batch(batch: int, height: int, width: int, num_old: int, num_seen: int, device: str) -> Dict:
+def random_batch(batch: int, height: int, width: int, split: Split, device: str) -> Dict:
     """Random images with labels of a step: background, new classes in blocks, some ignored."""
     generator = torch.Generator().manual_seed(0)
-    coarse = torch.randint(num_old - 1, num_seen, (batch, 1, 8, 8), generator=generator)
-    labels = torch.where(coarse < num_old, 0, coarse)
+    lowest = max(split.num_old - 1, 0)
+    coarse = torch.randint(lowest, split.num_seen, (batch, 1, 8, 8), generator=generator)
+    labels = torch.where(coarse < max(split.num_old, 1), 0, coarse)
     labels[:, :, 0, 0] = 255
     labels = nn.functional.interpolate(labels.float(), (height, width)).long().to(device)
     samples = [SegDataSample(gt_sem_seg=PixelData(data=label)) for label in labels]
@@ -51,27 +54,34 @@ def random_batch(batch: int, height: int, width: int, num_old: int, num_seen: in
     return dict(inputs=images, data_samples=samples)
 
 
-def build(config: str, folder: str, device: str) -> nn.Module:
-    """The student of a config's step 1, with a teacher of random weights."""
-    cfg = Config.fromfile(config)
+def build(cfg: Config, folder: str, device: str, batch: Callable[[Split], Dict]) -> nn.Module:
+    """The student of a config's step 1, with a teacher of random weights, ready to train."""
     scenario = build_scenario(cfg)
-    first, second = (step_config(cfg, scenario, step, folder) for step in (0, 1))
-    old = MODELS.build(first.model)
+    old, config = (step_config(cfg, scenario, step, folder) for step in (0, 1))
+    old = revert_sync_batchnorm(MODELS.build(old.model)).to(device).eval()
     hand_over = StepFolder(folder, 0).hand_over
-    hand_over.parent.mkdir(parents=True)
+    hand_over.parent.mkdir(parents=True, exist_ok=True)
     save_hand_over(hand_over, old.state_dict(), dict(classes=list(scenario[0].seen)))
-    return revert_sync_batchnorm(MODELS.build(second.model)).to(device).train()
+    model = revert_sync_batchnorm(MODELS.build(config.model)).to(device).train()
+    for name, part in model.method.parts.items():
+        if name in old.method.observers:
+            data, found = batch(old.split), old.method.observers[name]
+            seen = old.labels_of(data['data_samples'])
+            seen.student = predict(old, data['inputs'], tuple(seen.target.shape[1:]), found.needs)
+            found.after_step(old.split, [seen])
+            part.load_previous(found.state_dict())
+        part.before_step(model.split, [model.look(**batch(model.split), needs=part.needs)])
+    return model
 
 
-def step_functions(model: nn.Module, data: Dict) -> Dict[str, Callable[[], None]]:
-    """The method's step, and its student and teacher alone."""
-    stock = type(model).__mro__[2].loss  # the stock segmentor's, below the mixin
+def step_functions(model: nn.Module, plain: nn.Module, data: Dict) -> Dict[str, Callable[[], None]]:
+    """The method's step, plain fine-tuning's, and the teacher alone."""
 
-    def backward(losses: Dict) -> None:
-        sum(value for name, value in losses.items() if 'loss' in name).backward()
-        model.zero_grad()
+    def step(of: nn.Module) -> None:
+        sum(value for name, value in of.loss(**data).items() if 'loss' in name).backward()
+        of.zero_grad()
 
-    functions = dict(step=lambda: backward(model.loss(**data)), student=lambda: backward(stock(model, **data)))
+    functions = dict(step=lambda: step(model), plain=lambda: step(plain))
     if model.teacher is not None:
         teacher = model.teacher.build(data['inputs'].device)
         metas = [dict(img_shape=tuple(data['inputs'].shape[2:]))] * len(data['inputs'])
@@ -102,21 +112,27 @@ def main() -> None:
     args = parse_args()
     init_default_scope('mmseg')
     height, width = args.size[0], args.size[-1]
-    table = PrettyTable(['config', 'student', 'teacher', 'step', 'step / (student + teacher)'], align='r')
+    table = PrettyTable(['config', 'plain', 'teacher', 'step', 'step / plain', 'step / (plain + teacher)'], align='r')
     table.align['config'] = 'l'
+
+    def batch(split: Split) -> Dict:
+        return random_batch(args.batch, height, width, split, args.device)
+
     for config in args.configs:
+        cfg = Config.fromfile(config)
+        plain = Config(dict(cfg._cfg_dict.to_dict(), continual={}, official={}), filename=cfg.filename)
         with tempfile.TemporaryDirectory() as folder:
-            model = build(config, folder, args.device)
-            data = random_batch(args.batch, height, width, model.split.num_old, model.split.num_seen, args.device)
-            for part in model.method.parts.values():
-                part.before_step(model.split, [model.look(**data)])
-            seconds = measure(step_functions(model, data), args.repeats, args.device)
+            model, plain = (build(one, f'{folder}/{name}', args.device, batch)
+                            for name, one in (('method', cfg), ('plain', plain)))
+            seconds = measure(step_functions(model, plain, batch(model.split)), args.repeats, args.device)
         # The ratio of each round, then the median: load that comes and goes hits a whole round.
-        alone = [sum(times) for times in zip(*(seconds[name] for name in ('student', 'teacher') if name in seconds))]
-        ratio = statistics.median(step / parts for step, parts in zip(seconds['step'], alone))
+        teacher = seconds.get('teacher', [0.0] * args.repeats)
+        ratios = [statistics.median(step / parts for step, parts in zip(seconds['step'], parts))
+                  for parts in (seconds['plain'], [sum(pair) for pair in zip(seconds['plain'], teacher)])]
         shown = [f'{statistics.median(seconds[name]):.3f} s' if name in seconds else '-'
-                 for name in ('student', 'teacher', 'step')]
-        table.add_row([f'{Path(config).parent.name}/{Path(config).stem}', *shown, f'{ratio:.3f}'])
+                 for name in ('plain', 'teacher', 'step')]
+        name = f'{Path(config).parent.name}/{Path(config).stem}'
+        table.add_row([name, *shown, *(f'{ratio:.3f}' for ratio in ratios)])
     print(f'{args.batch} images of {height} x {width} on {args.device}, {torch.get_num_threads()} threads, '
           f'medians of {args.repeats} rounds')
     print(table)

@@ -50,12 +50,14 @@ class LabelledImages:
                              'Mend the file, or name all classes in metainfo.')
         return presence
 
-    def select(self, view: View, split: Split) -> np.ndarray:
+    def select(self, view: View, split: Split, complete: bool = True) -> np.ndarray:
         """The images that a step sees.
 
         Args:
             view: Training or test view.
             split: The step.
+            complete: Whether training needs an image of each new class; not
+                for a step that is not trained, whose data may be gone.
 
         Returns:
             ``[images, 2]`` int: number of the leaf, and of the image in it.
@@ -69,7 +71,7 @@ class LabelledImages:
             raise ValueError(f'{type(self.leaves[0]).__name__} does not know the classes {unknown} of the scenario, only '
                              f'{list(self.names.foreground)}. Give train and test data the same metainfo.')
         chosen = [view.select(presence, split, self.names.raw_ids) for presence in self.presence]
-        if isinstance(view, TrainView):
+        if complete and isinstance(view, TrainView):
             self._check_each_class(chosen, view, split)
         return np.concatenate(
             [np.stack((np.full_like(images, leaf), images), axis=1) for leaf, images in enumerate(chosen)])

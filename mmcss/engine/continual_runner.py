@@ -67,7 +67,10 @@ class ContinualRunner:
 
     def plan(self) -> List[StepPlan]:
         """What the run would do; opens the data, trains and writes nothing."""
-        return make_plan(self.configs, self.scenario)
+        return make_plan(self.configs, self.scenario, [step for step in self.steps if not self._is_trained(step)])
+
+    def _is_trained(self, step: int) -> bool:
+        return self.resume and self._folder(step).trained_id(self.scenario[step].seen) is not None
 
     def train(self) -> Dict[str, Any]:
         """Train and evaluate the steps.
@@ -86,7 +89,7 @@ class ContinualRunner:
 
     def test(self) -> Dict[str, Any]:
         """Evaluate the hand-overs of the steps again."""
-        self.plan()
+        make_plan(self.configs, self.scenario, trained=())
         with plain_checkpoints():
             for step in self.steps:
                 self._evaluate(step)

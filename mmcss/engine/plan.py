@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, List, Sequence, Tuple
+from typing import Any, Container, List, Sequence, Tuple
 
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
@@ -24,7 +24,7 @@ class StepPlan:
     num_test: int
 
 
-def make_plan(configs: Sequence[Config], scenario: ClassIncremental) -> List[StepPlan]:
+def make_plan(configs: Sequence[Config], scenario: ClassIncremental, trained: Container[int]) -> List[StepPlan]:
     """Select the images of all steps, and find what would stop a later step.
 
     Each data set is opened once for all steps.
@@ -32,6 +32,8 @@ def make_plan(configs: Sequence[Config], scenario: ClassIncremental) -> List[Ste
     Args:
         configs: The plain config of each step (:func:`step_config`).
         scenario: The scenario.
+        trained: The steps that are going to be trained; the data of others
+            may be gone.
 
     Raises:
         ValueError: A step or class without images, unknown label values, a
@@ -44,7 +46,8 @@ def make_plan(configs: Sequence[Config], scenario: ClassIncremental) -> List[Ste
                for role in ('train', 'test')}
     plans = []
     for split, config in zip(scenario, configs):
-        chosen = {role: source.select(build_view(config[f'{role}_dataloader']['dataset']['view']), split)
+        chosen = {role: source.select(build_view(config[f'{role}_dataloader']['dataset']['view']), split,
+                                      complete=split.step in trained)
                   for role, source in sources.items()}
         counts = [len(chosen[role]) for role in ('train', 'test')]
         if counts[1] == 0:
@@ -52,7 +55,7 @@ def make_plan(configs: Sequence[Config], scenario: ClassIncremental) -> List[Ste
                              'look at test_dataloader and protocol.images.')
         plans.append(StepPlan(split, config, *counts))
         saliency = config.train_dataloader.dataset.get('saliency')
-        if saliency is not None:
+        if saliency is not None and split.step in trained:
             check_saliency(sources['train'].saliency_maps(chosen['train'], saliency))
     return plans
 

@@ -61,14 +61,15 @@ class ContinualMixin:
             old = load_hand_over(self.previous, self.split.old)['state_dict']
             _, dimensions = growing_tensors(self, old, self.split.num_old)
             self.row_rates = freeze(self, self.split, dimensions, frozen, rates)
-        # Kept in a tuple, or they would be sub-modules a second time.
-        self._still = tuple(still_modules(self)) if frozen else ()
+        self._holds_still = bool(frozen)
 
     def train(self, mode: bool = True) -> 'ContinualMixin':
         """As every module's; what is frozen stays in evaluation mode."""
         super().train(mode)
-        for module in self._still:
-            module.eval()
+        if self._holds_still:
+            # Looked up each time: a runner exchanges norm layers (SyncBN) after the model is made.
+            for module in still_modules(self):
+                module.eval()
         return self
 
     def init_weights(self) -> None:
@@ -103,7 +104,7 @@ class ContinualMixin:
     def _one_body(self, inputs: Tensor) -> Iterator[None]:
         """One pass of a frozen backbone serves student and teacher, whose backbones are then the same."""
         needs = self.method.needs
-        if self.teacher is None or not self._still or needs.stages or needs.body or not body_is_frozen(self):
+        if self.teacher is None or not self._holds_still or needs.stages or needs.body or not body_is_frozen(self):
             yield
             return
         with torch.no_grad():

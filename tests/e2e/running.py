@@ -1,4 +1,7 @@
 """Running whole scenarios and looking at what they leave."""
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import torch
@@ -23,3 +26,12 @@ def assert_equal_states(a, b):
     assert a.keys() == b.keys()
     different = [name for name in a if not torch.equal(a[name], b[name])]
     assert not different
+
+
+def launch(script, *arguments):
+    """Run one of the tools and return what it says."""
+    environment = dict(os.environ, PYTHON=sys.executable, PORT='29617', OMP_NUM_THREADS='1')
+    done = subprocess.run(['bash', str(ROOT / 'tools' / script), *map(str, arguments)], capture_output=True, text=True,
+                          env=environment)
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    return done.stdout

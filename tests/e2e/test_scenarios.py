@@ -12,7 +12,7 @@ from PIL import Image
 
 from mmcss.engine import ContinualRunner
 from mmcss.files import read_json
-from tests.e2e.running import ROOT, assert_equal_states, run, state
+from tests.e2e.running import assert_equal_states, launch, run, state
 from tests.tiny import CLASSES, MIB, tiny_config
 
 
@@ -134,14 +134,6 @@ def test_a_step_with_one_image_trains(tiny_data, tmp_path):
     cfg.train_dataloader.dataset.ann_file = str(lists / 'train.txt')
     cfg.train_dataloader.drop_last = True
     assert len(run(cfg)['steps']) == 2
-
-
-def launch(script, *arguments):
-    environment = dict(os.environ, PYTHON=sys.executable, PORT='29617', OMP_NUM_THREADS='1')
-    done = subprocess.run(['bash', str(ROOT / 'tools' / script), *map(str, arguments)], capture_output=True, text=True,
-                          env=environment)
-    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
-    return done.stdout
 
 
 @pytest.mark.slow
