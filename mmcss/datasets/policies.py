@@ -76,7 +76,9 @@ def cbes(candidates: Candidates, size: int, random: RandomState) -> List[int]:
     """Class-balanced exemplar selection of a stream (Yan et al., ACM MM 2021, algorithm 2)."""
     holds = candidates.holds
     kept = np.flatnonzero(candidates.remembered).tolist()[:size]
-    seen = np.zeros(holds.shape[1], dtype=int) if candidates.classes_seen is None else candidates.classes_seen.copy()
+    seen = np.zeros(holds.shape[1], dtype=int) if candidates.classes_seen is None else candidates.classes_seen
+    # An exemplar that comes again may show a class that no image has brought so far.
+    seen = np.maximum(seen, holds[candidates.remembered].sum(axis=0))
     for image in random.permutation(np.flatnonzero(~candidates.remembered)).tolist():
         seen += holds[image]
         kept = cbes_insert(kept, image, holds, seen, size, random)
@@ -110,6 +112,8 @@ def cbes_insert(kept: List[int], image: int, holds: np.ndarray, seen: np.ndarray
     known = np.flatnonzero(seen)
     if len(kept) < size:
         return [*kept, image]
+    if not counts.any():
+        return kept
     if counts[own].min() < size / len(known):
         largest = known[counts[known] == counts[known].max()]
         return _swapped(kept, image, holds, random.choice(largest), random)

@@ -1,6 +1,7 @@
 """Remembered images as a step's data set shows them."""
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Dict, List, Optional, Tuple
 
@@ -55,7 +56,7 @@ class RememberedImages:
         return leaf, dict(info, seg_fields=[])
 
     def _reference(self, one: Exemplar) -> Tuple[int, Dict[str, Any]]:
-        leaf = self._images.leaves[one.leaf]
+        leaf = self._images.leaves[min(one.leaf, len(self._images.leaves) - 1)]
         if one.leaf not in self._by_name:
             self._by_name[one.leaf] = {
                 image_name(leaf, leaf.get_data_info(i)): i for i in range(len(leaf))
@@ -65,10 +66,11 @@ class RememberedImages:
                                     'that memory.json names, or remember copies (continual.memory.export=True).')
         info = keep_zero(leaf.get_data_info(self._by_name[one.leaf][one.name]))
         kept = one.labelled if self._labels == 'stored' else self._split.seen
-        table = self._view.table(self._split, self._images.names.raw_ids, kept)
         if self._labels == 'unshifted':
-            table = unshifted(table, self._split)
-        info['label_table'] = table
+            # That code reads no saliency of remembered images.
+            known = replace(self._view, unknown=None).table(self._split, self._images.names.raw_ids, kept)
+            return one.leaf, dict(info, label_table=unshifted(known, self._split), saliency_path=None)
+        info['label_table'] = self._view.table(self._split, self._images.names.raw_ids, kept)
         if self._saliency is not None:
             info['saliency_path'] = saliency_path(leaf, self._saliency, one.name)
         return one.leaf, info
@@ -81,7 +83,10 @@ class RememberedImages:
         table[:self._split.num_seen] = np.arange(self._split.num_seen)
         info = dict(img_path=str(self.folder / one.image), seg_map_path=str(self.folder / one.labels), label_map=None,
                     reduce_zero_label=False, label_table=self._view.with_unknown(table, self._split))
-        if one.saliency:
+        if self._saliency is not None:
+            if not one.saliency:
+                raise ValueError(f'the remembered copy {one.image} of {one.name} was made without a saliency map; run the step '
+                                 'before with this config.')
             info['saliency_path'] = str(self.folder / one.saliency)
         return min(one.leaf, len(self._images.leaves) - 1), info
 

@@ -48,9 +48,13 @@ def candidates_of(dataset: StepDataset) -> List[Candidate]:
     raw = [images.names.raw_ids[name] for name in classes]
     # A leaf that is repeated goes by its first number.
     first = {id(leaf): number for number, leaf in reversed(list(enumerate(images.leaves)))}
+    met = set()
     for number, (leaf_number, image) in enumerate(dataset.index[:dataset.num_images].tolist()):
         leaf = images.leaves[leaf_number]
         key = (first[id(leaf)], image_name(leaf, leaf.get_data_info(image)))
+        if key in met:
+            continue
+        met.add(key)
         shown = images.presence[leaf_number][image, raw]
         fresh = Exemplar(*key, labelled=classes, holds=tuple(np.asarray(classes)[shown].tolist()))
         found[key] = _merged(found.get(key), fresh, number)

@@ -35,7 +35,8 @@ class MarkUnknown(BaseTransform):
     and so commute with any mapping of labels. Pixels that are padded later
     are not salient.
 
-    Required keys: gt_seg_map, saliency_path. Modified keys: gt_seg_map.
+    Required keys: gt_seg_map, saliency_path (None leaves the labels as they
+    are). Modified keys: gt_seg_map.
 
     Args:
         unknown: Label of the unknown class.
@@ -47,6 +48,8 @@ class MarkUnknown(BaseTransform):
     def transform(self, results: Dict[str, Any]) -> Dict[str, Any]:
         """Mark the unknown pixels of one image."""
         path, labels = results['saliency_path'], results['gt_seg_map']
+        if path is None:
+            return results
         try:
             saliency = mmcv.imfrombytes(get(path), flag='grayscale', backend='pillow')
         except Exception as error:

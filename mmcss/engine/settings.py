@@ -55,6 +55,8 @@ def _apply(official: Mapping[str, Any], settings: Dict[str, Any]) -> None:
     """Merge official settings in place; those of a part (a dict with a type) only where that part is."""
     for key, value in official.items():
         here = settings.get(key)
+        if key in settings and here is None:  # taken out
+            continue
         if not isinstance(value, Mapping) or isinstance(here, str):
             settings[key] = value
         elif isinstance(here, dict) and value.get('type') in (None, here.get('type')):
@@ -75,10 +77,13 @@ def check_settings(cfg: Config) -> None:
     unknown = sorted(set(cfg.get('continual', {})) - set(CONTINUAL_KEYS))
     if unknown:
         raise ValueError(f'continual: unknown keys {unknown}, valid are {", ".join(CONTINUAL_KEYS)}.')
-    for key, valid in (('unknown', UNKNOWN_KEYS), ('memory', MEMORY_KEYS)):
-        wrong = sorted(set(cfg.get('continual', {}).get(key) or ()) - set(valid))
-        if wrong:
-            raise ValueError(f'continual.{key}: unknown keys {wrong}, valid are {", ".join(valid)}.')
+    method = cfg.get('continual', {})
+    for key, needed, valid in (('unknown', 'of', UNKNOWN_KEYS), ('memory', 'size', MEMORY_KEYS)):
+        given = method.get(key)
+        if given and not (isinstance(given, Mapping) and needed in given and set(given) <= set(valid)):
+            raise ValueError(f'continual.{key}: got {plain(given)!r}, expected a dict with {needed}; valid are {", ".join(valid)}.')
+    if (method.get('memory') or {}).get('labels') == 'unshifted' and not method.get('unknown'):
+        raise ValueError("continual.memory: labels='unshifted' is a slip about the unknown class; set continual.unknown.")
     protocol(cfg)
 
 

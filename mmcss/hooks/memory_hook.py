@@ -82,8 +82,12 @@ class MemoryHook(Hook):
     def _write(self, dataset: StepDataset, chosen: List[Candidate], candidates: Candidates, before: ExemplarMemory,
                classes: Tuple[str, ...]) -> None:
         fresh = ~candidates.remembered
-        seen = dict(zip(classes, (candidates.classes_seen + candidates.holds[fresh].sum(axis=0)).tolist()))
-        exemplars = write_copies(dataset, chosen, self.path.parent) if self.export else [one.exemplar for one in chosen]
+        seen = np.maximum(candidates.classes_seen, candidates.holds[~fresh].sum(axis=0)) + candidates.holds[fresh].sum(axis=0)
+        seen = dict(zip(classes, seen.tolist()))
+        # What is a copy stays one: its file of the step before may go.
+        copied = [one for one in chosen if self.export or one.exemplar.image]
+        exemplars = write_copies(dataset, copied, self.path.parent) if copied else []
+        exemplars += [one.exemplar for one in chosen if not (self.export or one.exemplar.image)]
         ExemplarMemory(exemplars, before.images_seen + int(fresh.sum()), seen).save(self.path)
 
     def _look(self, runner: Runner, found: List[Candidate], holds: np.ndarray) -> Tuple[List[np.ndarray], np.ndarray]:

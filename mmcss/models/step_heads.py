@@ -24,7 +24,7 @@ class StepHeads(BaseModule):
 
     Args:
         in_channels: Channels of the embedding.
-        num_classes: Background, classes and unknown together.
+        num_classes: Background, classes and, where there is one, unknown.
         steps: Number of foreground classes of each step so far.
         norm_cfg: Config of the norm layers.
         init_cfg: See BaseModule.
@@ -35,11 +35,13 @@ class StepHeads(BaseModule):
         super().__init__(init_cfg or [
             dict(type='Kaiming', layer='Conv2d', mode='fan_in'),
             dict(type='Constant', layer=['_BatchNorm'], val=1)])
-        if num_classes != sum(steps) + 2:
-            raise ValueError(f'StepHeads: {sum(steps)} classes in steps, background and unknown make {sum(steps) + 2} '
-                             f"channels, but the decode head has {num_classes}; continual.unknown has to be set.")
+        reserved = num_classes - sum(steps) - 1
+        if reserved not in (0, 1):
+            raise ValueError(f'StepHeads: {sum(steps)} classes in steps and background make {sum(steps) + 1} channels, '
+                             f'one more with unknown, but the decode head has {num_classes}.')
         self.in_channels = in_channels
-        self.groups = [('background', 1), *((f'step_{i}', number) for i, number in enumerate(steps)), ('unknown', 1)]
+        self.groups = [('background', 1), *((f'step_{i}', number) for i, number in enumerate(steps))]
+        self.groups += [('unknown', 1)] * reserved
         self.newest = f'step_{len(steps) - 1}'
         for name, number in self.groups:
             self.add_module(name, self._head(number, dict(norm_cfg or dict(type='BN'))))

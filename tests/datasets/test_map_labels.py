@@ -29,3 +29,15 @@ def test_table_of_another_shape(shape):
 def test_printed_form_makes_an_equal_one():
     table = list(range(255, -1, -1))
     assert np.array_equal(eval(repr(MapLabels(table))).table, MapLabels(table).table)
+
+
+def test_an_image_may_bring_a_table_of_its_own():
+    """As a remembered one does; the next image is mapped as ever."""
+    transform = MapLabels([1] * 256)
+    own = np.arange(255, -1, -1, dtype=np.uint8)
+    labels = np.array([[0, 3, 255]], dtype=np.uint8)
+    mapped = transform(dict(gt_seg_map=labels, label_table=own))
+    assert mapped['gt_seg_map'].tolist() == [[255, 252, 0]]
+    assert mapped['gt_seg_map'].dtype == np.uint8
+    assert transform(dict(gt_seg_map=labels))['gt_seg_map'].tolist() == [[1, 1, 1]]
+    assert labels.tolist() == [[0, 3, 255]]

@@ -6,8 +6,10 @@ import pytest
 from mmcv.transforms import BaseTransform
 from mmseg.datasets import ADE20KDataset, CityscapesDataset, PascalVOCDataset
 from mmseg.registry import DATASETS, TRANSFORMS
+from PIL import Image
 
 from mmcss.datasets import StepDataset, build_view
+from mmcss.datasets.exemplars import Exemplar, ExemplarMemory
 from mmcss.scenario import IGNORE, Protocol, TrainView
 from tests.makers import LABELS, PIPELINE, folder_config, mapped, split_of, stems, write_folder
 
@@ -274,3 +276,76 @@ def test_a_class_that_the_regime_leaves_without_images_is_named(tmp_path):
     labels = {'i0': (0, 1), 'i1': (2, 4), 'i2': (4, 3)}
     with pytest.raises(ValueError, match=r"step 0 has 1 training images, but none with \['b'\] \(regime 'disjoint'\)"):
         make(tmp_path, 0, dict(TRAIN, regime='disjoint'), 'disjoint', labels=labels)
+
+
+def remembered_by(root, *stems):
+    """The memory of a step before that knew b and a."""
+    path = root / 'memory.json'
+    ExemplarMemory([Exemplar(0, f'{stem}.jpg', ('b', 'a'), ()) for stem in stems]).save(path)
+    return dict(path=str(path))
+
+
+def test_remembered_images_stand_behind_those_of_the_step(tmp_path):
+    memory = remembered_by(tmp_path, 'i6', 'i2')
+    dataset = StepDataset(folder_config(tmp_path), split_of(STEPS, 1), TRAIN, memory=memory)
+    assert (len(dataset), dataset.num_images, dataset.num_memory) == (3, 3, 2)
+    assert contents(dataset) == {'i1': [0, 3], 'i2': [3, 0, 255], 'i3': [3, 0]}
+    assert [mapped(dataset[i]) for i in (3, 4)] == [[1, 0], [0, 2, 255]]
+
+
+def test_a_data_set_without_memory_remembers_nothing(tmp_path):
+    dataset = make(tmp_path, 1)
+    assert dataset.num_memory == 0 and dataset.remembered is None
+
+
+def test_a_remembered_image_that_gives_no_data_is_replaced_by_one_of_the_step(tmp_path):
+    pipeline = [PIPELINE[0], dict(type='GiveUp', names=['i0', 'i1']), *PIPELINE[1:]]
+    config = folder_config(tmp_path, pipeline=pipeline)
+    dataset = StepDataset(config, split_of(STEPS, 1), TRAIN, memory=remembered_by(tmp_path, 'i0'))
+    drawn = [dataset[3] for _ in range(40)]
+    names = {data['data_samples'].img_path.rsplit('/', 1)[1]: mapped(data) for data in drawn}
+    assert names == {'i2.jpg': [3, 0, 255], 'i3.jpg': [3, 0]}
+
+
+@pytest.mark.parametrize('copied', [copy.deepcopy, lambda dataset: pickle.loads(pickle.dumps(dataset))])
+def test_a_copy_remembers_the_same(tmp_path, copied):
+    memory = remembered_by(tmp_path, 'i2')
+    dataset = copied(StepDataset(folder_config(tmp_path), split_of(STEPS, 1), TRAIN, memory=memory))
+    assert mapped(dataset[3]) == [0, 2, 255]
+
+
+def test_all_background_is_unknown(tmp_path):
+    view = dict(TRAIN, unknown='background')
+    assert contents(make(tmp_path, 0, view)) == {'i0': [3, 2], 'i2': [3, 2, 255], 'i6': [1, 3]}
+    assert contents(make(tmp_path, 1, view)) == {'i1': [4, 3], 'i2': [3, 4, 255], 'i3': [3, 4]}
+    assert contents(make(tmp_path, 2, view)) == {'i3': [5, 4], 'i4': [4, 5]}
+
+
+def test_unknown_is_marked_before_the_next_transform(tmp_path):
+    """RandomCrop judges how much of a crop one class fills: unknown is a class of its own."""
+    seen = []
+
+    class Watch(BaseTransform):
+
+        def transform(self, results):
+            seen.append(results['gt_seg_map'].tolist())
+            return results
+
+    config = folder_config(tmp_path, pipeline=[*PIPELINE[:2], Watch(), PIPELINE[2]])
+    (tmp_path / 'maps').mkdir()
+    for stem, values in LABELS.items():
+        marks = np.zeros((2, 2 * len(values)), dtype=np.uint8)
+        marks[0] = 1
+        Image.fromarray(marks).save(tmp_path / f'maps/{stem}.png')
+    dataset = StepDataset(config, split_of(STEPS, 1), dict(TRAIN, unknown='saliency'), saliency='maps')
+    dataset[stems(dataset).index('i1')]
+    assert seen == [[[4, 4, 3, 3], [0, 0, 3, 3]]]
+
+
+def test_a_pipeline_that_loads_twice_marks_twice(tmp_path):
+    config = folder_config(tmp_path, pipeline=[*PIPELINE[:2], dict(type='RandomFlip', prob=0.), *PIPELINE[1:]])
+    (tmp_path / 'maps').mkdir()
+    for stem, values in LABELS.items():
+        Image.fromarray(np.ones((2, 2 * len(values)), dtype=np.uint8)).save(tmp_path / f'maps/{stem}.png')
+    dataset = StepDataset(config, split_of(STEPS, 2), dict(TRAIN, unknown='saliency'), saliency='maps')
+    assert contents(dataset) == {'i3': [5, 4], 'i4': [4, 5]}

@@ -61,9 +61,9 @@ def test_both_profiles_of_each_method_build(tmp_path, method, profile):
         else:
             assert loss.average == ('valid' if valid else 'all')
         assert config.train_dataloader.dataset.view.get('ignore_as_background', False) is (
-            method == 'mib' and profile == 'official')
+            method.startswith('mib') and profile == 'official')
     first = steps[0].model.decode_head.loss_decode
-    assert first.type == ('BinaryCrossEntropyLoss' if method in ('lwf_mc', 'ssul', 'ssul_m') else 'CrossEntropyLoss')
+    assert first.type == ('BinaryCrossEntropyLoss' if method == 'lwf_mc' or method.startswith('ssul') else 'CrossEntropyLoss')
 
 
 def test_official_settings_leave_alone_what_was_taken_out_or_exchanged(tmp_path):
@@ -132,21 +132,23 @@ def test_unknown_protocols(tmp_path, given):
 def ablations():
     """Table, row and line of each ablation in the documentation."""
     text = (ROOT / 'docs' / 'fidelity.md').read_text()
-    return re.findall(r'^\| (6a|6b|7) \| (.+?) \| `(.+)` \|$', text, re.MULTILINE)
+    return re.findall(r'^\| (6a|6b|7|SSUL 3|SSUL 4|REMINDER 5) \| (.+?) \| `(.+)` \|$', text, re.MULTILINE)
 
 
 def test_all_ablations_are_documented():
-    assert [table for table, _, _ in ablations()] == ['6a'] * 4 + ['6b'] * 5 + ['7'] * 5
+    assert [table for table, _, _ in ablations()] == [
+        *['6a'] * 4, *['6b'] * 5, *['7'] * 5, *['SSUL 3'] * 3, *['SSUL 4'] * 3, *['REMINDER 5'] * 2]
 
 
-@pytest.mark.parametrize('row, line', [row[1:] for row in ablations()])
+@pytest.mark.parametrize('table, row, line', ablations())
 @pytest.mark.parametrize('profile', ['paper', 'official'])
-def test_an_ablation_is_one_line(tmp_path, row, line, profile):
+def test_an_ablation_is_one_line(tmp_path, table, row, line, profile):
     """Each line makes a config of its own, whose steps build."""
     path = tmp_path / 'ablation.py'
-    path.write_text(f"_base_ = '{ROOT}/configs/plop/deeplabv3_r18_shapes8_5-1.py'\n{line}\nprofile = '{profile}'\n")
-    cfg = Config.fromfile(path)
-    plain = Config.fromfile(ROOT / 'configs/plop/deeplabv3_r18_shapes8_5-1.py')
+    method = {'SSUL 3': 'ssul', 'SSUL 4': 'ssul_m', 'REMINDER 5': 'reminder'}.get(table, 'plop')
+    base = ROOT / 'configs' / method / 'deeplabv3_r18_shapes8_5-1.py'
+    path.write_text(f"_base_ = '{base}'\n{line}\nprofile = '{profile}'\n")
+    cfg, plain = Config.fromfile(path), Config.fromfile(base)
     plain.profile = profile
     assert (with_profile(cfg).continual == with_profile(plain).continual) is (line == 'continual = dict()')
     for config in steps_of(cfg)[:2]:

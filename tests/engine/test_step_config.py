@@ -6,7 +6,8 @@ import pytest
 from mmengine.config import Config
 
 from mmcss.engine import build_scenario, deploy_config, step_config
-from mmcss.engine.settings import check_settings
+from mmcss.engine.model_config import extended_model
+from mmcss.engine.settings import check_settings, with_profile
 from tests.tiny import CLASSES, MIB, tiny_config
 
 CONFIGS = Path(__file__).resolve().parents[2] / 'configs'
@@ -161,5 +162,121 @@ def test_every_config_that_ships_makes_its_steps(file):
     check_settings(cfg)
     scenario = build_scenario(cfg)
     steps = [step_config(cfg, scenario, step, 'work') for step in range(len(scenario))]
-    assert steps[-1].model.decode_head.num_classes == scenario[len(scenario) - 1].num_seen
+    unknown = bool(cfg.continual.get('unknown'))
+    assert steps[-1].model.decode_head.num_classes == scenario[len(scenario) - 1].num_seen + unknown
     assert len(file.read_text().splitlines()) <= 10
+
+
+SSUL = dict(
+    unknown=dict(of='background'), targets=dict(type='SigmoidPseudoLabels'), new_rows='unknown',
+    frozen=['shared', 'old'], loss_decode=dict(type='BinaryCrossEntropyLoss', classes='all'),
+    classifier=dict(type='StepHeads'))
+MEMORY = dict(size=4, policy='herding', labels='seen', share=.25, iterations='all_new')
+
+
+def hooks(config):
+    return [hook.type for hook in config.custom_hooks]
+
+
+def test_the_model_of_each_step_with_an_unknown_class(tmp_path):
+    """It has one channel more than classes, as its teacher has."""
+    model = tiny_config(tmp_path, tmp_path).model.to_dict()
+    loss = dict(type='CrossEntropyLoss', class_weight=[.1, .2, .3, .4, .5])
+    model['auxiliary_head'] = dict(model['decode_head'], in_channels=32, in_index=2, loss_decode=loss)
+    _, steps = configs(tmp_path, model=model, continual=dict(SSUL, loss_decode=None, row_lr=dict(background=.1)))
+    assert [config.model.type for config in steps] == ['ContinualEncoderDecoder'] * 3
+    assert all(config.model.unknown is True for config in steps)
+    for head in ('decode_head', 'auxiliary_head'):
+        assert [config.model[head].num_classes for config in steps] == [4, 5, 6]
+    assert [config.model.auxiliary_head.loss_decode.class_weight for config in steps] == [
+        [.1, .2, .3, 1.], [.1, .2, .3, .4, 1.], [.1, .2, .3, .4, .5, 1.]]
+    assert [config.model.classifier.steps for config in steps] == [[2], [2, 1], [2, 1, 1]]
+    teacher = steps[2].model.continual.teacher
+    assert (teacher.type, teacher.unknown, teacher.decode_head.num_classes) == ('ExtendedEncoderDecoder', True, 5)
+    assert teacher.classifier.to_dict() == dict(type='StepHeads', steps=[2, 1])
+    assert steps[1].model.continual.frozen == ['shared', 'old']
+    assert steps[1].model.continual.row_lr == dict(background=.1)
+
+
+def test_the_labels_of_unknown(tmp_path):
+    _, steps = configs(tmp_path, continual=SSUL)
+    assert [config.train_dataloader.dataset.view.unknown for config in steps] == ['background'] * 3
+    assert all('saliency' not in config.train_dataloader.dataset for config in steps)
+    assert all('unknown' not in config.test_dataloader.dataset.view for config in steps)
+    for folder, expected in ((dict(), 'saliency_map'), (dict(folder='../maps'), '../maps')):
+        _, steps = configs(tmp_path, continual=dict(SSUL, unknown=dict(of='saliency', **folder)))
+        assert [config.train_dataloader.dataset.saliency for config in steps] == [expected] * 3
+        assert steps[0].train_dataloader.dataset.view.unknown == 'saliency'
+
+
+@pytest.mark.parametrize('change, settings', [
+    (dict(classifier=None), {}), ({}, dict(classifier=dict(type='StepHeads', steps=[2, 1])))])
+def test_the_deploy_config_of_a_model_with_an_unknown_class(tmp_path, change, settings):
+    cfg = tiny_config(tmp_path, tmp_path, continual=dict(SSUL, **change))
+    deploy = deploy_config(cfg, build_scenario(cfg), 1)
+    assert (deploy.model.type, deploy.model.unknown) == ('ExtendedEncoderDecoder', True)
+    assert deploy.model.decode_head.num_classes == 5
+    assert {key: deploy.model[key].to_dict() for key in ('classifier', ) if key in deploy.model} == settings
+    assert deploy.custom_imports.to_dict() == dict(imports=['mmcss'], allow_failed_imports=False)
+    assert 'Continual' not in deploy.pretty_text
+
+
+def test_the_official_profile_has_a_classifier_that_the_method_lacks():
+    cfg = Config.fromfile(CONFIGS / '_base_' / 'methods' / 'ssul.py')
+    assert 'classifier' not in cfg.continual
+    method = with_profile(Config(dict(cfg._cfg_dict.to_dict(), profile='official'))).continual
+    found = extended_model(dict(type='EncoderDecoder'), True, method.get('classifier'), (2, 1))
+    assert found['classifier'] == dict(type='StepHeads', steps=[2, 1])
+    assert (method.frozen, method.row_lr) == (['shared', 'old', 'norms'], dict(background=1e-4))
+
+
+def test_what_a_step_replays(tmp_path):
+    loader = dict(tiny_config(tmp_path, tmp_path).train_dataloader, drop_last=True)
+    _, steps = configs(tmp_path, train_dataloader=loader, continual=dict(memory=MEMORY))
+    first, *later = (config.train_dataloader for config in steps)
+    assert first.drop_last is True and 'batch_sampler' not in first and 'memory' not in first.dataset
+    for step, one in enumerate(later):
+        assert one.dataset.memory.to_dict() == dict(path=f'work/step_{step}/memory.json', labels='seen')
+        assert one.batch_sampler.to_dict() == dict(
+            type='ReplayBatchSampler', drop_last=True, share=.25, iterations='all_new')
+        assert 'drop_last' not in one and one.batch_size == 4 and one.sampler.type == 'DefaultSampler'
+
+
+def test_what_a_step_replays_by_default(tmp_path):
+    _, steps = configs(tmp_path, continual=dict(memory=dict(size=4)))
+    assert steps[1].train_dataloader.dataset.memory.labels == 'stored'
+    assert steps[1].train_dataloader.batch_sampler.to_dict() == dict(type='ReplayBatchSampler', drop_last=False)
+    assert steps[1].custom_hooks[-1].to_dict() == dict(type='MemoryHook', path='work/step_1/memory.json', size=4)
+    _, steps = configs(tmp_path)
+    loaders = [config.train_dataloader for config in steps]
+    assert not any('batch_sampler' in loader or 'memory' in loader.dataset for loader in loaders)
+
+
+def test_a_batch_sampler_beside_a_memory_is_refused(tmp_path):
+    loader = dict(tiny_config(tmp_path, tmp_path).train_dataloader, batch_sampler=dict(type='BatchSampler'))
+    with pytest.raises(ValueError, match='continual.memory fills batches itself; take batch_sampler out of train_data'):
+        configs(tmp_path, train_dataloader=loader, continual=dict(memory=MEMORY))
+
+
+@pytest.mark.parametrize('continual, expected', [
+    ({}, []), (dict(frozen=['backbone']), ['RowRatesHook']), (dict(row_lr=dict(old=.1)), ['RowRatesHook']),
+    (dict(memory=MEMORY), ['MemoryHook']), (dict(SSUL, memory=MEMORY), ['RowRatesHook', 'MemoryHook']),
+    (dict(frozen=[], row_lr={}, memory=None), [])])
+def test_the_hooks_of_each_step(tmp_path, continual, expected):
+    _, steps = configs(tmp_path, continual=continual, custom_hooks=[dict(type='EMAHook')])
+    own = ['EMAHook', 'ContinualHook', 'HandOverHook', 'ResultHook', 'RandomStateHook']
+    assert [hooks(config) for config in steps] == [own + expected] * 3
+    if 'MemoryHook' in expected:
+        assert [config.custom_hooks[-1].to_dict() for config in steps] == [
+            dict(type='MemoryHook', path=f'work/step_{k}/memory.json', size=4, policy='herding') for k in range(3)]
+
+
+@pytest.mark.parametrize('continual, message', [
+    (dict(memory=dict(sise=4, size=4)), "continual.memory: got .*'sise'.*valid are size, policy, labels, "),
+    (dict(unknown=dict(of='saliency', maps='x')), "continual.unknown: got .*'maps'.*valid are of, folder"),
+    (dict(memory=4), 'continual.memory: got 4.*valid are size'),
+    (dict(unknown='saliency'), "continual.unknown: got 'saliency'.*valid are of, folder"),
+])
+def test_bad_settings_of_memory_and_unknown(tmp_path, continual, message):
+    with pytest.raises(ValueError, match=message):
+        check_settings(tiny_config(tmp_path, tmp_path, continual=continual))

@@ -4,6 +4,7 @@ import pytest
 import torch
 import torch.nn as nn
 
+from mmcss.engine.model_config import extended_model
 from mmcss.models import class_dimensions, grow
 from tests.models.makers import MODEL_CONFIGS, build, encoder_decoder, images, with_classes
 
@@ -217,3 +218,52 @@ def test_as_many_classes_as_before_with_more_tensors():
     model = build(with_classes(encoder_decoder('FCN'), OLD))
     with pytest.raises(ValueError, match='auxiliary_head'):
         grow(model, state, OLD)
+
+
+def grown_with_unknown(name, new_rows):
+    """As :func:`grown`, of models with an unknown class behind all others."""
+    def of(classes, seed):
+        return build(extended_model(with_classes(MODEL_CONFIGS[name], classes + 1), True, None, ()), seed)
+
+    old, model = of(OLD, 0), of(SEEN, 1)
+    fresh = {key: value.clone() for key, value in model.state_dict().items()}
+    grow(model, old.state_dict(), OLD, new_rows)
+    return old.state_dict(), fresh, model.state_dict()
+
+
+@pytest.mark.parametrize('new_rows', ['random', 'background', 'unknown'])
+@pytest.mark.parametrize('name', NAMES)
+def test_new_rows_go_before_the_unknown_s(name, new_rows):
+    before, fresh, after = grown_with_unknown(name, new_rows)
+    assert set(after) == set(before)
+    for key, tensor in after.items():
+        if key not in CLASS_TENSORS[name]:
+            assert torch.equal(tensor, before[key])
+            continue
+        share = math.log(NEW + 1) if new_rows == 'background' and key.endswith('bias') else 0
+        expected = {'random': fresh[key][OLD:SEEN], 'background': before[key][:1] - share, 'unknown': before[key][-1:]}
+        assert (len(before[key]), len(tensor)) == (OLD + 1, SEEN + 1)
+        assert torch.equal(tensor[1:OLD], before[key][1:OLD])
+        assert torch.equal(tensor[SEEN], before[key][OLD]) and not torch.equal(tensor[SEEN], fresh[key][SEEN])
+        torch.testing.assert_close(tensor[0], before[key][0] - share, rtol=0, atol=1e-6 * (share > 0))
+        torch.testing.assert_close(tensor[OLD:SEEN], expected[new_rows].expand_as(tensor[OLD:SEEN]), rtol=0,
+                                   atol=1e-6 * (share > 0))
+
+
+def test_unknown_rows_of_a_model_without_an_unknown_class():
+    with pytest.raises(ValueError, match=r"'unknown' needs a model with an unknown class \(continual.unknown\)"):
+        grown('FCN', 'unknown')
+
+
+def test_as_many_classes_as_before_with_an_unknown_class():
+    old, model = (build(extended_model(with_classes(MODEL_CONFIGS['FCN'], OLD + 1), True, None, ()), seed)
+                  for seed in (0, 1))
+    grow(model, old.state_dict(), OLD, 'unknown')
+    assert all(torch.equal(value, old.state_dict()[key]) for key, value in model.state_dict().items())
+
+
+def test_a_model_without_an_unknown_class_does_not_grow_into_one_that_has_it():
+    old = build(with_classes(MODEL_CONFIGS['FCN'], OLD))
+    model = build(extended_model(with_classes(MODEL_CONFIGS['FCN'], SEEN + 1), True, None, ()))
+    with pytest.raises(ValueError, match=f'from {OLD + 1} to {SEEN + 1} classes, decode_head.conv_seg.weight'):
+        grow(model, old.state_dict(), OLD)

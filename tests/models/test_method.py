@@ -76,3 +76,39 @@ def test_an_unknown_part_is_named():
 
 def test_a_loss_can_be_taken_out():
     assert Method(make_split(3, 2), losses=dict(pod=None, kd=dict(type='KnowledgeDistillation'))).parts.keys() == {'kd'}
+
+
+class Watcher(Part):
+    """Looks at the data after training."""
+
+    needs = Needs(stages=True)
+
+    def after_step(self, split, batches):
+        pass
+
+
+class EarlyWatcher(Watcher):
+    """Acts in training from the first step on, besides."""
+
+    from_first_step = True
+
+
+def test_parts_that_look_after_training_do_so_at_every_step():
+    """At the first one they take no part in training, and training fetches nothing for them."""
+    made = method(0, a=dict(type=Watcher), b=dict(type=Constant, value=2), c=dict(type=EarlyWatcher))
+    assert list(made.observers) == ['a', 'c'] and list(made.parts) == ['c']
+    alone = method(0, a=dict(type=Watcher))
+    assert list(alone.observers) == ['a'] and alone.parts == {} and alone.needs == Needs()
+    later = method(1, a=dict(type=Watcher), b=dict(type=Constant, value=2), c=dict(type=Silent))
+    assert list(later.observers) == ['a'] and list(later.parts) == ['a', 'b', 'c']
+    assert later.observers['a'] is later.parts['a'] and later.needs == Needs(stages=True)
+
+
+def test_the_part_that_completes_labels_may_look_too():
+    made = Method(make_split(0, 2), targets=dict(type=Watcher), losses=dict(a=dict(type=Watcher)))
+    assert list(made.observers) == ['targets', 'a'] and made.parts == {}
+
+
+def test_no_loss_has_the_name_of_the_targets():
+    with pytest.raises(ValueError, match="no loss may be called 'targets'"):
+        method(1, targets=dict(type=Constant, value=1))

@@ -5,8 +5,8 @@ import pytest
 from mmengine.config import ConfigDict
 from mmseg.registry import MODELS
 
-from mmcss.engine.model_config import (replace_cross_entropy, stock_model, student_model, teacher_model, walk,
-                                       without_pretrained)
+from mmcss.engine.model_config import (extended_model, replace_cross_entropy, stock_model, student_model, teacher_model,
+                                       walk, without_pretrained)
 from mmcss.models import ContinualCascadeEncoderDecoder, ContinualEncoderDecoder
 from tests.models.makers import cascade, encoder_decoder, head, make_split
 
@@ -234,3 +234,54 @@ def test_nothing_to_replace_in_the_decode_head_alone(loss_decode):
 def test_walk_goes_from_the_outside_in():
     config = dict(a=dict(b=[dict(c=1), (dict(d=2), 3)]), e='text')
     assert [sorted(node) for node in walk(config)] == [['a', 'e'], ['b'], ['c'], ['d']]
+
+
+def test_unknown_adds_a_channel_to_all_heads():
+    config = encoder_decoder('FCN', auxiliary=True)
+    assert numbers(stock_model(config, ORDER, 3, unknown=True)) == [4, 4]
+    config['decode_head'].update(num_classes=19, out_channels=19)
+    config['auxiliary_head'].update(num_classes=19)
+    found = stock_model(config, ORDER, 3, unknown=True)
+    assert numbers(found) == [4, 4] and found['decode_head']['out_channels'] == 4
+    assert numbers(stock_model(cascade(), ORDER, 4, unknown=True)) == [5, 5]
+    assert numbers(stock_model(stdc(2), ORDER, 4, unknown=True)) == [5, 5, 2]  # a boundary head has no unknown
+
+
+def test_unknown_has_a_class_weight_of_one():
+    loss = dict(CE, class_weight=[.1, .2, .3, .4, .5])
+    found = losses(stock_model(model_of(loss), ORDER, 3, unknown=True))[0]
+    assert found['class_weight'] == [.1, .4, .2, 1.]
+    assert losses(stock_model(model_of(loss), ORDER, 3))[0]['class_weight'] == [.1, .4, .2]
+
+
+@pytest.mark.parametrize('config', [encoder_decoder(), cascade()], ids=['one head', 'cascade'])
+def test_a_model_that_stock_can_not_say(config):
+    stock = stock_model(config, ORDER, 4, unknown=True)
+    before = copy.deepcopy(stock)
+    found = extended_model(stock, True, None, [2, 1])
+    assert found == dict(stock, type=f'Extended{stock["type"]}', unknown=True) and stock == before
+    assert MODELS.build(found).reserved_rows == 1
+    assert extended_model(stock, False, None, [2, 1]) is stock
+    assert student_model(found, {})['type'] == f'Continual{stock["type"]}'
+    assert teacher_model(found)['type'] == found['type'] and teacher_model(found)['unknown']
+
+
+def test_a_classifier_that_grows_by_steps_is_told_them():
+    stock = stock_model(encoder_decoder(), ORDER, 4, unknown=True)
+    found = extended_model(stock, True, ConfigDict(type='StepHeads', norm_cfg=dict(type='SyncBN')), (2, 1))
+    assert found['classifier'] == dict(type='StepHeads', norm_cfg=dict(type='SyncBN'), steps=[2, 1])
+    assert all(type(node) is dict for node in walk(found))
+    assert extended_model(stock, True, 'StepHeads', (2, 1))['classifier'] == dict(type='StepHeads', steps=[2, 1])
+    # One that knows of no steps is not.
+    found = extended_model(stock, False, dict(type='FCNHead'), (2, 1))
+    assert found['classifier'] == dict(type='FCNHead') and found['unknown'] is False
+
+
+@pytest.mark.parametrize('model, classifier, message', [
+    (dict(type='SAN'), None, 'SAN has neither; EncoderDecoder, CascadeEncoderDecoder have'),
+    (dict(type='EncoderDecoder'), dict(type='StepHead'), "classifier.type: 'StepHead' is not in the MODELS registry"),
+    (dict(type='EncoderDecoder'), 'StepHead', "classifier.type: 'StepHead' is not in the MODELS registry"),
+])
+def test_models_that_can_not_be_extended(model, classifier, message):
+    with pytest.raises(ValueError, match=message):
+        extended_model(model, True, classifier, (2, ))

@@ -10,4 +10,4 @@ continual = dict(
     frozen=['shared', 'old'])
 official = dict(
     protocol='ssul',
-    continual=dict(classifier=dict(type='StepHeads'), frozen=['shared', 'old', 'norms'], row_lr=dict(background=1e-4)))
+    continual=dict(classifier='StepHeads', frozen=['shared', 'old', 'norms'], row_lr=dict(background=1e-4)))

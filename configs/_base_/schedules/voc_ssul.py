@@ -1,6 +1,5 @@
-# SSUL on VOC: 32 images a batch on two devices, 50 epochs a step, the backbone
-# at a tenth of the head's learning rate; after step 0 only the classifier trains.
-train_dataloader = dict(batch_size=16)
+# SSUL on VOC: 50 epochs a step, the backbone at a tenth of the head's learning
+# rate; after step 0 only the classifier trains.
 optim_wrapper = dict(
     type='OptimWrapper',
     optimizer=dict(type='SGD', lr=0.01, momentum=0.9, nesterov=True, weight_decay=1e-4),

@@ -1,0 +1,45 @@
+"""The worked example of CONTRIBUTING.md: three new files, no edit, and a scenario trains with it."""
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.tiny import make_data
+
+ROOT = Path(__file__).resolve().parents[1]
+BLOCK = re.compile(r'^`([\w/]+\.py)`\n\n```python\n(.*?)^```', re.MULTILINE | re.DOTALL)
+SCENARIO = '''
+import sys
+from pathlib import Path
+from mmengine.config import Config
+from mmcss.engine import ContinualRunner
+from tests.tiny import tiny_config
+cfg = tiny_config(Path(sys.argv[1]), Path(sys.argv[2]), continual={}, scenario=dict(base=3, increment=1))
+cfg.merge_from_dict(Config.fromfile('configs/_base_/methods/lucir.py')._cfg_dict.to_dict())
+ContinualRunner.from_cfg(cfg).train()
+'''
+
+
+@pytest.mark.slow
+def test_the_worked_example(tmp_path):
+    files = dict(BLOCK.findall((ROOT / 'CONTRIBUTING.md').read_text()))
+    assert list(files) == ['mmcss/losses/lucir.py', 'configs/_base_/methods/lucir.py', 'tests/losses/test_lucir.py']
+    for folder in ('mmcss', 'configs', 'tests'):
+        shutil.copytree(ROOT / folder, tmp_path / folder, ignore=shutil.ignore_patterns('__pycache__', '*.npz'))
+    for name, text in files.items():
+        assert not (tmp_path / name).exists()
+        (tmp_path / name).write_text(text)
+    (tmp_path / 'scenario.py').write_text(SCENARIO)
+    make_data(tmp_path / 'data')
+    environment = dict(os.environ, PYTHONPATH=str(tmp_path))
+    for command in (['-m', 'pytest', '-q', '-p', 'no:cacheprovider', 'tests/losses/test_lucir.py'],
+                    ['scenario.py', 'data', 'run']):
+        done = subprocess.run([sys.executable, *command], cwd=tmp_path, env=environment, capture_output=True, text=True)
+        assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    assert (tmp_path / 'run' / 'results.json').is_file()
+    log = next((tmp_path / 'run' / 'step_1').glob('*/vis_data/scalars.json')).read_text()
+    assert 'loss_less_forget' in log and 'loss_unkd' in log
