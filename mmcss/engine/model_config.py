@@ -3,7 +3,7 @@ from __future__ import annotations
 
 import copy
 import inspect
-from typing import Any, Dict, Iterator, List, Mapping, Sequence, Union
+from typing import Any, Dict, Iterator, List, Mapping, Optional, Sequence
 
 from mmseg.models.decode_heads.decode_head import BaseDecodeHead
 from mmseg.registry import MODELS
@@ -71,15 +71,13 @@ def stock_model(model: Mapping[str, Any], order: Sequence[int], seen: int, avera
     return model
 
 
-def extended_model(model: Config, unknown: bool, classifier: Union[None, str, Mapping[str, Any]],
-                   steps: Sequence[int]) -> Config:
+def extended_model(model: Config, unknown: bool, classifier: Optional[Mapping[str, Any]], steps: Sequence[int]) -> Config:
     """A stock model of mmcss's own type where stock config can't say what it is.
 
     Args:
         model: Of :func:`stock_model`.
         unknown: See :class:`ExtendedMixin`.
-        classifier: Likewise, its type's name alone, or None; one that grows by
-            steps is told them.
+        classifier: Likewise, or None; one that grows by steps is told them.
         steps: Number of foreground classes of each step so far.
     """
     if not (unknown or classifier):
@@ -88,7 +86,6 @@ def extended_model(model: Config, unknown: bool, classifier: Union[None, str, Ma
         raise ValueError(f"continual.unknown, continual.classifier: {model['type']} has neither; {', '.join(EXTENDED)} have.")
     model = dict(model, type=EXTENDED[model['type']], unknown=unknown)
     if classifier:
-        classifier = dict(type=classifier) if isinstance(classifier, str) else plain(classifier)
         cls = MODELS.get(classifier['type'])
         if cls is None:
             raise ValueError(f"continual.classifier.type: {classifier['type']!r} is not in the MODELS registry.")

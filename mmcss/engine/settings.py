@@ -3,12 +3,14 @@ from __future__ import annotations
 
 import inspect
 from dataclasses import fields
-from typing import Any, Dict, Iterator, Mapping, Sequence, Tuple
+from typing import Any, Dict, Iterator, Mapping, Optional, Sequence, Tuple
 
 from mmengine.config import Config
 from mmseg.registry import DATASETS, MODELS
 
-from ..datasets import BACKGROUND, name_classes
+from ..datasets import BACKGROUND, POLICIES, name_classes
+from ..datasets.exemplars import LABELS
+from ..datasets.replay import ITERATIONS
 from ..files import plain
 from ..scenario import PROTOCOLS, SCENARIOS, ClassIncremental, Protocol
 
@@ -82,7 +84,13 @@ def check_settings(cfg: Config) -> None:
         given = method.get(key)
         if given and not (isinstance(given, Mapping) and needed in given and set(given) <= set(valid)):
             raise ValueError(f'continual.{key}: got {plain(given)!r}, expected a dict with {needed}; valid are {", ".join(valid)}.')
-    if (method.get('memory') or {}).get('labels') == 'unshifted' and not method.get('unknown'):
+    memory = method.get('memory') or {}
+    for key, valid in (('labels', LABELS), ('iterations', ITERATIONS), ('policy', POLICIES)):
+        if memory.get(key, next(iter(valid))) not in valid:
+            raise ValueError(f'continual.memory.{key}: got {memory[key]!r}, valid are {", ".join(valid)}.')
+    if not 0 < memory.get('share', 0.5) < 1:
+        raise ValueError(f"continual.memory.share: got {memory['share']}, expected a number between 0 and 1.")
+    if memory.get('labels') == 'unshifted' and not method.get('unknown'):
         raise ValueError("continual.memory: labels='unshifted' is a slip about the unknown class; set continual.unknown.")
     protocol(cfg)
 
@@ -150,9 +158,14 @@ def first_step_training(cfg: Config) -> Dict[str, Any]:
         loss_decode=plain(loss) if loss and acts_at_first_step(loss) else None,
         losses=parts,
         unknown=(method.get('unknown') or {}).get('of'),
-        classifier=plain(method.get('classifier')),
+        classifier=classifier_config(method.get('classifier')),
         average=method.get('average', 'valid'),
         ignore_as_background=bool(method.get('ignore_as_background', False)))
+
+
+def classifier_config(classifier: Any) -> Optional[Dict[str, Any]]:
+    """``continual.classifier`` as a dict; it may be the name of the type alone, or None."""
+    return dict(type=classifier) if isinstance(classifier, str) else plain(classifier)
 
 
 def acts_at_first_step(config: Mapping[str, Any]) -> bool:

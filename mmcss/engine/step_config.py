@@ -13,8 +13,8 @@ from ..scenario import ClassIncremental, Split
 from .folders import StepFolder
 from .model_config import (extended_model, replace_cross_entropy, stock_model, student_model, teacher_model, walk,
                            without_pretrained)
-from .settings import (OWN_KEYS, acts_at_first_step, class_positions, first_step_training, leaf_configs, protocol,
-                       with_profile)
+from .settings import (OWN_KEYS, acts_at_first_step, class_positions, classifier_config, first_step_training, leaf_configs,
+                       protocol, with_profile)
 
 
 def step_config(cfg: Config, scenario: ClassIncremental, step: int, work_dir: str, world_size: int = 1) -> Config:
@@ -91,7 +91,7 @@ def _step_model(cfg: Config, scenario: ClassIncremental, step: int, average: str
     unknown = bool(method.get('unknown'))
     model = stock_model(cfg.model, class_positions(cfg, scenario), scenario[step].num_seen, average, unknown)
     steps = [len(split.foreground(split.new)) for split in scenario][:step + 1]
-    return extended_model(model, unknown, method.get('classifier'), steps)
+    return extended_model(model, unknown, classifier_config(method.get('classifier')), steps)
 
 
 def _set_data(plain: Dict[str, Any], cfg: Config, scenario: ClassIncremental, split: Split, work_dir: Path,

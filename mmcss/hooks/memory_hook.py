@@ -132,6 +132,7 @@ def certainty(head: nn.Module, features: Tensor, draws: int = 10, ratio: float =
         ``[N]``: minus the variance of the probabilities, averaged over
         classes and cells.
     """
+    features = features.float()  # mixed precision ends before
     generator = torch.Generator().manual_seed(0)
     kept = (torch.rand(draws, 1, features.shape[1], 1, 1, generator=generator) >= ratio) / (1 - ratio)
     answers = torch.stack([head.conv_seg(features * mask.to(features)).softmax(dim=1) for mask in kept])

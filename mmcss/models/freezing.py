@@ -5,6 +5,7 @@ from typing import Dict, List, Mapping, Sequence
 
 import torch
 import torch.nn as nn
+from mmcv.cnn import is_norm
 from torch import Tensor
 from torch.nn.modules.batchnorm import _NormBase
 
@@ -48,8 +49,7 @@ def freeze(model: nn.Module, split: Split, dimensions: Mapping[str, int], frozen
     _check(model, frozen, rates)
     factor = {group: 0.0 if group in frozen else float(rates.get(group, 1.0)) for group in GROUPS}
     groups = row_groups(split, model.reserved_rows)
-    norms = {id(parameter) for module in model.modules() if isinstance(module, _NormBase)
-             for parameter in module.parameters()}
+    norms = {id(parameter) for module in model.modules() if is_norm(module) for parameter in module.parameters()}
     heads = {name: module for name, module in model.named_modules() if hasattr(module, 'group_of')}
     prefixes = tuple(f'{name}.' for name in frozen if name not in ('shared', 'norms', *GROUPS))
     left: Dict[str, Tensor] = {}

@@ -61,7 +61,7 @@ class ContinualMixin:
             old = load_hand_over(self.previous, self.split.old)['state_dict']
             _, dimensions = growing_tensors(self, old, self.split.num_old)
             self.row_rates = freeze(self, self.split, dimensions, frozen, rates)
-        self._holds_still = bool(frozen)
+        self._holds_still = bool(frozen) and self.previous is not None
 
     def train(self, mode: bool = True) -> 'ContinualMixin':
         """As every module's; what is frozen stays in evaluation mode."""

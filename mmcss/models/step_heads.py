@@ -34,7 +34,7 @@ class StepHeads(BaseModule):
                  norm_cfg: Optional[Mapping[str, Any]] = None, init_cfg: Optional[Any] = None) -> None:
         super().__init__(init_cfg or [
             dict(type='Kaiming', layer='Conv2d', mode='fan_in'),
-            dict(type='Constant', layer=['_BatchNorm'], val=1)])
+            dict(type='Constant', layer=['_BatchNorm', 'SyncBatchNorm', 'GroupNorm', 'LayerNorm'], val=1)])
         reserved = num_classes - sum(steps) - 1
         if reserved not in (0, 1):
             raise ValueError(f'StepHeads: {sum(steps)} classes in steps and background make {sum(steps) + 1} channels, '
@@ -78,8 +78,10 @@ class StepHeads(BaseModule):
         if new_rows not in SOURCES:
             raise ValueError(f'continual.new_rows: got {new_rows!r}; StepHeads takes {", ".join(SOURCES)}.')
         state, source = dict(old), SOURCES[new_rows]
+        if source is not None and not hasattr(self, source):
+            raise ValueError("continual.new_rows: 'unknown' needs a model with an unknown class (continual.unknown).")
         for name, tensor in getattr(self, self.newest).state_dict().items():
-            given = tensor if source is None else old[f'{prefix}{source}.{name}']
+            given = tensor if source is None else old.get(f'{prefix}{source}.{name}', tensor)  # missing: told when it is loaded
             # The last convolution has a row for each class.
             state[f'{prefix}{self.newest}.{name}'] = given.expand(tensor.shape) if given.dim() else given
         return state

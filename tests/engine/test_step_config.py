@@ -7,7 +7,7 @@ from mmengine.config import Config
 
 from mmcss.engine import build_scenario, deploy_config, step_config
 from mmcss.engine.model_config import extended_model
-from mmcss.engine.settings import check_settings, with_profile
+from mmcss.engine.settings import check_settings, classifier_config, with_profile
 from tests.tiny import CLASSES, MIB, tiny_config
 
 CONFIGS = Path(__file__).resolve().parents[2] / 'configs'
@@ -225,7 +225,7 @@ def test_the_official_profile_has_a_classifier_that_the_method_lacks():
     cfg = Config.fromfile(CONFIGS / '_base_' / 'methods' / 'ssul.py')
     assert 'classifier' not in cfg.continual
     method = with_profile(Config(dict(cfg._cfg_dict.to_dict(), profile='official'))).continual
-    found = extended_model(dict(type='EncoderDecoder'), True, method.get('classifier'), (2, 1))
+    found = extended_model(dict(type='EncoderDecoder'), True, classifier_config(method.get('classifier')), (2, 1))
     assert found['classifier'] == dict(type='StepHeads', steps=[2, 1])
     assert (method.frozen, method.row_lr) == (['shared', 'old', 'norms'], dict(background=1e-4))
 
