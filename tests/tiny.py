@@ -71,6 +71,12 @@ MIB = dict(
     loss_decode=dict(type='UnbiasedCrossEntropyLoss'),
     losses=dict(unkd=dict(type='UnbiasedDistillation')),
     new_rows='background')
+SSUL_M = dict(
+    unknown=dict(of='background'), targets=dict(type='SigmoidPseudoLabels'),
+    loss_decode=dict(type='BinaryCrossEntropyLoss', classes='all'), new_rows='unknown', frozen=['shared', 'old'],
+    memory=dict(size=4))
+REMINDER_M = dict(PLOP, losses=dict(PLOP['losses'], csw_kd=dict(type='ClassSimilarityWeightedKD')),
+                  memory=dict(size=5, policy='herding'))
 
 
 def tiny_config(root: Path, work_dir: Path, workers: int = 0, **changes: Any) -> Config:

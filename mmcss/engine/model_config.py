@@ -90,7 +90,7 @@ def extended_model(model: Config, unknown: bool, classifier: Optional[Mapping[st
         if cls is None:
             raise ValueError(f"continual.classifier.type: {classifier['type']!r} is not in the MODELS registry.")
         grows = 'steps' in inspect.signature(cls.__init__).parameters
-        model['classifier'] = dict(classifier, **(dict(steps=list(steps)) if grows else {}))
+        model['classifier'] = dict(plain(classifier), **(dict(steps=list(steps)) if grows else {}))
     return model
 
 

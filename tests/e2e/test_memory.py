@@ -8,14 +8,7 @@ from mmcss.datasets import ExemplarMemory
 from mmcss.hooks.continual_hook import load_state
 import tests.e2e.stop_hook  # noqa: F401  registers StopHook
 from tests.e2e.running import assert_equal_states, launch, run, state
-from tests.tiny import CLASSES, MIB, PLOP, make_data, tiny_config
-
-SSUL_M = dict(
-    unknown=dict(of='background'), targets=dict(type='SigmoidPseudoLabels'),
-    loss_decode=dict(type='BinaryCrossEntropyLoss', classes='all'), new_rows='unknown', frozen=['shared', 'old'],
-    memory=dict(size=4))
-REMINDER_M = dict(PLOP, losses=dict(PLOP['losses'], csw_kd=dict(type='ClassSimilarityWeightedKD')),
-                  memory=dict(size=5, policy='herding'))
+from tests.tiny import CLASSES, MIB, PLOP, REMINDER_M, SSUL_M, make_data, tiny_config
 
 
 def remembered(work_dir, step):

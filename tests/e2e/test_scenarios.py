@@ -13,7 +13,7 @@ from PIL import Image
 from mmcss.engine import ContinualRunner
 from mmcss.files import read_json
 from tests.e2e.running import assert_equal_states, launch, run, state
-from tests.tiny import CLASSES, MIB, tiny_config
+from tests.tiny import CLASSES, MIB, PLOP, REMINDER_M, SSUL_M, tiny_config
 
 
 def test_every_step_leaves_its_files(plop_run):
@@ -122,9 +122,10 @@ def test_the_driver_takes_iterations_too(tiny_data, tmp_path):
     assert len(run(cfg)['steps']) == 2
 
 
-def test_a_step_with_one_image_trains(tiny_data, tmp_path):
+@pytest.mark.parametrize('method', [PLOP, SSUL_M, REMINDER_M], ids=['plop', 'ssul_m', 'reminder_m'])
+def test_a_step_with_one_image_trains(tiny_data, tmp_path, method):
     """Fewer images than a batch: they are repeated to fill one."""
-    cfg = tiny_config(tiny_data, tmp_path, scenario=dict(base=3, increment=1))
+    cfg = tiny_config(tiny_data, tmp_path, scenario=dict(base=3, increment=1), continual=method)
     lists = tmp_path / 'lists'
     lists.mkdir()
     labels = {path.stem: set(np.unique(Image.open(path)))

@@ -1,7 +1,11 @@
 """SSUL and REMINDER against the numbers of their authors' functions (see data/README.md)."""
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
+from mmengine.config import Config
+from mmengine.registry import PARAM_SCHEDULERS
 from mmseg.models.losses import CrossEntropyLoss
 
 from mmcss.losses import (BinaryCrossEntropyLoss, ClassSimilarityWeightedKD, binary_cross_entropy, class_means, class_sums)
@@ -9,10 +13,46 @@ from mmcss.parts import Prediction, StepBatch
 from mmcss.scenario import Split
 from tests.parity.test_golden import agree, load
 
+CONFIGS = Path(__file__).resolve().parents[2] / 'configs' / '_base_'
+
 
 def wave(shape, function, a, scale):
     """``scale * function(a k)`` over the linear index k, computed in float64."""
     return torch.from_numpy(scale * function(a * np.arange(np.prod(shape)))).float().reshape(shape)
+
+
+def rates(schedulers, base, iterations=1000):
+    """Learning rate before each iteration of 100 epochs, as a runner would set it."""
+    optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=base)
+    built = []
+    for config in schedulers:
+        config = {key: value for key, value in config.items() if key != 'convert_to_iter_based'}
+        cls = PARAM_SCHEDULERS.get(config.pop('type'))
+        config.setdefault('end', 100)
+        built.append(cls.build_iter_from_epoch(optimizer, epoch_length=iterations // 100, **config))
+    found = []
+    for _ in range(iterations):
+        found.append(optimizer.param_groups[0]['lr'])
+        optimizer.step()
+        for scheduler in built:
+            scheduler.step()
+    return found
+
+
+def test_polynomial_schedule_of_ssul():
+    """MMEngine's reaches its end one iteration early: 0.0099909995 and 0.0053588673 in the authors' code."""
+    cfg = Config.fromfile(CONFIGS / 'schedules' / 'voc_ssul.py')
+    found = rates(cfg.param_scheduler, .01)
+    assert [found[1], found[500]] == pytest.approx([.0099909914, .0053545039], rel=1e-7)
+    assert min(found) >= 1e-6
+
+
+def test_warm_up_of_ssul_on_ade20k():
+    """MMEngine's is through one iteration early, which is a hundredth of these hundred."""
+    cfg = Config.fromfile(CONFIGS / 'methods' / 'ssul_ade20k.py')
+    found = rates(cfg.official.param_scheduler, cfg.official.next_steps.optim_wrapper.optimizer.lr)
+    assert [found[i] for i in (0, 50, 100, 500)] == pytest.approx([5e-5, .0238960067, .0454766288, .0267943356], rel=1.1e-2)
+    assert found[100] == max(found)
 
 
 def test_binary_cross_entropy_of_ssul():
