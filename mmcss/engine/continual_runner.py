@@ -117,7 +117,8 @@ class ContinualRunner:
             return
         start = time.time()
         if state == 'evaluate':
-            self._evaluate(step)
+            # A step 0 from elsewhere was perhaps copied, but not finished.
+            self._evaluate(step, finish=step == 0 and self.first_step_from is not None)
         elif step == 0 and self.first_step_from:
             self._take_first_step()
         else:

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import zipfile
 from pathlib import Path
 from typing import Any, Dict, Mapping, Optional, Sequence
@@ -83,4 +84,5 @@ class StepFolder:
         leftovers = [self.hand_over, self.result, self.memory, self.path / 'last_checkpoint', *self.path.glob('*.npz')]
         for path in leftovers:
             path.unlink(missing_ok=True)
+        shutil.rmtree(self.path / 'memory', ignore_errors=True)
         write_json(self.split, dict(run, parent=self.parent_id()))
