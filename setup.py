@@ -26,7 +26,7 @@ setup(
         # `_base_ = ['mmseg::...']`, which setuptools 81 no longer has.
         'openmmlab': [*STACKS['openmmlab'].values(), 'setuptools<81', 'ftfy', 'regex'],
         'tests': ['pytest', 'pytest-xdist'],
-        # cv2.saliency, for tools/prepare_saliency.py.
+        # cv2.saliency, for tools/prepare_saliency.py; in place of another OpenCV, whose files it overwrites.
         'saliency': ['opencv-contrib-python-headless'],
     },
 )

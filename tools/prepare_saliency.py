@@ -71,7 +71,7 @@ def by_opencv(method: str, threshold: Optional[float]) -> Detector:
     """Maps of OpenCV's saliency module."""
     if not hasattr(cv2, 'saliency'):
         raise SystemExit('cv2.saliency is missing. It comes with OpenCV\'s contributed modules: '
-                         'pip install "mmcss[saliency]", or opencv-contrib-python-headless in place of your OpenCV.')
+                         'pip uninstall opencv-python; pip install "mmcss[saliency]".')
 
     def detect(leaf: BaseDataset, info: Info) -> np.ndarray:
         image = cv2.imread(info['img_path'])

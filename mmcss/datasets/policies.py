@@ -164,15 +164,14 @@ def confident(candidates: Candidates, size: int, random: RandomState, pool: int 
     def ranked(c: int) -> Iterator[int]:
         members = np.flatnonzero(candidates.holds[:, c])
         features = candidates.class_features[c]
-        distance = 1 - features @ features.T
         sure = np.argsort(-candidates.certainty[members], kind='stable')[:pool * wanted]
+        distance = 1 - features @ features[sure].T  # of all images to the surest
         nearest = np.full(len(members), np.inf)
-        while len(sure):
-            cost = np.minimum(nearest[:, None], distance[:, sure]).sum(axis=0)
-            pick = sure[cost.argmin()]
+        for _ in range(len(sure)):
+            pick = int(np.minimum(nearest[:, None], distance).sum(axis=0).argmin())
             nearest = np.minimum(nearest, distance[:, pick])
-            sure = sure[sure != pick]
-            yield int(members[pick])
+            distance[:, pick] = np.inf
+            yield int(members[sure[pick]])
 
     return _in_turns([ranked(c) for c in classes], size)
 

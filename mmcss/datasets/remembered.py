@@ -56,14 +56,12 @@ class RememberedImages:
         return leaf, dict(info, seg_fields=[])
 
     def _reference(self, one: Exemplar) -> Tuple[int, Dict[str, Any]]:
-        leaf = self._images.leaves[min(one.leaf, len(self._images.leaves) - 1)]
-        if one.leaf not in self._by_name:
-            self._by_name[one.leaf] = {
-                image_name(leaf, leaf.get_data_info(i)): i for i in range(len(leaf))
-            }
-        if one.name not in self._by_name[one.leaf]:
-            raise FileNotFoundError(f"the remembered image {one.name} is no longer in {type(leaf).__name__}; keep the images "
-                                    'that memory.json names, or remember copies (continual.memory.export=True).')
+        leaf = self._images.leaves[one.leaf] if one.leaf < len(self._images.leaves) else None
+        if leaf is not None and one.leaf not in self._by_name:
+            self._by_name[one.leaf] = {image_name(leaf, leaf.get_data_info(i)): i for i in range(len(leaf))}
+        if one.name not in self._by_name.get(one.leaf, ()):
+            raise FileNotFoundError(f'the remembered image {one.name} is no longer in the data set; keep the images that '
+                                    'memory.json names, or remember copies (continual.memory.export=True).')
         info = keep_zero(leaf.get_data_info(self._by_name[one.leaf][one.name]))
         kept = one.labelled if self._labels == 'stored' else self._split.seen
         if self._labels == 'unshifted':

@@ -13,7 +13,6 @@ from PIL import Image
 
 from ..scenario import TrainView
 from .exemplars import Exemplar
-from .saliency import saliency_path
 from .sources import LabelReader, image_name
 from .step_dataset import StepDataset
 
@@ -103,8 +102,7 @@ def _write_copy(dataset: StepDataset, one: Candidate, folder: Path, number: int)
         source, saliency = before / old.image, before / old.saliency if old.saliency else None
     else:
         source = dataset.get_data_info(one.numbers[0])['img_path']
-        leaf = dataset.images.leaves[old.leaf]
-        saliency = saliency_path(leaf, dataset.saliency, old.name) if dataset.saliency is not None else None
+        saliency = dataset.get_data_info(one.numbers[0]).get('saliency_path')
     image, labels = f'images/{number:05d}{Path(source).suffix}', f'labels/{number:05d}.png'
     (folder / image).write_bytes(get(str(source)))
     label_map = np.array(Image.open(before / old.labels)) if before is not None else None

@@ -13,6 +13,21 @@ from torch.utils.data import Sampler
 ITERATIONS = ('kept', 'all_new')
 
 
+def remembered_share(batch_size: int, share: float) -> int:
+    """How many images of a batch are remembered ones.
+
+    Raises:
+        ValueError: None or all would be.
+    """
+    if not 0 < share < 1:
+        raise ValueError(f'memory.share: got {share}, expected a number between 0 and 1.')
+    remembered = int(batch_size * share + 0.5)
+    if not 0 < remembered < batch_size:
+        raise ValueError(f'memory.share: {share} of a batch of {batch_size} leaves no room for new or remembered images; '
+                         'take a larger batch_size.')
+    return remembered
+
+
 @DATA_SAMPLERS.register_module()
 class ReplayBatchSampler(Sampler):
     """Fills a part of each batch with remembered images.
@@ -20,7 +35,8 @@ class ReplayBatchSampler(Sampler):
     The sampler chooses among the step's images as ever; remembered images
     stand behind them in the data set (``num_memory`` of them) and come in
     random order, each once before any comes again, over all processes
-    together. Only images that are used are read.
+    together. Only images that are used are read. (A loop that counts
+    iterations reads the images of its past ones again when it is resumed.)
 
     Args:
         sampler: A stock sampler of the step's images.
@@ -36,17 +52,12 @@ class ReplayBatchSampler(Sampler):
                  iterations: str = 'kept') -> None:
         if iterations not in ITERATIONS:
             raise ValueError(f'memory.iterations: got {iterations!r}, valid are {", ".join(ITERATIONS)}.')
-        if not 0 < share < 1:
-            raise ValueError(f'memory.share: got {share}, expected a number between 0 and 1.')
+        remembered = remembered_share(batch_size, share)
         self.sampler = sampler
         self.drop_last = drop_last
         self.num_memory: int = sampler.dataset.num_memory
-        remembered = int(batch_size * share + 0.5) if self.num_memory else 0
-        if self.num_memory and not 0 < remembered < batch_size:
-            raise ValueError(f'memory.share: {share} of a batch of {batch_size} leaves no room for new or remembered images; '
-                             'take a larger batch_size.')
-        self.num_new = batch_size - remembered
-        self.num_remembered = remembered
+        self.num_remembered = remembered if self.num_memory else 0
+        self.num_new = batch_size - self.num_remembered
         self.consumed = batch_size if iterations == 'kept' else self.num_new  # new images that a batch stands for
         self._round = 0
 
@@ -65,11 +76,13 @@ class ReplayBatchSampler(Sampler):
 
     def _remembered(self, epoch: int) -> Iterator[int]:
         """This process's share of endless rounds over the remembered images."""
-        generator = torch.Generator().manual_seed((self.sampler.seed or 0) * 100003 + epoch)
+        generator = torch.Generator().manual_seed(self.sampler.seed or 0)
         first = len(self.sampler.dataset)
         rounds = iter(lambda: torch.randperm(self.num_memory, generator=generator).tolist(), None)
         rank, world_size = get_dist_info()
-        return (first + image for image in islice(chain.from_iterable(rounds), rank, None, world_size))
+        # Rounds go on from epoch to epoch.
+        start = epoch * len(self) * self.num_remembered * world_size + rank
+        return (first + image for image in islice(chain.from_iterable(rounds), start, None, world_size))
 
     def __len__(self) -> int:
         if self.drop_last:

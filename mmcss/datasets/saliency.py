@@ -21,8 +21,10 @@ def saliency_path(leaf: BaseDataset, folder: str, name: str) -> str:
         folder: Folder of the maps, relative to ``data_root``.
         name: The image's file below its own folder (:func:`image_name`).
     """
-    # The path is shortened by its letters, so that '../maps' stands beside a data_root that is a link.
-    root = os.path.normpath(os.path.join(getattr(leaf, 'data_root', None) or '', folder))
+    root = os.path.join(getattr(leaf, 'data_root', None) or '', folder)
+    if '://' not in root:
+        # Shortened by its letters, so that '../maps' stands beside a data_root that is a link.
+        root = os.path.normpath(root)
     return os.path.join(root, os.path.splitext(name)[0] + '.png')
 
 
@@ -66,7 +68,8 @@ class MarkUnknown(BaseTransform):
 def check_saliency(maps: List[Tuple[str, str]]) -> None:
     """Find missing maps and maps of another size before training does.
 
-    Reads the headers of the files alone.
+    Reads the headers of the files alone; leaves out those on other machines,
+    which tell when they are read.
 
     Args:
         maps: Pairs of an image and its map.
@@ -86,7 +89,7 @@ def check_saliency(maps: List[Tuple[str, str]]) -> None:
             return '' if size == opened.size else _wrong_size(path, size, image, opened.size)
 
     with ThreadPoolExecutor(8) as pool:
-        wrong = [told for told in pool.map(look, maps) if told]
+        wrong = [told for told in pool.map(look, [pair for pair in maps if '://' not in ''.join(pair)]) if told]
     if wrong:
         raise ValueError(f'{wrong[0]}; {len(wrong)} of {len(maps)} maps are wrong. '
                          "tools/prepare_saliency.py makes them; continual.unknown=dict(of='background') needs none.")

@@ -81,8 +81,12 @@ class ContinualRunner:
         plans = self.plan()
         say('\n'.join([*self._told_profile(), plan_table(plans)]))
         with plain_checkpoints():
-            if self.first_step_from and 0 not in self.steps and not self._folder(0).trained_id(self.scenario[0].seen):
-                self._take_first_step()
+            if self.first_step_from and 0 not in self.steps:
+                folder, classes = self._folder(0), self.scenario[0].seen
+                if not folder.trained_id(classes):
+                    self._take_first_step()
+                elif not folder.current_result(classes, self.protocol):  # copied, but not finished
+                    self._evaluate(0, finish=True)
             for step in self.steps:
                 self._run_step(step)
         return self.results()

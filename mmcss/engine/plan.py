@@ -10,7 +10,10 @@ from mmseg.registry import MODELS
 from prettytable import PrettyTable
 
 from ..datasets import LabelledImages, build_view, check_saliency
-from ..models.growth import growing_tensors, new_row_initialiser
+from ..datasets.policies import USES_FEATURES
+from ..models.freezing import freeze
+from ..models.growth import grow, growing_tensors, new_row_initialiser
+from ..models.taps import decode_heads, embedding_reader
 from ..scenario import ClassIncremental, Split
 
 
@@ -44,7 +47,7 @@ def make_plan(configs: Sequence[Config], scenario: ClassIncremental, trained: Co
     check_growth(configs)
     sources = {role: LabelledImages(configs[0][f'{role}_dataloader']['dataset']['dataset'])
                for role in ('train', 'test')}
-    plans = []
+    plans, maps = [], set()
     for split, config in zip(scenario, configs):
         chosen = {role: source.select(build_view(config[f'{role}_dataloader']['dataset']['view']), split,
                                       complete=split.step in trained)
@@ -56,17 +59,26 @@ def make_plan(configs: Sequence[Config], scenario: ClassIncremental, trained: Co
         plans.append(StepPlan(split, config, *counts))
         saliency = config.train_dataloader.dataset.get('saliency')
         if saliency is not None and split.step in trained:
-            check_saliency(sources['train'].saliency_maps(chosen['train'], saliency))
+            maps.update(sources['train'].saliency_maps(chosen['train'], saliency))
+    check_saliency(sorted(maps))
     return plans
 
 
 def check_growth(configs: Sequence[Config]) -> None:
-    """Build the models of the first two steps and find the tensors that grow."""
+    """Build the models of the first two steps, let one grow from the other, and look what a later step would miss."""
     if len(configs) < 2:
         return
-    # The students: unknown parts of a method are found too.
-    old, new = (MODELS.build(config.model) for config in configs[:2])
-    growing_tensors(new, old.state_dict(), old.split.num_seen, new.new_rows)
+    # The students: unknown parts of a method are found too. What lies in the folder of step 0 is no matter here.
+    old, new = (MODELS.build(dict(config.model, continual=dict(config.model.continual, previous=None)))
+                for config in configs[:2])
+    _, dimensions = growing_tensors(new, old.state_dict(), old.split.num_seen, new.new_rows)
+    grow(new, old.state_dict(), old.split.num_seen, new.new_rows)
+    method = configs[1].model.continual
+    freeze(new, new.split, dimensions, method.get('frozen') or (), method.get('row_lr') or {})
+    hooks = configs[1].get('custom_hooks', [])
+    parts = [*new.method.parts.values(), *new.method.observers.values()]
+    if any(part.needs.embedding for part in parts) or any(hook.get('policy') in USES_FEATURES for hook in hooks):
+        embedding_reader(decode_heads(new)[-1])
 
 
 def plan_table(plans: Sequence[StepPlan]) -> str:

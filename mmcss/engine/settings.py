@@ -10,6 +10,7 @@ from mmseg.registry import DATASETS, MODELS
 
 from ..datasets import BACKGROUND, POLICIES, name_classes
 from ..datasets.exemplars import LABELS
+from ..datasets.policies import USES_FEATURES
 from ..datasets.replay import ITERATIONS
 from ..files import plain
 from ..scenario import PROTOCOLS, SCENARIOS, ClassIncremental, Protocol
@@ -88,9 +89,12 @@ def check_settings(cfg: Config) -> None:
     for key, valid in (('labels', LABELS), ('iterations', ITERATIONS), ('policy', POLICIES)):
         if memory.get(key, next(iter(valid))) not in valid:
             raise ValueError(f'continual.memory.{key}: got {memory[key]!r}, valid are {", ".join(valid)}.')
-    if not 0 < memory.get('share', 0.5) < 1:
-        raise ValueError(f"continual.memory.share: got {memory['share']}, expected a number between 0 and 1.")
-    if memory.get('labels') == 'unshifted' and not method.get('unknown'):
+    labels = memory.get('labels', 'stored')
+    if memory.get('export') and labels != 'stored':
+        raise ValueError(f"continual.memory: labels='{labels}' asks for labels that copies have not; leave export out.")
+    if labels == 'unshifted' and memory.get('policy') in USES_FEATURES:
+        raise ValueError(f"continual.memory: policy '{memory['policy']}' would look at wrong classes with labels='unshifted'.")
+    if labels == 'unshifted' and not method.get('unknown'):
         raise ValueError("continual.memory: labels='unshifted' is a slip about the unknown class; set continual.unknown.")
     protocol(cfg)
 

@@ -9,6 +9,7 @@ from typing import Any, Dict, List, Mapping
 from mmengine.config import Config
 from mmseg.registry import MODELS
 
+from ..datasets.replay import remembered_share
 from ..scenario import ClassIncremental, Split
 from .folders import StepFolder
 from .model_config import (extended_model, replace_cross_entropy, stock_model, student_model, teacher_model, walk,
@@ -136,6 +137,7 @@ def _set_replay(loader: Dict[str, Any], memory: Mapping[str, Any], previous: Ste
     """Have a training loader replay what the step before has left."""
     if loader.get('batch_sampler'):
         raise ValueError('continual.memory fills batches itself; take batch_sampler out of train_dataloader.')
+    remembered_share(loader.get('batch_size', 1), memory.get('share', 0.5))
     loader['dataset']['memory'] = dict(path=str(previous.memory), labels=memory.get('labels', 'stored'))
     loader['batch_sampler'] = dict(
         type='ReplayBatchSampler', drop_last=loader.pop('drop_last', False),
@@ -162,6 +164,8 @@ def _set_hooks(plain: Dict[str, Any], cfg: Config, scenario: ClassIncremental, f
     ]
     method = cfg.get('continual', {})
     if method.get('frozen') or method.get('row_lr'):
+        if 'optimizer' not in plain['optim_wrapper']:
+            raise ValueError('continual.frozen and row_lr hold rows of one optimizer; this optim_wrapper has several.')
         own.append(dict(type='RowRatesHook'))
     if method.get('memory'):
         choice = {key: method['memory'][key] for key in ('size', 'policy', 'export') if key in method['memory']}

@@ -13,7 +13,7 @@ from mmengine.runner import Runner
 from torch import Tensor
 
 from ..parts import Part, overrides
-from .data_pass import Pass, bare_model
+from .data_pass import Pass, averaged_model, bare_model
 
 
 @HOOKS.register_module()
@@ -43,11 +43,11 @@ class ContinualHook(Hook):
             self._save(path, part)
 
     def after_train(self, runner: Runner) -> None:
-        model = bare_model(runner)
         # Without SyncBN each process has statistics of its own; from here on
         # all look and evaluate with those that are saved.
-        for buffer in model.buffers():
-            broadcast(buffer)
+        for model in (bare_model(runner), averaged_model(runner)):
+            for buffer in model.buffers():
+                broadcast(buffer)
         self.finish_step(runner)
 
     def finish_step(self, runner: Runner) -> None:

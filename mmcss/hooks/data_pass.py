@@ -6,6 +6,7 @@ from typing import Any, Dict, Iterator, Optional, Sequence
 
 import numpy as np
 import torch
+from mmengine.hooks import EMAHook
 from mmengine.model import is_model_wrapper
 from mmengine.optim import AmpOptimWrapper
 from mmengine.runner import Runner, autocast
@@ -22,6 +23,14 @@ def bare_model(runner: Runner) -> nn.Module:
     return runner.model.module if is_model_wrapper(runner.model) else runner.model
 
 
+def averaged_model(runner: Runner) -> nn.Module:
+    """What a step hands over: the EMA of the model where a hook keeps one, else the model."""
+    for hook in runner.hooks:
+        if isinstance(hook, EMAHook) and hasattr(hook, 'ema_model'):
+            return hook.ema_model.module
+    return bare_model(runner)
+
+
 class Pass:
     """One pass over images of the step, each seen once, with a model in evaluation mode.
 
@@ -32,8 +41,8 @@ class Pass:
     Args:
         runner: The step's runner.
         needs: What to collect besides the logits.
-        student: Whether batches hold the student's prediction, or else the
-            teacher's.
+        student: Whether batches hold the student's prediction (with an EMA of
+            the weights the averaged one's), or else the teacher's.
         images: Numbers of the images in the training data set; default: each
             image of the step once.
     """
@@ -46,7 +55,7 @@ class Pass:
 
     @torch.no_grad()
     def __iter__(self) -> Iterator[StepBatch]:
-        model = bare_model(self.runner)
+        model = averaged_model(self.runner) if self.student else bare_model(self.runner)
         training = model.training
         mixed = isinstance(self.runner.optim_wrapper, AmpOptimWrapper)  # as in training
         model.eval()
@@ -54,13 +63,12 @@ class Pass:
             with kept_random_state():
                 for data in self._loader():
                     with autocast(enabled=mixed):
-                        batch = self._look(data)
+                        batch = self._look(model, data)
                     yield batch
         finally:
             model.train(training)
 
-    def _look(self, data: Dict[str, Any]) -> StepBatch:
-        model = bare_model(self.runner)
+    def _look(self, model: nn.Module, data: Dict[str, Any]) -> StepBatch:
         data = model.data_preprocessor(data, training=True)
         if not self.student:
             return model.look(data['inputs'], data['data_samples'], self.needs)

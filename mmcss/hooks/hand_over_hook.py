@@ -6,13 +6,12 @@ from pathlib import Path
 from typing import Any, Mapping, Optional
 
 from mmengine.dist import barrier, is_main_process
-from mmengine.hooks import EMAHook, Hook
+from mmengine.hooks import Hook
 from mmengine.registry import HOOKS
 from mmengine.runner import Runner
-from torch import nn
 
 from ..models import hand_over_meta, save_hand_over
-from .data_pass import bare_model
+from .data_pass import averaged_model
 
 
 @HOOKS.register_module()
@@ -40,19 +39,10 @@ class HandOverHook(Hook):
         self.meta = dict(meta)
 
     def after_train(self, runner: Runner) -> None:
-        model = bare_model(runner)
         if is_main_process():
             metainfo = runner.train_dataloader.dataset.metainfo
             parent = (hand_over_meta(self.previous) or {}).get('id') if self.previous else None
             meta = dict(self.meta, id=uuid.uuid4().hex, parent=parent, classes=list(metainfo['classes']),
                         dataset_meta=dict(metainfo))
-            save_hand_over(self.path, averaged(runner, model).state_dict(), meta)
+            save_hand_over(self.path, averaged_model(runner).state_dict(), meta)
         barrier()
-
-
-def averaged(runner: Runner, model: nn.Module) -> nn.Module:
-    """The EMA of a model where a hook keeps one, else the model."""
-    for hook in runner.hooks:
-        if isinstance(hook, EMAHook):
-            return hook.ema_model.module
-    return model

@@ -22,7 +22,7 @@ from ..datasets.remembering import Candidate, candidates_of, write_copies
 from ..losses.prototypes import class_sums
 from ..models.taps import decode_heads
 from ..parts import Needs
-from .data_pass import Pass, bare_model
+from .data_pass import Pass, averaged_model
 
 
 @HOOKS.register_module()
@@ -92,7 +92,7 @@ class MemoryHook(Hook):
 
     def _look(self, runner: Runner, found: List[Candidate], holds: np.ndarray) -> Tuple[List[np.ndarray], np.ndarray]:
         """``class_features`` and ``certainty`` of the candidates (:class:`Candidates`)."""
-        head = decode_heads(bare_model(runner))[-1]
+        head = decode_heads(averaged_model(runner))[-1]
         numbers = [number for one in found for number in one.numbers]
         own = []
         for batch in Pass(runner, Needs(embedding=True), student=True, images=numbers):
@@ -116,6 +116,7 @@ class MemoryHook(Hook):
         return features, np.array([looked[0][1] for looked in grouped])
 
 
+@torch.no_grad()
 def certainty(head: nn.Module, features: Tensor, draws: int = 10, ratio: float = 0.5) -> Tensor:
     """How little a classifier's answer varies when channels are dropped (Monte Carlo dropout).
 

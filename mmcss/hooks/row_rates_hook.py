@@ -32,10 +32,7 @@ class RowRatesHook(Hook):
         rates = {parameters[name]: rate.to(parameters[name]) for name, rate in model.row_rates.items()}
         if not rates:
             return
-        optimizer = getattr(runner.optim_wrapper, 'optimizer', None)
-        if optimizer is None:
-            raise ValueError('continual.frozen and row_lr hold rows of one optimizer; this optim_wrapper has several.')
-        self._handles = hold_rows(optimizer, rates)
+        self._handles = hold_rows(runner.optim_wrapper.optimizer, rates)
 
     def after_train(self, runner: Runner) -> None:
         for handle in self._handles:

@@ -20,6 +20,7 @@ class FeatureDistillation(Part):
     """
 
     needs = Needs(body=True)
+    takes_unknown = True
 
     def __init__(self, loss_weight: float = 100.0) -> None:
         self.loss_weight = loss_weight

@@ -68,7 +68,9 @@ def class_sums(features: Tensor, target: Tensor, num_classes: int,
         ``[N, C, D]`` float32 sums, and ``[N, C]`` numbers of pixels.
     """
     shares = class_shares(target, num_classes, tuple(features.shape[2:]), align_corners).flatten(2)
-    return torch.einsum('ncp,ndp->ncd', shares, features.float().flatten(2)), shares.sum(dim=2)
+    # Sums over a large class overflow in half precision.
+    with torch.autocast(features.device.type, enabled=False):
+        return torch.einsum('ncp,ndp->ncd', shares, features.float().flatten(2)), shares.sum(dim=2)
 
 
 def class_means(sums: Tensor, counts: Tensor) -> Tensor:

@@ -119,7 +119,8 @@ class ClassSimilarityWeightedKD(Part):
     def loss(self, batch: StepBatch) -> Tensor:
         split, device = batch.split, batch.target.device
         self.prototypes, self.channels = self.prototypes.to(device), self.channels.to(device)
-        with torch.no_grad():  # the weights are part of the target
+        # The weights are part of the target, and in full precision.
+        with torch.no_grad(), torch.autocast(device.type, enabled=False):
             sums, counts = self._sums(batch.student, batch.target - split.num_old, split.num_new)
             new = class_means(sums.sum(dim=0), counts.sum(dim=0))
             old = F.pad(self.prototypes, (0, new.shape[1] - self.prototypes.shape[1]))
@@ -139,9 +140,10 @@ class ClassSimilarityWeightedKD(Part):
         # A process may have had no image.
         total, weight = (sum(values) for values in zip(*(pair for pairs in all_gather_object(own) for pair in pairs)))
         new = class_means(total, weight).float()
-        old = F.pad(self.prototypes.cpu(), (0, new.shape[1] - self.prototypes.shape[1]))
-        self.prototypes = torch.cat((old, new))
-        self.channels = torch.cat((self.channels.cpu(), torch.full((len(new), ), new.shape[1])))
+        # Only those of old classes: a run that was stopped behind this looks again.
+        old, channels = self.prototypes[:split.num_old].cpu(), self.channels[:split.num_old].cpu()
+        self.prototypes = torch.cat((F.pad(old, (0, new.shape[1] - old.shape[1])), new))
+        self.channels = torch.cat((channels, torch.full((len(new), ), new.shape[1])))
 
     def _sums(self, prediction: Prediction, target: Tensor, num_classes: int) -> Tuple[Tensor, Tensor]:
         features = prediction.embedding if self.source == 'embedding' else prediction.head_logits

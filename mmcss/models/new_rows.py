@@ -29,6 +29,11 @@ def share_background(name: str, rows: Tensor, new: slice) -> None:
         rows[new] -= share
 
 
+def copy_background(name: str, rows: Tensor, new: slice) -> None:
+    """New rows copy the background's as it is: with a sigmoid for each class there is nothing to share."""
+    rows[new] = rows[:1]
+
+
 def copy_unknown(name: str, rows: Tensor, new: slice) -> None:
     """SSUL's weight transfer (Cha et al., NeurIPS 2021, section 3.3): new rows copy the unknown's, the last one."""
     if new.stop == len(rows):
@@ -39,5 +44,6 @@ def copy_unknown(name: str, rows: Tensor, new: slice) -> None:
 NEW_ROWS: Dict[str, Callable[[str, Tensor, slice], None]] = {
     'random': keep_random,
     'background': share_background,
+    'copy_background': copy_background,
     'unknown': copy_unknown,
 }

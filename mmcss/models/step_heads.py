@@ -10,7 +10,7 @@ from mmseg.registry import MODELS
 from torch import Tensor, nn
 
 # Where the rows of a new step come from; 'random' keeps the head as it was made.
-SOURCES = {'unknown': 'unknown', 'background': 'background', 'random': None}
+SOURCES = {'unknown': 'unknown', 'copy_background': 'background', 'random': None}
 
 
 @MODELS.register_module()
@@ -69,7 +69,7 @@ class StepHeads(BaseModule):
         Args:
             old: State dict of the step before.
             prefix: Name of this module in it, with a dot.
-            new_rows: Whose head is copied: 'unknown', 'background', or
+            new_rows: Whose head is copied: 'unknown', 'copy_background', or
                 'random' for none.
 
         Returns:

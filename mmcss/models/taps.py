@@ -90,16 +90,21 @@ def _tap_outputs(backbone: nn.Module, keep: Callable[[List[Tensor]], None], stac
     stack.callback(backbone.register_forward_hook(keep_outputs).remove)
 
 
-def _tap_embedding(head: nn.Module, seen: Watch, stack: ExitStack) -> None:
+def embedding_reader(head: nn.Module) -> nn.Module:
+    """The module of a decode head that takes its embedding: dropout or the classifier."""
     module = getattr(head, 'dropout', None) or getattr(head, 'conv_seg', None)
     if module is None:
         raise ValueError(f'{type(head).__name__} has neither dropout nor conv_seg, so its embedding is not known; '
                          'use a decode head that keeps to BaseDecodeHead, or a method without embedding.')
+    return module
+
+
+def _tap_embedding(head: nn.Module, seen: Watch, stack: ExitStack) -> None:
 
     def keep_input(module: nn.Module, inputs: Tuple[Tensor, ...]) -> None:
         seen.embedding = inputs[0]
 
-    stack.callback(module.register_forward_pre_hook(keep_input).remove)
+    stack.callback(embedding_reader(head).register_forward_pre_hook(keep_input).remove)
 
 
 @contextmanager

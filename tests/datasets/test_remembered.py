@@ -148,7 +148,7 @@ def test_a_reference_where_zero_is_thrown_away(tmp_path):
 def test_a_reference_whose_file_is_gone(tmp_path, labels):
     config = folder_config(tmp_path)
     (tmp_path / 'images' / 'i0.jpg').unlink()
-    message = r'the remembered image i0\.jpg is no longer in BaseSegDataset; .*export=True'
+    message = r'the remembered image i0\.jpg is no longer in the data set; .*export=True'
     with pytest.raises(FileNotFoundError, match=message):
         make(tmp_path, *MEMORY, config=config, labels=labels)
 

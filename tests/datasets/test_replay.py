@@ -187,10 +187,6 @@ def test_a_batch_without_room_for_both(batch_size, share):
         batches_of(8, 4, batch_size, share=share)
 
 
-def test_a_batch_of_one_without_memory():
-    assert sorted(flat(batches_of(5, 0, 1))) == [0, 1, 2, 3, 4]
-
-
 def test_is_built_as_the_runner_builds_it():
     stock = DefaultSampler(Images(10, 6), seed=0)
     sampler = DATA_SAMPLERS.build(

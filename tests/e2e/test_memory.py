@@ -122,3 +122,19 @@ def test_two_processes_find_what_one_finds(tiny_data, tmp_path):
     np.testing.assert_allclose(two['prototypes'], one['prototypes'], rtol=1e-4, atol=1e-6)
     assert same_exemplars == exemplars and len(exemplars) == 5
     np.testing.assert_allclose(same_thresholds, thresholds, rtol=1e-3)
+
+
+def test_prototypes_and_memory_are_of_the_weights_that_are_handed_over(tiny_data, tmp_path):
+    """With an EMA these are the averaged ones; a run that takes the step over finds the same."""
+    cfg = tiny_config(tiny_data, tmp_path / 'averaged', continual=REMINDER_M)
+    cfg.custom_hooks = [dict(type='EMAHook', momentum=0.5)]
+    run(cfg, steps='0')
+    taken = tiny_config(tiny_data, tmp_path / 'taken', continual=REMINDER_M)
+    run(taken, steps='0', first_step_from=str(tmp_path / 'averaged'))
+    ours, theirs = (load_state(tmp_path / name / 'step_0' / 'csw_kd.npz')['prototypes'] for name in ('averaged', 'taken'))
+    np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-6)
+    assert remembered(tmp_path / 'averaged', 0) == remembered(tmp_path / 'taken', 0)
+    # Stopped before it was evaluated, it is finished when the run goes on.
+    for name in ('result.json', 'memory.json', 'csw_kd.npz'):
+        (tmp_path / 'taken' / 'step_0' / name).unlink()
+    assert len(run(taken, steps='1', first_step_from=str(tmp_path / 'averaged'))['steps']) == 2

@@ -5,7 +5,8 @@ from mmengine.config import Config
 from mmcss.engine import ContinualRunner
 from mmcss.engine.continual_runner import parse_steps
 from mmcss.engine.plan import config_difference
-from tests.tiny import tiny_config
+from mmcss.models import save_hand_over
+from tests.tiny import PLOP, SSUL_M, tiny_config
 
 
 def test_plan_counts_images_and_writes_nothing(tiny_data, tmp_path):
@@ -21,6 +22,13 @@ def test_plan_counts_images_and_writes_nothing(tiny_data, tmp_path):
 @pytest.mark.parametrize('change, message', [
     (dict(continual=dict(new_rows='zero')), "continual.new_rows: got 'zero', valid are random, background"),
     (dict(continual=dict(targets=dict(type='NoSuchPart'))), 'NoSuchPart'),
+    (dict(continual=dict(frozen=['shraed', 'old'])), r"continual.frozen: \['shraed'\] mean nothing here"),
+    (dict(continual=dict(row_lr=dict(bckground=0.))), r"continual.row_lr: got \['bckground'\], valid are background, old"),
+    (dict(continual=dict(new_rows='unknown')), "'unknown' needs a model with an unknown class"),
+    (dict(continual=dict(PLOP, unknown=dict(of='background'))), r"continual.unknown: \['targets', 'local_pod'\] compare"),
+    (dict(continual=dict(classifier='StepHead')), "continual.classifier.type: 'StepHead' is not in the MODELS registry"),
+    (dict(continual=dict(unknown=dict(of='saliency'))), 'the saliency map .*000.png of .* can not be read'),
+    (dict(continual=dict(memory=dict(size=4, share=.1))), '0.1 of a batch of 4 leaves no room'),
     (dict(scenario=dict(base=1, increment=3, regime='disjoint', class_order=['green', 'red', 'blue', 'white'])),
      r"step 0 has 0 training images, but none with \['green'\]"),
 ])
@@ -28,6 +36,25 @@ def test_errors_come_before_training(tiny_data, tmp_path, change, message):
     with pytest.raises((ValueError, KeyError), match=message):
         ContinualRunner.from_cfg(tiny_config(tiny_data, tmp_path, **change)).train()
     assert not list(tmp_path.rglob('*.pth'))
+
+
+@pytest.mark.parametrize('losses, memory', [
+    (dict(csw_kd=dict(type='ClassSimilarityWeightedKD')), None), ({}, dict(size=4, policy='herding'))])
+def test_a_head_without_an_embedding_is_refused(tiny_data, tmp_path, losses, memory):
+    cfg = tiny_config(tiny_data, tmp_path, continual=dict(losses=losses, memory=memory))
+    runner = ContinualRunner.from_cfg(cfg)
+    runner.plan()
+    from mmcss.engine import plan
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(plan, 'decode_heads', lambda model: [model.backbone])
+        with pytest.raises(ValueError, match='its embedding is not known'):
+            runner.plan()
+
+
+def test_another_run_s_step_in_the_folder_is_no_matter(tiny_data, tmp_path):
+    (tmp_path / 'step_0').mkdir()
+    save_hand_over(tmp_path / 'step_0' / 'step_0.pth', {}, dict(classes=['other']))
+    assert len(ContinualRunner.from_cfg(tiny_config(tiny_data, tmp_path, continual=SSUL_M)).plan()) == 3
 
 
 def test_a_head_without_class_dependent_tensors_is_refused(tiny_data, tmp_path):

@@ -271,6 +271,32 @@ def test_the_hooks_of_each_step(tmp_path, continual, expected):
             dict(type='MemoryHook', path=f'work/step_{k}/memory.json', size=4, policy='herding') for k in range(3)]
 
 
+def test_rows_of_several_optimizers_are_not_held(tmp_path):
+    wrapper = dict(constructor='Own', a=dict(type='OptimWrapper', optimizer=dict(type='SGD', lr=.1)))
+    with pytest.raises(ValueError, match='hold rows of one optimizer; this optim_wrapper has several'):
+        configs(tmp_path, continual=dict(frozen=['shared']), optim_wrapper=wrapper, next_steps={})
+
+
+def test_a_batch_without_room_for_memory(tmp_path):
+    cfg = tiny_config(tmp_path, tmp_path, continual=dict(memory=dict(size=4)))
+    cfg.train_dataloader.batch_size = 1
+    with pytest.raises(ValueError, match='0.5 of a batch of 1 leaves no room'):
+        step_config(cfg, build_scenario(cfg), 1, 'work')
+
+
+@pytest.mark.parametrize('memory, message', [
+    (dict(labels='all'), "continual.memory.labels: got 'all', valid are stored, seen, unshifted"),
+    (dict(policy='best'), "continual.memory.policy: got 'best', valid are random, class_balanced"),
+    (dict(iterations='more'), "continual.memory.iterations: got 'more', valid are kept, all_new"),
+    (dict(export=True, labels='seen'), "labels='seen' asks for labels that copies have not"),
+    (dict(labels='unshifted'), "labels='unshifted' is a slip about the unknown class"),
+    (dict(labels='unshifted', policy='herding'), "policy 'herding' would look at wrong classes"),
+])
+def test_settings_of_memory_that_don_t_go(tmp_path, memory, message):
+    with pytest.raises(ValueError, match=message):
+        check_settings(tiny_config(tmp_path, tmp_path, continual=dict(memory=dict(memory, size=4))))
+
+
 @pytest.mark.parametrize('continual, message', [
     (dict(memory=dict(sise=4, size=4)), "continual.memory: got .*'sise'.*valid are size, policy, labels, "),
     (dict(unknown=dict(of='saliency', maps='x')), "continual.unknown: got .*'maps'.*valid are of, folder"),

@@ -74,7 +74,7 @@ def step(folder, resume=False, previous=None, **parts):
     observers = {name: part for name, part in parts.items() if overrides(part, 'after_step')}
     model = SimpleNamespace(split='the split', method=SimpleNamespace(parts=parts, observers=observers),
                             previous=previous, buffers=list)
-    return SimpleNamespace(model=model, work_dir=str(folder), _resume=resume, logger=logging.getLogger('test'))
+    return SimpleNamespace(model=model, work_dir=str(folder), _resume=resume, hooks=(), logger=logging.getLogger('test'))
 
 
 def test_moments_of_a_part_and_its_state(tmp_path):

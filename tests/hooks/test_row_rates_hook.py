@@ -4,7 +4,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 from mmengine.config import Config
-from mmengine.optim import OptimWrapper, OptimWrapperDict
+from mmengine.optim import OptimWrapper
 from mmengine.runner import Runner
 from torch import nn
 from torch.nn.modules.batchnorm import _NormBase
@@ -123,14 +123,6 @@ def test_a_model_without_rates_is_left_alone():
     hook.after_train(runner)
     assert not optimizer._optimizer_step_pre_hooks and not optimizer._optimizer_step_post_hooks
     assert not model.weight._backward_hooks
-
-
-def test_several_optimizers_are_refused():
-    model = nn.Linear(3, 5)
-    model.row_rates = dict(weight=RATES)
-    wrapper = OptimWrapperDict(a=OptimWrapper(torch.optim.SGD(model.parameters(), lr=.1)))
-    with pytest.raises(ValueError, match='hold rows of one optimizer; this optim_wrapper has several'):
-        RowRatesHook().before_train(SimpleNamespace(model=model, optim_wrapper=wrapper))
 
 
 def build(tiny_data, work_dir, number, **changes):

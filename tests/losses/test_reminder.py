@@ -169,6 +169,29 @@ def test_old_prototypes_stay_and_new_ones_are_added():
     assert torch.equal(again.prototypes, part.prototypes)
 
 
+def test_a_step_that_is_looked_at_twice_has_its_prototypes_once():
+    """A run that was stopped behind the last look resumes with what it had found."""
+    part = part_with_prototypes()
+    part.after_step(SPLIT, step_batches(SPLIT, [labels()]))
+    found = part.prototypes.clone()
+    part.after_step(SPLIT, step_batches(SPLIT, [labels()]))
+    assert torch.equal(part.prototypes, found) and len(part.channels) == 5
+
+
+def test_large_classes_under_mixed_precision():
+    """Sums over a class's pixels would overflow in float16."""
+    target = torch.full((1, 512, 512), 3)
+    student = dict(embedding=torch.rand(1, 6, 64, 64) + .5)
+    losses = []
+    for enabled in (False, True):
+        batch = StepBatch(SPLIT, target, target)
+        batch.student = Prediction(random(1, 5, 64, 64), (512, 512), **student)
+        batch.teacher = Prediction(random(1, 3, 64, 64, seed=1), (512, 512))
+        with torch.autocast('cpu', torch.float16, enabled=enabled):
+            losses.append(part_with_prototypes(delta=0.).loss(batch).item())
+    assert losses[1] == pytest.approx(losses[0], rel=1e-2) and losses[0] > .1
+
+
 def test_prototypes_of_logits_get_wider_with_the_model():
     part = part_with_prototypes(source='logits')
     part.after_step(SPLIT, step_batches(SPLIT, [labels()]))

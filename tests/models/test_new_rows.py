@@ -14,7 +14,7 @@ def rows(*shape):
 
 
 def test_the_names_of_initialisers():
-    assert list(NEW_ROWS) == ['random', 'background', 'unknown']
+    assert list(NEW_ROWS) == ['random', 'background', 'copy_background', 'unknown']
     assert all(list(inspect.signature(one).parameters) == ['name', 'rows', 'new'] for one in NEW_ROWS.values())
 
 

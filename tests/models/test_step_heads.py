@@ -108,7 +108,7 @@ def test_initialisation_within_a_decode_head(norm_cfg):
         assert last.weight.std() > .2 and torch.equal(last.bias, torch.zeros_like(last.bias))
 
 
-@pytest.mark.parametrize('new_rows', ['unknown', 'background'])
+@pytest.mark.parametrize('new_rows', ['unknown', 'copy_background'])
 def test_the_newest_head_is_a_copy(new_rows):
     old, module = heads(STEPS[:2], seed=1), heads(seed=2)
     before = {f'net.{name}': value.clone() for name, value in old.state_dict().items()}
@@ -116,7 +116,7 @@ def test_the_newest_head_is_a_copy(new_rows):
     assert set(found) == {f'net.{name}' for name in module.state_dict()}
     assert all(torch.equal(found[name], value) for name, value in before.items())
     for name in HEAD:
-        copy, source = found[f'net.step_2.{name}'], before[f'net.{new_rows}.{name}']
+        copy, source = found[f'net.step_2.{name}'], before[f"net.{new_rows.removeprefix('copy_')}.{name}"]
         assert copy.shape == module.state_dict()[f'step_2.{name}'].shape
         assert torch.equal(copy, source.expand(3, *source.shape[1:]) if name.startswith('3.') else source), name
 
@@ -137,7 +137,7 @@ def test_the_state_of_the_step_before_is_not_touched():
 
 
 def test_an_unknown_source():
-    with pytest.raises(ValueError, match="new_rows: got 'zeros'; StepHeads takes unknown, background, random"):
+    with pytest.raises(ValueError, match="new_rows: got 'zeros'; StepHeads takes unknown, copy_background, random"):
         heads().inherit(heads(STEPS[:2]).state_dict(), '', 'zeros')
 
 
@@ -157,7 +157,7 @@ def student_of(folder, config, old_steps, new, new_rows, seed=5):
     return student, teacher.state_dict(), fresh
 
 
-@pytest.mark.parametrize('new_rows', ['unknown', 'background', 'random'])
+@pytest.mark.parametrize('new_rows', ['unknown', 'copy_background', 'random'])
 @pytest.mark.parametrize('name', ['FCN', 'ASPP', 'OCR'])
 @pytest.mark.parametrize('old_steps', [(2, ), (2, 1)])
 def test_a_model_grows_from_its_hand_over(tmp_path, name, old_steps, new_rows):
@@ -167,7 +167,7 @@ def test_a_model_grows_from_its_hand_over(tmp_path, name, old_steps, new_rows):
     newest, rows = f'{prefix}.step_{len(old_steps)}', []
     for key, value in student.state_dict().items():
         if key.startswith(f'{newest}.'):
-            source = before.get(key.replace(newest, f'{prefix}.{new_rows}'))
+            source = before.get(key.replace(newest, f"{prefix}.{new_rows.removeprefix('copy_')}"))
             if source is not None:
                 assert torch.equal(value, source.expand(value.shape)), key
         elif value.shape == before[key].shape:

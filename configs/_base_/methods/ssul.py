@@ -10,4 +10,5 @@ continual = dict(
     frozen=['shared', 'old'])
 official = dict(
     protocol='ssul',
+    model=dict(data_preprocessor=dict(seg_pad_val=0)),
     continual=dict(classifier='StepHeads', frozen=['shared', 'old', 'norms'], row_lr=dict(background=1e-4)))

@@ -3,6 +3,7 @@
 _base_ = './ssul_m.py'
 continual = dict(unknown=dict(_delete_=True, of='background'), memory=dict(size=300))
 official = dict(
+    model=dict(data_preprocessor=dict(seg_pad_val=255)),
     train_cfg=dict(max_epochs=100),
     param_scheduler=[
         dict(type='LinearLR', start_factor=0.001, by_epoch=True, begin=0, end=10, convert_to_iter_based=True),

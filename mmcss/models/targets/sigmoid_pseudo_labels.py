@@ -39,6 +39,7 @@ class SigmoidPseudoLabels(Part):
     """
 
     needs = Needs(logits=True)
+    takes_unknown = True
 
     def __init__(self, threshold: float = 0.7, softmax: bool = False) -> None:
         self.threshold = threshold
