@@ -16,4 +16,4 @@ if [ "${1:-}" = --all ]; then
     selection=()
     shift
 fi
-exec "$PYTHON" -m pytest -n logical --maxprocesses 8 ${selection[@]+"${selection[@]}"} "$@"
+exec "$PYTHON" -m pytest -n logical --maxprocesses 8 --dist worksteal ${selection[@]+"${selection[@]}"} "$@"

@@ -17,13 +17,19 @@ from .sources import image_name, keep_zero
 class RememberedImages:
     """The exemplars that the step before has left, ready to be loaded.
 
+    One that the step itself brings as well (it holds a new class) is also
+    labelled with the new classes: else its pixels of these would be taught as
+    background. A copy can be only where the data set still labels all that
+    the copy shows; it is then read from there.
+
     Args:
         images: The data set that references point into.
+        index: The step's images, see :meth:`LabelledImages.select`.
         split: The step that replays them.
         view: Its view of the data.
         path: ``memory.json`` of the step before.
-        labels: 'stored': the labels that an image had when it was stored, the
-            rest is background; 'seen': those of all classes seen by now
+        labels: 'stored': the labels that an image had when it was stored (and
+            those that the step brings), the rest is background; 'seen': those of all classes seen by now
             (SSUL's authors; needs the data set's labels); 'unshifted': these
             read one channel too low, as in SSUL's released code.
         saliency: Folder of saliency maps, or None.
@@ -34,8 +40,8 @@ class RememberedImages:
         ValueError: The labels asked for are not in a copy.
     """
 
-    def __init__(self, images: LabelledImages, split: Split, view: TrainView, path: str, labels: str = 'stored',
-                 saliency: Optional[str] = None) -> None:
+    def __init__(self, images: LabelledImages, index: np.ndarray, split: Split, view: TrainView, path: str,
+                 labels: str = 'stored', saliency: Optional[str] = None) -> None:
         if labels not in LABELS:
             raise ValueError(f'memory.labels: got {labels!r}, valid are {", ".join(LABELS)}.')
         self.folder = Path(path).parent
@@ -43,9 +49,8 @@ class RememberedImages:
         self._images, self._split, self._view = images, split, view
         self._labels, self._saliency = labels, saliency
         self._by_name: Dict[int, Dict[str, int]] = {}
-        self._infos: List[Tuple[int, Dict[str, Any]]] = [
-            self._copy(one) if one.image else self._reference(one) for one in self.memory.exemplars
-        ]
+        self._brought = {(id(images.leaves[leaf]), image) for leaf, image in index.tolist()}
+        self._infos: List[Tuple[int, Dict[str, Any]]] = [self._load(one) for one in self.memory.exemplars]
 
     def __len__(self) -> int:
         return len(self._infos)
@@ -55,15 +60,39 @@ class RememberedImages:
         leaf, info = self._infos[number]
         return leaf, dict(info, seg_fields=[])
 
-    def _reference(self, one: Exemplar) -> Tuple[int, Dict[str, Any]]:
-        leaf = self._images.leaves[one.leaf] if one.leaf < len(self._images.leaves) else None
-        if leaf is not None and one.leaf not in self._by_name:
-            self._by_name[one.leaf] = {image_name(leaf, leaf.get_data_info(i)): i for i in range(len(leaf))}
-        if one.name not in self._by_name.get(one.leaf, ()):
+    def _load(self, one: Exemplar) -> Tuple[int, Dict[str, Any]]:
+        image = self._find(one)
+        if one.image and not (image is not None and self._is_whole(one, image)):
+            return self._copy(one)
+        if image is None:
             raise FileNotFoundError(f'the remembered image {one.name} is no longer in the data set; keep the images that '
                                     'memory.json names, or remember copies (continual.memory.export=True).')
-        info = keep_zero(leaf.get_data_info(self._by_name[one.leaf][one.name]))
-        kept = one.labelled if self._labels == 'stored' else self._split.seen
+        return self._reference(one, image)
+
+    def _find(self, one: Exemplar) -> Optional[int]:
+        """Number of an exemplar's image in its leaf, None if it is not there."""
+        if one.leaf >= len(self._images.leaves):
+            return None
+        if one.leaf not in self._by_name:
+            leaf = self._images.leaves[one.leaf]
+            self._by_name[one.leaf] = {image_name(leaf, leaf.get_data_info(i)): i for i in range(len(leaf))}
+        return self._by_name[one.leaf].get(one.name)
+
+    def _is_brought(self, one: Exemplar, image: int) -> bool:
+        return (id(self._images.leaves[one.leaf]), image) in self._brought
+
+    def _is_whole(self, one: Exemplar, image: int) -> bool:
+        """Whether the step brings the image of a copy, with the labels that the copy has."""
+        raw = [self._images.names.raw_ids[name] for name in one.holds]
+        return self._labels == 'stored' and self._is_brought(one, image) and bool(
+            self._images.presence[one.leaf][image, raw].all())
+
+    def _reference(self, one: Exemplar, image: int) -> Tuple[int, Dict[str, Any]]:
+        leaf = self._images.leaves[one.leaf]
+        info = keep_zero(leaf.get_data_info(image))
+        kept = self._split.seen
+        if self._labels == 'stored':
+            kept = (*one.labelled, *(self._view.kept(self._split) if self._is_brought(one, image) else ()))
         if self._labels == 'unshifted':
             # That code reads no saliency of remembered images.
             known = replace(self._view, unknown=None).table(self._split, self._images.names.raw_ids, kept)

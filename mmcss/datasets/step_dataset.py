@@ -66,7 +66,7 @@ class StepDataset(Dataset):
         self.saliency = saliency
         self.remembered: Optional[RememberedImages] = None
         if memory is not None:
-            self.remembered = RememberedImages(self.images, self.split, self.view, saliency=saliency, **memory)
+            self.remembered = RememberedImages(self.images, self.index, self.split, self.view, saliency=saliency, **memory)
         self.pipelines = self._mapping_pipelines()
 
     @property

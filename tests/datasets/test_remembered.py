@@ -6,7 +6,7 @@ from mmcss.datasets import StepDataset
 from mmcss.datasets.exemplars import Exemplar, ExemplarMemory
 from mmcss.datasets.remembered import unshifted
 from mmcss.scenario import IGNORE, Split
-from tests.makers import LABELS, PIPELINE, folder_config, mapped, split_of, stems, write_folder, write_pair
+from tests.makers import LABELS, folder_config, mapped, split_of, stems, write_folder
 
 # Learning order: background, b, a, d, c.
 STEPS = (('b', 'a'), ('d', ), ('c', ))
@@ -25,13 +25,6 @@ def remember(root, *exemplars):
     return str(path)
 
 
-def copied(root, values, number=0, **options):
-    """An image of which a copy is remembered, with labels in learning order."""
-    image, labels = f'memory/images/{number:05d}.jpg', f'memory/labels/{number:05d}.png'
-    write_pair(root / 'step_0' / image, root / 'step_0' / labels, values)
-    return Exemplar(0, f'gone{number}.jpg', ('b', 'a'), ('a', ), image=image, labels=labels, **options)
-
-
 def make(root, *exemplars, step=1, labels='stored', config=None, regime='overlapped', **view):
     return StepDataset(
         config or folder_config(root), split_of(STEPS, step, regime=regime), dict(role='train', regime=regime, **view),
@@ -46,15 +39,19 @@ def replayed(dataset):
 MEMORY = (refer('i0'), refer('i2'), refer('i6'))
 
 
-@pytest.mark.parametrize('labels, values', [
+@pytest.mark.parametrize('step, labels, values', [
     # Files hold i0 (0, 1), i2 (4, 1, 255), i6 (2, 0); of the classes, b is 1, a 2 and d 3.
-    ('stored', [[0, 2], [0, 2, 255], [1, 0]]),
-    ('seen', [[0, 2], [3, 2, 255], [1, 0]]),
-    # One channel too low, and background is unknown, 4.
-    ('unshifted', [[4, 1], [2, 1, 255], [0, 4]]),
+    # Step 1 brings i2 as well, step 2 none of them.
+    (1, 'stored', [[0, 2], [3, 2, 255], [1, 0]]),
+    (2, 'stored', [[0, 2], [0, 2, 255], [1, 0]]),
+    (1, 'seen', [[0, 2], [3, 2, 255], [1, 0]]),
+    (2, 'seen', [[0, 2], [3, 2, 255], [1, 0]]),
+    # One channel too low, and background is unknown, 4 and then 5.
+    (1, 'unshifted', [[4, 1], [2, 1, 255], [0, 4]]),
+    (2, 'unshifted', [[5, 1], [2, 1, 255], [0, 5]]),
 ])
-def test_labels_of_remembered_images(tmp_path, labels, values):
-    assert replayed(make(tmp_path, *MEMORY, labels=labels)) == values
+def test_labels_of_remembered_images(tmp_path, step, labels, values):
+    assert replayed(make(tmp_path, *MEMORY, step=step, labels=labels)) == values
 
 
 def test_each_exemplar_shows_the_classes_that_it_is_labelled_for(tmp_path):
@@ -66,7 +63,7 @@ def test_each_exemplar_shows_the_classes_that_it_is_labelled_for(tmp_path):
 def test_classes_to_come_stay_background(tmp_path):
     """i3 holds d and c, of which d is new at step 1."""
     assert replayed(make(tmp_path, refer('i3', ('b', 'a')), labels='seen')) == [[3, 0]]
-    assert replayed(make(tmp_path, refer('i3', ('d', )), labels='stored')) == [[3, 0]]
+    assert replayed(make(tmp_path, refer('i3'), refer('i3', ('d', )), labels='stored')) == [[3, 0], [3, 0]]
     assert replayed(make(tmp_path, refer('i3'), labels='unshifted')) == [[2, 4]]
 
 
@@ -92,7 +89,7 @@ def test_remembered_images_stand_behind_repeated_ones(tmp_path):
                           memory=dict(path=remember(tmp_path, *MEMORY)))
     assert len(dataset) == 8
     assert mapped(dataset[7]) == [3, 0, 255]
-    assert replayed(dataset) == [[0, 2], [0, 2, 255], [1, 0]]
+    assert replayed(dataset) == [[0, 2], [3, 2, 255], [1, 0]]
 
 
 def test_an_empty_memory(tmp_path):
@@ -102,19 +99,27 @@ def test_an_empty_memory(tmp_path):
 
 
 def test_an_image_loads_the_same_again(tmp_path):
-    dataset = make(tmp_path, *MEMORY, copied(tmp_path, (0, 2)))
-    assert replayed(dataset) == replayed(dataset) == [[0, 2], [0, 2, 255], [1, 0], [0, 2]]
+    dataset = make(tmp_path, *MEMORY)
+    assert replayed(dataset) == replayed(dataset) == [[0, 2], [3, 2, 255], [1, 0]]
 
 
-@pytest.mark.parametrize('labels', ['stored', 'seen'])
-def test_all_background_of_remembered_images_is_unknown(tmp_path, labels):
-    found = replayed(make(tmp_path, *MEMORY, labels=labels, unknown='background'))
-    assert found == [[4, 2], [4 if labels == 'stored' else 3, 2, 255], [1, 4]]
+# Step 1 brings i2 and its d; step 2 does not, and its d is background if it was when i2 was stored.
+MARKED = [
+    (1, 'stored', [[4, 2], [3, 2, 255], [1, 4]]),
+    (2, 'stored', [[5, 2], [5, 2, 255], [1, 5]]),
+    (1, 'seen', [[4, 2], [3, 2, 255], [1, 4]]),
+    (2, 'seen', [[5, 2], [3, 2, 255], [1, 5]]),
+]
+
+
+@pytest.mark.parametrize('step, labels, values', MARKED)
+def test_all_background_of_remembered_images_is_unknown(tmp_path, step, labels, values):
+    assert replayed(make(tmp_path, *MEMORY, step=step, labels=labels, unknown='background')) == values
 
 
 def test_ignored_pixels_of_remembered_images_as_background(tmp_path):
-    assert replayed(make(tmp_path, refer('i2'), ignore_as_background=True)) == [[0, 2, 0]]
-    assert replayed(make(tmp_path, refer('i2'), ignore_as_background=True, unknown='background')) == [[4, 2, 4]]
+    assert replayed(make(tmp_path, refer('i2'), ignore_as_background=True)) == [[3, 2, 0]]
+    assert replayed(make(tmp_path, refer('i2'), ignore_as_background=True, unknown='background')) == [[3, 2, 4]]
 
 
 def test_sequential_exemplars_show_all_that_was_seen(tmp_path):
@@ -128,7 +133,7 @@ def test_a_reference_into_the_second_data_set(tmp_path):
         folder_config(first, {'i0': (0, 4)}), folder_config(second, {'i0': (1, 2), 'i1': (4, 2)}),
     ])
     dataset = make(tmp_path, refer('i0', leaf=1), refer('i0', leaf=0), config=config)
-    assert replayed(dataset) == [[2, 1], [0, 0]]
+    assert replayed(dataset) == [[2, 1], [0, 3]]
 
 
 def test_a_reference_below_a_folder(tmp_path):
@@ -140,8 +145,8 @@ def test_a_reference_below_a_folder(tmp_path):
 def test_a_reference_where_zero_is_thrown_away(tmp_path):
     """As in ADE20K: the files hold a 1, b 2, c 3, d 4 and 0 for none of them."""
     config = folder_config(tmp_path, classes=('a', 'b', 'c', 'd'), reduce_zero_label=True)
-    dataset = make(tmp_path, *MEMORY, copied(tmp_path, (0, 2, 1, 255)), config=config)
-    assert replayed(dataset) == [[0, 2], [0, 2, 255], [1, 0], [0, 2, 1, 255]]
+    assert replayed(make(tmp_path, *MEMORY, config=config)) == [[0, 2], [3, 2, 255], [1, 0]]
+    assert replayed(make(tmp_path, *MEMORY, step=2, config=config)) == [[0, 2], [0, 2, 255], [1, 0]]
 
 
 @pytest.mark.parametrize('labels', ['stored', 'seen', 'unshifted'])
@@ -164,50 +169,60 @@ def test_unknown_labels(tmp_path):
         make(tmp_path, *MEMORY, labels='all')
 
 
-# Copies.
+# Exemplars that the step brings as well.
 
 
-def test_a_copy_brings_labels_in_learning_order(tmp_path):
-    """What no class seen so far has is ignored."""
-    dataset = make(tmp_path, copied(tmp_path, (0, 1, 2, 3, 4, 7, 255)))
-    assert replayed(dataset) == [[0, 1, 2, 3, 255, 255, 255]]
-    info = dataset.get_data_info(3)
-    assert info['img_path'] == str(tmp_path / 'step_0' / 'memory/images/00000.jpg')
-    assert info['seg_map_path'] == str(tmp_path / 'step_0' / 'memory/labels/00000.png')
+def test_an_image_that_the_step_brings_shows_its_new_classes(tmp_path):
+    """i2 and i3 hold d, which is new; c of i3 is still to come."""
+    exemplars = [refer('i2'), refer('i2', ('a', )), refer('i2', ()), refer('i3'), refer('i0')]
+    assert replayed(make(tmp_path, *exemplars)) == [[3, 2, 255], [3, 2, 255], [3, 0, 255], [3, 0], [0, 2]]
 
 
-def test_background_of_a_copy_is_unknown(tmp_path):
-    assert replayed(make(tmp_path, copied(tmp_path, (0, 1, 2, 255)), unknown='background')) == [[4, 1, 2, 255]]
+def test_an_image_that_a_later_step_brings(tmp_path):
+    """Step 2 brings i3 for its c; d stays what it was stored as, also in i2, which has no c."""
+    exemplars = [refer('i3', ('d', )), refer('i3'), refer('i2'), refer('i2', ('b', 'a', 'd'))]
+    assert replayed(make(tmp_path, *exemplars, step=2)) == [[3, 4], [0, 4], [0, 2, 255], [3, 2, 255]]
 
 
-def test_copies_and_references_side_by_side(tmp_path):
-    dataset = make(tmp_path, copied(tmp_path, (2, 0)), refer('i2'), copied(tmp_path, (0, 1), 1))
-    assert replayed(dataset) == [[2, 0], [0, 2, 255], [0, 1]]
+@pytest.mark.parametrize('regime, values', [('overlapped', [3, 0]), ('disjoint', [0, 0]), ('sequential', [0, 0])])
+def test_an_image_that_the_regime_leaves_out_keeps_its_labels(tmp_path, regime, values):
+    """i3 holds the new d, but c is still to come."""
+    dataset = make(tmp_path, refer('i3'), refer('i2'), regime=regime)
+    assert stems(dataset) == (['i1', 'i2', 'i3'] if regime == 'overlapped' else ['i1', 'i2'])
+    assert replayed(dataset) == [values, [3, 2, 255]]
 
 
-@pytest.mark.parametrize('labels', ['seen', 'unshifted'])
-def test_a_copy_has_no_other_labels(tmp_path, labels):
-    with pytest.raises(ValueError, match=f"memory.labels: '{labels}' asks for labels that a copy has not"):
-        make(tmp_path, copied(tmp_path, (0, 1)), labels=labels)
+@pytest.mark.parametrize('options', [dict(regime='sequential'), dict(keep_old_labels=True)])
+def test_a_step_that_keeps_old_labels_brings_these(tmp_path, options):
+    """To i2 and i1, which hold d, but not to i0 and i6."""
+    exemplars = [refer(stem, ()) for stem in ('i2', 'i1', 'i0', 'i6')]
+    assert replayed(make(tmp_path, *exemplars, **options)) == [[3, 2, 255], [0, 3], [0, 0], [0, 0]]
 
 
-def test_a_copy_of_a_data_set_that_is_gone(tmp_path):
-    """It is loaded as the last of those that are left."""
-    exemplar = copied(tmp_path, (0, 2))
-    there = Exemplar(5, exemplar.name, exemplar.labelled, exemplar.holds, exemplar.image, exemplar.labels)
-    assert replayed(make(tmp_path, there)) == [[0, 2]]
+@pytest.mark.parametrize('labels, values', [
+    ('seen', [[3, 2, 255], [3, 0], [0, 2]]), ('unshifted', [[2, 1, 255], [2, 4], [4, 1]]),
+])
+def test_other_labels_are_those_of_all_seen_classes_anyway(tmp_path, labels, values):
+    """Overlapped brings i2 and i3, disjoint i2 alone; none was labelled for a class when it was stored."""
+    exemplars = [refer('i2', ()), refer('i3', ()), refer('i0', ())]
+    for regime in ('overlapped', 'disjoint'):
+        assert replayed(make(tmp_path, *exemplars, labels=labels, regime=regime)) == values
 
 
-def test_a_copy_goes_through_the_pipeline(tmp_path):
-    """Its image and its labels are those of the copy."""
-    exemplar = copied(tmp_path, (0, 2, 1))
-    pixels = np.full((2, 6, 3), 200, dtype=np.uint8)
-    pixels[:, :2] = 0
-    Image.fromarray(pixels).save(tmp_path / 'step_0' / exemplar.image, quality=100)
-    pipeline = [*PIPELINE[:2], dict(type='RandomFlip', prob=1.), PIPELINE[2]]
-    data = make(tmp_path, exemplar, config=folder_config(tmp_path, pipeline=pipeline))[3]
-    assert mapped(data) == [1, 2, 0]
-    assert (data['inputs'][:, :, -2:] < 60).all() and (data['inputs'][:, :, :4] > 140).all()
+@pytest.mark.parametrize('leaf', [0, 1])
+def test_an_image_of_a_repeated_data_set_that_the_step_brings(tmp_path, leaf):
+    config = dict(type='RepeatDataset', dataset=folder_config(tmp_path), times=2)
+    exemplars = [refer('i2', leaf=leaf), refer('i3', leaf=leaf)]
+    assert replayed(make(tmp_path, *exemplars, config=config)) == [[3, 2, 255], [3, 0]]
+    assert replayed(make(tmp_path, *exemplars, config=config, regime='disjoint')) == [[3, 2, 255], [0, 0]]
+
+
+@pytest.mark.parametrize('regime, values', [('overlapped', [[0, 3], [3, 0]]), ('disjoint', [[0, 3], [0, 0]])])
+def test_the_step_brings_an_image_of_one_of_two_data_sets(tmp_path, regime, values):
+    """Both have an x that holds d; as disjoint, the second's, which holds c as well, is left out."""
+    config = dict(type='ConcatDataset', datasets=[
+        folder_config(tmp_path / name, {'x': held}) for name, held in (('one', (0, 4)), ('two', (4, 3)))])
+    assert replayed(make(tmp_path, refer('x'), refer('x', leaf=1), config=config, regime=regime)) == values
 
 
 # Saliency maps.
@@ -220,26 +235,25 @@ def mark(root, maps):
         Image.fromarray(np.tile(np.repeat(np.asarray(values, np.uint8), 2), (2, 1))).save(root / path)
 
 
-def salient(root, *exemplars, labels='stored'):
+def salient(root, *exemplars, step=1, labels='stored', regime='overlapped'):
     config = folder_config(root)
     mark(root, {f'saliency_map/{stem}.png': [1] * len(values) for stem, values in LABELS.items()})
     return StepDataset(
-        config, split_of(STEPS, 1), dict(role='train', unknown='saliency'), saliency='saliency_map',
+        config, split_of(STEPS, step, regime=regime), dict(role='train', unknown='saliency', regime=regime),
+        saliency='saliency_map',
         memory=dict(path=remember(root, *exemplars), labels=labels))
 
 
-@pytest.mark.parametrize('labels, values', [
-    ('stored', [[4, 2], [4, 2, 255], [1, 4]]),
-    ('seen', [[4, 2], [3, 2, 255], [1, 4]]),
-])
-def test_salient_background_of_remembered_images_is_unknown(tmp_path, labels, values):
-    assert replayed(salient(tmp_path, *MEMORY, labels=labels)) == values
+@pytest.mark.parametrize('step, labels, values', MARKED)
+def test_salient_background_of_remembered_images_is_unknown(tmp_path, step, labels, values):
+    assert replayed(salient(tmp_path, *MEMORY, step=step, labels=labels)) == values
 
 
-def test_saliency_of_a_copy_is_its_own(tmp_path):
-    mark(tmp_path / 'step_0', {'memory/saliency/00000.png': [0, 9, 9, 9]})
-    exemplar = copied(tmp_path, (0, 0, 1, 255), saliency='memory/saliency/00000.png')
-    assert replayed(salient(tmp_path, exemplar)) == [[0, 4, 1, 255]]
+@pytest.mark.parametrize('regime, values', [('overlapped', [3, 4]), ('disjoint', [4, 4])])
+def test_new_classes_are_unknown_where_the_step_does_not_bring_them(tmp_path, regime, values):
+    """i3 holds d and c: by its saliency map, and where all background is unknown."""
+    assert replayed(salient(tmp_path, refer('i3'), regime=regime)) == [values]
+    assert replayed(make(tmp_path, refer('i3'), regime=regime, unknown='background')) == [values]
 
 
 def test_unshifted_labels_are_not_marked_as_well(tmp_path):

@@ -191,10 +191,10 @@ def test_a_copy_keeps_the_ending_of_its_file(tmp_path):
 
 
 def test_copies_show_the_labels_that_references_show(tmp_path):
-    """Also when the originals are gone."""
+    """Also when the originals are gone; step 1 brings i2 and its d."""
     first = make(tmp_path, 0)
     references = [one.exemplar for one in candidates_of(first)]
-    expected = [[0, 2], [0, 2, 255], [1, 0]]
+    expected = [[0, 2], [3, 2, 255], [1, 0]]
     assert replayed(make(tmp_path, 1, references)) == expected
     copies = copy_all(first, tmp_path / 'step_0')
     assert replayed(make(tmp_path, 1, copies)) == expected
@@ -204,18 +204,20 @@ def test_copies_show_the_labels_that_references_show(tmp_path):
     dataset = make(tmp_path, 1, copies, config=left)
     assert not (tmp_path / 'images/i0.jpg').exists()
     assert replayed(dataset) == expected
+    (tmp_path / 'images/i2.jpg').unlink()
+    assert replayed(make(tmp_path, 1, copies, config=left)) == [[0, 2], [0, 2, 255], [1, 0]]
 
 
 @pytest.mark.parametrize('view', [dict(unknown='background'), dict(ignore_as_background=True)])
 def test_copies_are_read_under_the_view_of_the_later_step(tmp_path, view):
-    """They are stored without unknown, which each step numbers anew."""
+    """They are stored without unknown, which each step numbers anew. Step 2 brings none of them."""
     references = [one.exemplar for one in candidates_of(make(tmp_path, 0, **view))]
-    expected = replayed(make(tmp_path, 1, references, **view))
-    copies = copy_all(make(tmp_path, 0, **view), tmp_path / 'step_0')
-    assert replayed(make(tmp_path, 1, copies, **view)) == expected
+    expected = replayed(make(tmp_path, 2, references, **view))
+    copies = copy_all(make(tmp_path, 0, **view), tmp_path / 'step_1')
+    assert replayed(make(tmp_path, 2, copies, **view)) == expected
     ignored = 0 if 'ignore_as_background' in view else 255
-    assert [values_of(tmp_path / 'step_0' / one.labels) for one in copies] == [[0, 2], [0, 2, ignored], [1, 0]]
-    background = 4 if 'unknown' in view else 0
+    assert [values_of(tmp_path / 'step_1' / one.labels) for one in copies] == [[0, 2], [0, 2, ignored], [1, 0]]
+    background = 5 if 'unknown' in view else 0
     assert expected == [[background, 2], [background, 2, ignored], [1, background]]
 
 
@@ -243,7 +245,8 @@ def test_a_copy_of_a_copy(tmp_path):
     # i2 and i3 are images of this step as well.
     assert values == {'i0.jpg': [0, 2], 'i2.jpg': [3, 2, 255], 'i6.jpg': [1, 0], 'i1.jpg': [3, 0], 'i3.jpg': [3, 0]}
     shutil.rmtree(tmp_path / 'step_0')
-    assert replayed(make(tmp_path, 2, again)) == list(values.values())
+    # Step 2 brings i3 and its c.
+    assert replayed(make(tmp_path, 2, again)) == list({**values, 'i3.jpg': [3, 4]}.values())
 
 
 def test_an_old_label_stands_where_a_copy_and_a_step_differ(tmp_path):
@@ -269,7 +272,7 @@ def test_copies_of_a_data_set_whose_zero_is_thrown_away(tmp_path):
     dataset = make(tmp_path, 1, [refer('i6'), refer('i2')], config=config)
     exemplars = copy_all(dataset, tmp_path / 'step_1')
     assert [values_of(tmp_path / 'step_1' / one.labels) for one in exemplars] == [[1, 0], [3, 2, 255], [0, 3], [3, 0]]
-    assert replayed(make(tmp_path, 2, exemplars, config=config)) == [[1, 0], [3, 2, 255], [0, 3], [3, 0]]
+    assert replayed(make(tmp_path, 2, exemplars, config=config)) == [[1, 0], [3, 2, 255], [0, 3], [3, 4]]
 
 
 def test_leftovers_of_an_earlier_run_are_replaced(tmp_path):
@@ -313,9 +316,9 @@ def test_saliency_maps_are_copied(tmp_path):
     # Labels are stored without unknown, which is what a map marks: all but the first value.
     assert [values_of(tmp_path / 'step_0' / one.labels) for one in copies] == [[0, 2], [0, 2, 255], [1, 0]]
     dataset = make(tmp_path, 1, copies, **options)
-    assert replayed(dataset) == [[0, 2], [0, 2, 255], [1, 4]]
+    assert replayed(dataset) == [[0, 2], [3, 2, 255], [1, 4]]
     again = copy_all(dataset, tmp_path / 'step_1')
     shutil.rmtree(tmp_path / 'step_0')
     assert {one.name: (tmp_path / 'step_1' / one.saliency).read_bytes() for one in again[:3]} == originals
     assert [one.name for one in again] == ['i0.jpg', 'i2.jpg', 'i6.jpg', 'i1.jpg', 'i3.jpg']
-    assert replayed(make(tmp_path, 2, again, **options)) == [[0, 2], [3, 2, 255], [1, 5], [0, 3], [3, 5]]
+    assert replayed(make(tmp_path, 2, again, **options)) == [[0, 2], [3, 2, 255], [1, 5], [0, 3], [3, 4]]

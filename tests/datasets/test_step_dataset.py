@@ -290,7 +290,7 @@ def test_remembered_images_stand_behind_those_of_the_step(tmp_path):
     dataset = StepDataset(folder_config(tmp_path), split_of(STEPS, 1), TRAIN, memory=memory)
     assert (len(dataset), dataset.num_images, dataset.num_memory) == (3, 3, 2)
     assert contents(dataset) == {'i1': [0, 3], 'i2': [3, 0, 255], 'i3': [3, 0]}
-    assert [mapped(dataset[i]) for i in (3, 4)] == [[1, 0], [0, 2, 255]]
+    assert [mapped(dataset[i]) for i in (3, 4)] == [[1, 0], [3, 2, 255]]
 
 
 def test_a_data_set_without_memory_remembers_nothing(tmp_path):
@@ -311,7 +311,7 @@ def test_a_remembered_image_that_gives_no_data_is_replaced_by_one_of_the_step(tm
 def test_a_copy_remembers_the_same(tmp_path, copied):
     memory = remembered_by(tmp_path, 'i2')
     dataset = copied(StepDataset(folder_config(tmp_path), split_of(STEPS, 1), TRAIN, memory=memory))
-    assert mapped(dataset[3]) == [0, 2, 255]
+    assert (mapped(dataset[1]), mapped(dataset[3])) == ([3, 0, 255], [3, 2, 255])
 
 
 def test_all_background_is_unknown(tmp_path):
