@@ -29,7 +29,10 @@ from PIL import Image
 from rich.progress import track
 
 SUFFIXES = ('.png', '.jpg', '.jpeg', '.bmp', '.tif')
-DETECTORS = {'spectral_residual': 'StaticSaliencySpectralResidual_create', 'fine_grained': 'StaticSaliencyFineGrained_create'}
+DETECTORS = {
+    'fine_grained': 'StaticSaliencyFineGrained_create',
+    'spectral_residual': 'StaticSaliencySpectralResidual_create',
+}
 Info = Dict[str, Any]
 Detector = Callable[[BaseDataset, Info], np.ndarray]
 
@@ -42,7 +45,7 @@ def parse_args() -> argparse.Namespace:
     source.add_argument('--opencv', choices=sorted(DETECTORS), help='a method of cv2.saliency (opencv-contrib)')
     source.add_argument('--ground-truth', action='store_true', help='all pixels of all classes')
     parser.add_argument('--threshold', type=float, metavar='SHARE',
-                        help="salient from this share of white on, 0 to 1; default: 0.5, with --opencv Otsu's for each image")
+                        help="salient from this share of white on; default: 0.5, with --opencv Otsu's for each image")
     parser.add_argument('--folder', help="where the maps go, relative to data_root; default: the config's")
     parser.add_argument('--overwrite', action='store_true', help='make maps anew that are there')
     args = parser.parse_args()
@@ -139,7 +142,8 @@ def main() -> None:
     leaves = list({id(leaf): leaf for leaf in leaves_of(dataset)}.values())
     number, share = make_maps(leaves, folder, detect, args.overwrite)
     where = os.path.dirname(saliency_path(leaves[0], folder, 'any'))
-    print(f'{number} saliency maps in {where}' + (f', {share:.0%} of their pixels salient' if number else ': all are there'))
+    told = f', {share:.0%} of their pixels salient' if number else ': all are there'
+    print(f'{number} saliency maps in {where}{told}')
 
 
 if __name__ == '__main__':

@@ -104,16 +104,16 @@ class RememberedImages:
 
     def _copy(self, one: Exemplar) -> Tuple[int, Dict[str, Any]]:
         if self._labels != 'stored':
-            raise ValueError(f"memory.labels: '{self._labels}' asks for labels that a copy has not; take 'stored', or leave "
-                             'memory.export out.')
+            raise ValueError(f"memory.labels: '{self._labels}' asks for labels that a copy has not; "
+                             "take 'stored', or leave memory.export out.")
         table = np.full(256, IGNORE, dtype=np.uint8)
         table[:self._split.num_seen] = np.arange(self._split.num_seen)
         info = dict(img_path=str(self.folder / one.image), seg_map_path=str(self.folder / one.labels), label_map=None,
                     reduce_zero_label=False, label_table=self._view.with_unknown(table, self._split))
         if self._saliency is not None:
             if not one.saliency:
-                raise ValueError(f'the remembered copy {one.image} of {one.name} was made without a saliency map; run the step '
-                                 'before with this config.')
+                raise ValueError(f'the remembered copy {one.image} of {one.name} was made without a saliency map; '
+                                 'run the step before with this config.')
             info['saliency_path'] = str(self.folder / one.saliency)
         return min(one.leaf, len(self._images.leaves) - 1), info
 

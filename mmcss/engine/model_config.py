@@ -83,7 +83,8 @@ def extended_model(model: Config, unknown: bool, classifier: Optional[Mapping[st
     if not (unknown or classifier):
         return model
     if model['type'] not in EXTENDED:
-        raise ValueError(f"continual.unknown, continual.classifier: {model['type']} has neither; {', '.join(EXTENDED)} have.")
+        raise ValueError(f"continual.unknown, continual.classifier: {model['type']} has neither; "
+                         f"{', '.join(EXTENDED)} have.")
     model = dict(model, type=EXTENDED[model['type']], unknown=unknown)
     if classifier:
         cls = MODELS.get(classifier['type'])

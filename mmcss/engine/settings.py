@@ -84,7 +84,8 @@ def check_settings(cfg: Config) -> None:
     for key, needed, valid in (('unknown', 'of', UNKNOWN_KEYS), ('memory', 'size', MEMORY_KEYS)):
         given = method.get(key)
         if given and not (isinstance(given, Mapping) and needed in given and set(given) <= set(valid)):
-            raise ValueError(f'continual.{key}: got {plain(given)!r}, expected a dict with {needed}; valid are {", ".join(valid)}.')
+            raise ValueError(f'continual.{key}: got {plain(given)!r}, expected a dict with {needed}; '
+                             f'valid are {", ".join(valid)}.')
     memory = method.get('memory') or {}
     for key, valid in (('labels', LABELS), ('iterations', ITERATIONS), ('policy', POLICIES)):
         if memory.get(key, next(iter(valid))) not in valid:
@@ -93,7 +94,8 @@ def check_settings(cfg: Config) -> None:
     if memory.get('export') and labels != 'stored':
         raise ValueError(f"continual.memory: labels='{labels}' asks for labels that copies have not; leave export out.")
     if labels == 'unshifted' and memory.get('policy') in USES_FEATURES:
-        raise ValueError(f"continual.memory: policy '{memory['policy']}' would look at wrong classes with labels='unshifted'.")
+        raise ValueError(f"continual.memory: policy '{memory['policy']}' would look at wrong classes with "
+                         "labels='unshifted'.")
     if labels == 'unshifted' and not method.get('unknown'):
         raise ValueError("continual.memory: labels='unshifted' is a slip about the unknown class; set continual.unknown.")
     protocol(cfg)

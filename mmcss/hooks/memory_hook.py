@@ -82,8 +82,8 @@ class MemoryHook(Hook):
     def _write(self, dataset: StepDataset, chosen: List[Candidate], candidates: Candidates, before: ExemplarMemory,
                classes: Tuple[str, ...]) -> None:
         fresh = ~candidates.remembered
-        seen = np.maximum(candidates.classes_seen, candidates.holds[~fresh].sum(axis=0)) + candidates.holds[fresh].sum(axis=0)
-        seen = dict(zip(classes, seen.tolist()))
+        known = np.maximum(candidates.classes_seen, candidates.holds[~fresh].sum(axis=0))
+        seen = dict(zip(classes, (known + candidates.holds[fresh].sum(axis=0)).tolist()))
         # What is a copy stays one: its file of the step before may go.
         copied = [one for one in chosen if self.export or one.exemplar.image]
         exemplars = write_copies(dataset, copied, self.path.parent) if copied else []
@@ -111,7 +111,8 @@ class MemoryHook(Hook):
         nothing = np.zeros(width, dtype=np.float32)  # a crop may lose a class
         features = []
         for c in range(holds.shape[1]):
-            rows = [sum((vectors.get(c, nothing) for vectors, _ in grouped[i]), nothing) for i in np.flatnonzero(holds[:, c])]
+            rows = [sum((vectors.get(c, nothing) for vectors, _ in grouped[i]), nothing)
+                    for i in np.flatnonzero(holds[:, c])]
             features.append(F.normalize(torch.from_numpy(np.reshape(rows, (-1, width))), dim=1).numpy())
         return features, np.array([looked[0][1] for looked in grouped])
 

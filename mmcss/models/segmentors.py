@@ -49,7 +49,8 @@ class ContinualMixin:
         self.method = Method(self.split, continual.get('targets'), continual.get('losses'))
         helpless = [name for name, part in self.method.parts.items() if not part.takes_unknown]
         if self.unknown and helpless:
-            raise ValueError(f'continual.unknown: {helpless} compare the channels of classes alone; take them or unknown out.')
+            raise ValueError(f'continual.unknown: {helpless} compare the channels of classes alone; '
+                             'take them or unknown out.')
         self.new_rows: str = continual.get('new_rows', 'random')
         self.previous: Optional[str] = continual.get('previous')
         teacher = continual.get('teacher')

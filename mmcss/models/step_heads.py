@@ -49,7 +49,9 @@ class StepHeads(BaseModule):
     def _head(self, number: int, norm_cfg: Dict[str, Any]) -> nn.Sequential:
         width = self.in_channels
         return nn.Sequential(
-            nn.Conv2d(width, width, 3, padding=1, bias=False), build_norm_layer(norm_cfg, width)[1], nn.ReLU(inplace=True),
+            nn.Conv2d(width, width, 3, padding=1, bias=False),
+            build_norm_layer(norm_cfg, width)[1],
+            nn.ReLU(inplace=True),
             nn.Conv2d(width, number, 1))
 
     def forward(self, x: Tensor) -> Tensor:
@@ -81,7 +83,8 @@ class StepHeads(BaseModule):
         if source is not None and not hasattr(self, source):
             raise ValueError("continual.new_rows: 'unknown' needs a model with an unknown class (continual.unknown).")
         for name, tensor in getattr(self, self.newest).state_dict().items():
-            given = tensor if source is None else old.get(f'{prefix}{source}.{name}', tensor)  # missing: told when it is loaded
+            # A head that is missing is told when the state is loaded.
+            given = tensor if source is None else old.get(f'{prefix}{source}.{name}', tensor)
             # The last convolution has a row for each class.
             state[f'{prefix}{self.newest}.{name}'] = given.expand(tensor.shape) if given.dim() else given
         return state
