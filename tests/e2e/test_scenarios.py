@@ -12,7 +12,7 @@ from PIL import Image
 
 from mmcss.engine import ContinualRunner
 from mmcss.files import read_json
-from tests.e2e.running import assert_equal_states, launch, run, state
+from tests.e2e.running import ROOT, assert_equal_states, launch, run, state
 from tests.tiny import CLASSES, MIB, PLOP, REMINDER_M, SSUL_M, tiny_config
 
 
