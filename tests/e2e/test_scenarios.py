@@ -1,5 +1,4 @@
 """Whole scenarios on tiny data."""
-import os
 import subprocess
 import sys
 from pathlib import Path
