@@ -120,14 +120,8 @@ def _write_copy(dataset: StepDataset, one: Candidate, folder: Path, number: int)
 
 def _labels(dataset: StepDataset, one: Candidate) -> np.ndarray:
     """``[H, W]`` labels of an image of the data set, in learning order, without unknown."""
-    number = one.numbers[-1]
-    if number < len(dataset):
-        leaf_number, image = dataset.index[number]
-        leaf = dataset.images.leaves[leaf_number]
-        info = leaf.get_data_info(int(image))
-    else:
-        leaf_number, info = dataset.remembered.get_data_info(number - len(dataset))
-        leaf = dataset.images.leaves[leaf_number]
+    leaf_number, info = dataset.locate(one.numbers[-1])
+    leaf = dataset.images.leaves[leaf_number]
     view = TrainView(regime=dataset.view.regime, ignore_as_background=dataset.view.ignore_as_background)
     table = view.table(dataset.split, dataset.images.names.raw_ids, one.exemplar.labelled)
     return table[LabelReader(leaf)(info)]

@@ -104,9 +104,9 @@ class StepDataset(Dataset):
 
     def get_data_info(self, idx: int) -> Dict[str, Any]:
         """What is known of an image of the step, or of a remembered one."""
-        return self._locate(idx)[1]
+        return self.locate(idx)[1]
 
-    def _locate(self, idx: int) -> Tuple[int, Dict[str, Any]]:
+    def locate(self, idx: int) -> Tuple[int, Dict[str, Any]]:
         """Number of the leaf whose pipeline loads an image, and what to load."""
         if idx >= len(self):
             return self.remembered.get_data_info(idx - len(self))
@@ -131,7 +131,7 @@ class StepDataset(Dataset):
         raise RuntimeError(f'the pipeline gave no data in {MAX_REFETCH} tries; look for a transform that returns None.')
 
     def _prepare(self, idx: int) -> Optional[Any]:
-        leaf, info = self._locate(idx)
+        leaf, info = self.locate(idx)
         return self.pipelines[leaf](info)
 
 
