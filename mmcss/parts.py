@@ -1,14 +1,15 @@
 """The contract between a step and the parts of a method.
 
-A method is composed in config from parts. A part has up to four moments, all
-optional: ``before_step``, ``targets``, ``loss`` and ``after_step``; see
-:class:`Part`. What a part sees of a batch is a :class:`StepBatch`.
+A method is composed in config from parts. A part has up to six moments, all
+optional: ``attach``, ``before_step``, ``targets``, ``loss``, ``before_update``
+and ``after_step``; see :class:`Part`. What a part sees of a batch is a :class:`StepBatch`.
 """
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
-from typing import Dict, Iterable, Optional, Tuple
+from typing import Dict, Iterable, Mapping, Optional, Tuple
 
+import torch.nn as nn
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -27,15 +28,35 @@ class Needs:
         body: What the backbone returns last (for ResNets after the ReLU).
         embedding: The decode head's features before dropout and classifier.
         logits: Logits at the resolution of the labels.
+        attention: The attention of the last block of each stage of a
+            transformer.
+        labelled: Which classes the labels of each image tell (see
+            :attr:`StepBatch.labelled`).
     """
 
     stages: bool = False
     body: bool = False
     embedding: bool = False
     logits: bool = False
+    attention: bool = False
+    labelled: bool = False
 
     def __or__(self, other: 'Needs') -> 'Needs':
         return Needs(**{f.name: getattr(self, f.name) or getattr(other, f.name) for f in fields(self)})
+
+
+@dataclass(frozen=True)
+class Attention:
+    """How the cells of a stage attend to its keys.
+
+    Args:
+        weights: ``[N, heads, h * w, keys]`` after the softmax; cells in
+            row-major order.
+        grid: Height and width of the stage, h and w.
+    """
+
+    weights: Tensor
+    grid: Tuple[int, int]
 
 
 @dataclass
@@ -49,6 +70,7 @@ class Prediction:
         stages: ``[N, C_l, h_l, w_l]`` for each stage, if asked for.
         body: ``[N, C_b, h_b, w_b]``, if asked for.
         embedding: ``[N, D, h, w]``, if asked for.
+        attention: For each stage, if asked for.
     """
 
     head_logits: Tensor
@@ -57,6 +79,7 @@ class Prediction:
     stages: Tuple[Tensor, ...] = ()
     body: Optional[Tensor] = None
     embedding: Optional[Tensor] = None
+    attention: Tuple[Attention, ...] = ()
     upsampled: Optional[Tensor] = None
 
     @property
@@ -82,6 +105,11 @@ class StepBatch:
         teacher: Prediction of the frozen model of the step before; None at
             step 0.
         student: Prediction of the model in training; None until it has run.
+        labelled: ``[N, C]`` bool, if asked for: which seen classes (background
+            among them, which is always False) the labels of each image tell.
+            The step's own images have the new ones; remembered images those
+            that they were stored with. What an image shows of other classes
+            is background in its labels.
     """
 
     split: Split
@@ -90,6 +118,7 @@ class StepBatch:
     pixel_weight: Optional[Tensor] = None
     teacher: Optional[Prediction] = None
     student: Optional[Prediction] = None
+    labelled: Optional[Tensor] = None
 
 
 class Part:
@@ -113,6 +142,15 @@ class Part:
     def load_previous(self, state: Dict[str, Tensor]) -> None:
         """Take over, before step 1 and later ones, what :meth:`state_dict` gave at the end of the step before."""
 
+    def attach(self, student: nn.Module, old: Mapping[str, Tensor]) -> None:
+        """Take the model that is going to be trained.
+
+        Args:
+            student: The model, as it starts into the step (or, in a run that
+                is resumed, as it was stopped).
+            old: State dict of the step before; empty at step 0.
+        """
+
     def before_step(self, split: Split, batches: Iterable[StepBatch]) -> None:
         """Look once at each training image with the teacher, before training.
 
@@ -129,6 +167,15 @@ class Part:
     def loss(self, batch: StepBatch) -> Optional[Tensor]:
         """A scalar to add to the loss, None for nothing to add."""
         return None
+
+    def before_update(self) -> None:
+        """Read or change the gradients right before an update of the weights.
+
+        They are those of all processes and of all batches that accumulate to
+        the update, without the factor of mixed precision, after a clipping of
+        gradients. The state of a part that has this moment goes into the
+        checkpoints of the step as well.
+        """
 
     def after_step(self, split: Split, batches: Iterable[StepBatch]) -> None:
         """Look once at each training image with the trained student.

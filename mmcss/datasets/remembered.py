@@ -60,9 +60,15 @@ class RememberedImages:
         leaf, info = self._infos[number]
         return leaf, dict(info, seg_fields=[])
 
+    def kept(self, number: int) -> Tuple[str, ...]:
+        """The classes that the labels of an exemplar tell."""
+        one = self.memory.exemplars[number]
+        image = self._find(one)
+        return one.labelled if self._is_copy(one, image) else self._kept(one, image)
+
     def _load(self, one: Exemplar) -> Tuple[int, Dict[str, Any]]:
         image = self._find(one)
-        if one.image and not (image is not None and self._is_whole(one, image)):
+        if self._is_copy(one, image):
             return self._copy(one)
         if image is None:
             raise FileNotFoundError(f'the remembered image {one.name} is no longer in the data set; keep the images that '
@@ -81,18 +87,26 @@ class RememberedImages:
     def _is_brought(self, one: Exemplar, image: int) -> bool:
         return (id(self._images.leaves[one.leaf]), image) in self._brought
 
+    def _is_copy(self, one: Exemplar, image: Optional[int]) -> bool:
+        """Whether an exemplar is read from its copy."""
+        return bool(one.image) and not (image is not None and self._is_whole(one, image))
+
     def _is_whole(self, one: Exemplar, image: int) -> bool:
         """Whether the step brings the image of a copy, with the labels that the copy has."""
         raw = [self._images.names.raw_ids[name] for name in one.holds]
         return self._labels == 'stored' and self._is_brought(one, image) and bool(
             self._images.presence[one.leaf][image, raw].all())
 
+    def _kept(self, one: Exemplar, image: Optional[int]) -> Tuple[str, ...]:
+        if self._labels != 'stored':
+            return self._split.seen
+        brought = image is not None and self._is_brought(one, image)
+        return (*one.labelled, *(self._view.kept(self._split) if brought else ()))
+
     def _reference(self, one: Exemplar, image: int) -> Tuple[int, Dict[str, Any]]:
         leaf = self._images.leaves[one.leaf]
         info = keep_zero(leaf.get_data_info(image))
-        kept = self._split.seen
-        if self._labels == 'stored':
-            kept = (*one.labelled, *(self._view.kept(self._split) if self._is_brought(one, image) else ()))
+        kept = self._kept(one, image)
         if self._labels == 'unshifted':
             # That code reads no saliency of remembered images.
             known = replace(self._view, unknown=None).table(self._split, self._images.names.raw_ids, kept)

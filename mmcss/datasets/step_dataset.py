@@ -5,6 +5,7 @@ import copy
 from typing import Any, Dict, List, Mapping, Optional, Tuple, Union
 
 import numpy as np
+import torch
 from mmengine.dataset import BaseDataset, Compose
 from mmseg.registry import DATASETS
 from torch.utils.data import Dataset
@@ -132,7 +133,15 @@ class StepDataset(Dataset):
 
     def _prepare(self, idx: int) -> Optional[Any]:
         leaf, info = self.locate(idx)
-        return self.pipelines[leaf](info)
+        data = self.pipelines[leaf](info)
+        if isinstance(data, dict) and 'data_samples' in data:
+            data['data_samples'].labelled = self._labelled(idx)
+        return data
+
+    def _labelled(self, idx: int) -> torch.Tensor:
+        """``[C]`` bool: the seen foreground classes that an image's labels tell."""
+        kept = self.remembered.kept(idx - len(self)) if idx >= len(self) else self.view.kept(self.split)
+        return torch.tensor([name in kept and name != self.split.background for name in self.split.seen])
 
 
 def build_view(view: Mapping[str, Any]) -> View:

@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Dict
+from typing import Dict, List
 
 import numpy as np
 import torch
@@ -10,39 +10,69 @@ from mmengine.dist import barrier, broadcast, is_main_process
 from mmengine.hooks import Hook
 from mmengine.registry import HOOKS
 from mmengine.runner import Runner
-from torch import Tensor
+from torch import Tensor, nn
 
+from ..models import load_hand_over
 from ..parts import Part, overrides
 from .data_pass import Pass, averaged_model, bare_model
 
 
 @HOOKS.register_module()
 class ContinualHook(Hook):
-    """Calls ``before_step`` and ``after_step`` of each part and keeps their state.
+    """Calls the moments of each part outside of the model, and keeps their state.
 
     The state is written to the step's folder as ``<part>.npz`` as soon as it
     is there; a resumed run reads it instead of looking at the data again, and
-    the next step takes it over.
+    the next step takes it over. That of parts which follow the training
+    (``before_update``) is in the step's checkpoints as well.
     """
 
     # Before all that act before training: parts may need a pass to be ready.
     priority = 'VERY_HIGH'
 
+    def __init__(self) -> None:
+        self._resumed: Dict[str, Dict[str, Tensor]] = {}
+        self._handles: List = []
+
     def before_train(self, runner: Runner) -> None:
         model = bare_model(runner)
+        self._attach(runner, model)
         for name, part in model.method.parts.items():
             path = Path(runner.work_dir) / f'{name}.npz'
             if model.previous is not None and overrides(part, 'load_previous'):
                 part.load_previous(previous_state(model.previous, name))
-            if runner._resume and path.is_file():
-                part.load_state_dict(load_state(path))
+            if runner._resume and (name in self._resumed or path.is_file()):
+                part.load_state_dict(self._resumed[name] if name in self._resumed else load_state(path))
                 continue
             if overrides(part, 'before_step'):
                 runner.logger.info(f'{name}: looking at the training images with the teacher')
                 part.before_step(model.split, Pass(runner, part.needs, student=False))
             self._save(path, part)
 
+    def _attach(self, runner: Runner, model: nn.Module) -> None:
+        """Give parts the model, and a place in front of each update."""
+        attached = [part for part in model.method.parts.values() if overrides(part, 'attach')]
+        old = load_hand_over(model.previous)['state_dict'] if attached and model.previous is not None else {}
+        for part in attached:
+            part.attach(model, old)
+        followers = [part for part in model.method.parts.values() if overrides(part, 'before_update')]
+        if followers and not hasattr(runner.optim_wrapper, 'optimizer'):
+            raise ValueError('this method acts on the gradients of one optimizer; this optim_wrapper has several.')
+        # Right before the update, gradients are whole, whatever accumulates or scales them.
+        self._handles = [runner.optim_wrapper.optimizer.register_step_pre_hook(lambda *_, part=part: part.before_update())
+                         for part in followers]
+
+    def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
+        checkpoint['continual'] = {name: part.state_dict() for name, part in bare_model(runner).method.parts.items()
+                                   if overrides(part, 'before_update')}
+
+    def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
+        if runner._resume:
+            self._resumed = checkpoint.get('continual', {})
+
     def after_train(self, runner: Runner) -> None:
+        for handle in self._handles:
+            handle.remove()
         # Without SyncBN each process has statistics of its own; from here on
         # all look and evaluate with those that are saved.
         for model in (bare_model(runner), averaged_model(runner)):

@@ -72,7 +72,7 @@ class Pass:
         data = model.data_preprocessor(data, training=True)
         if not self.student:
             return model.look(data['inputs'], data['data_samples'], self.needs)
-        batch = model.labels_of(data['data_samples'])
+        batch = model.labels_of(data['data_samples'], self.needs.labelled)
         batch.student = predict(model, data['inputs'], tuple(batch.raw_target.shape[1:]), self.needs)
         return batch
 

@@ -108,7 +108,8 @@ class ContinualMixin:
     def _one_body(self, inputs: Tensor) -> Iterator[None]:
         """One pass of a frozen backbone serves student and teacher, whose backbones are then the same."""
         needs = self.method.needs
-        if self.teacher is None or not self._holds_still or needs.stages or needs.body or not body_is_frozen(self):
+        reads_body = needs.stages or needs.body or needs.attention
+        if self.teacher is None or not self._holds_still or reads_body or not body_is_frozen(self):
             yield
             return
         with torch.no_grad():
@@ -118,15 +119,18 @@ class ContinualMixin:
 
     def look(self, inputs: Tensor, data_samples: Sequence[SegDataSample], needs: Needs) -> StepBatch:
         """A batch with its labels and the teacher's prediction."""
-        batch = self.labels_of(data_samples)
+        batch = self.labels_of(data_samples, needs.labelled)
         if self.teacher is not None:
             batch.teacher = self.teacher.predict(inputs, tuple(batch.target.shape[1:]), needs)
         return batch
 
-    def labels_of(self, data_samples: Sequence[SegDataSample]) -> StepBatch:
-        """A batch with its labels alone."""
+    def labels_of(self, data_samples: Sequence[SegDataSample], labelled: bool = False) -> StepBatch:
+        """A batch with its labels alone; ``labelled`` with the classes that they tell."""
         target = torch.stack([sample.gt_sem_seg.data for sample in data_samples]).squeeze(1)
-        return StepBatch(split=self.split, raw_target=target, target=target)
+        batch = StepBatch(split=self.split, raw_target=target, target=target)
+        if labelled:
+            batch.labelled = torch.stack([sample.labelled for sample in data_samples])
+        return batch
 
 
 def with_targets(data_samples: Sequence[SegDataSample], target: Tensor) -> List[SegDataSample]:
