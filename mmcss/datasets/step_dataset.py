@@ -134,7 +134,7 @@ class StepDataset(Dataset):
     def _prepare(self, idx: int) -> Optional[Any]:
         leaf, info = self.locate(idx)
         data = self.pipelines[leaf](info)
-        if isinstance(data, dict) and 'data_samples' in data:
+        if isinstance(self.view, TrainView) and isinstance(data, dict) and 'data_samples' in data:
             data['data_samples'].labelled = self._labelled(idx)
         return data
 
