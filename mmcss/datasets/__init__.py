@@ -9,10 +9,11 @@ from .saliency import MarkUnknown, check_saliency
 from .seed_worker import seed_worker
 from .sources import BACKGROUND, ClassNames, leaves_of, name_classes
 from .step_dataset import StepDataset, build_view
+from .stream import StreamBatchSampler, StreamMemory
 from .transforms import RandomResizedCrop, ScoreAsResized
 
 __all__ = [
     'BACKGROUND', 'ClassNames', 'Exemplar', 'ExemplarMemory', 'LabelledImages', 'MapLabels', 'MarkUnknown', 'POLICIES',
-    'RandomResizedCrop', 'ReplayBatchSampler', 'ScoreAsResized', 'StepDataset', 'build_view', 'check_saliency',
-    'leaves_of', 'name_classes', 'presence_table', 'seed_worker'
+    'RandomResizedCrop', 'ReplayBatchSampler', 'ScoreAsResized', 'StepDataset', 'StreamBatchSampler',
+    'StreamMemory', 'build_view', 'check_saliency', 'leaves_of', 'name_classes', 'presence_table', 'seed_worker'
 ]

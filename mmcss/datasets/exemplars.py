@@ -44,11 +44,14 @@ class ExemplarMemory:
         exemplars: The images.
         images_seen: How many images all steps have brought so far.
         classes_seen: How many of them held each class.
+        confidence: How sure the model was of each class, in 0 to 1, where
+            the images to replay are drawn by that (online EM).
     """
 
     exemplars: List[Exemplar] = field(default_factory=list)
     images_seen: int = 0
     classes_seen: Dict[str, int] = field(default_factory=dict)
+    confidence: Dict[str, float] = field(default_factory=dict)
 
     def save(self, path: PathLike) -> None:
         """Write the memory as JSON, atomically."""

@@ -7,7 +7,7 @@ legacy one, whose numbers stay the same from version to version.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Callable, Dict, Iterator, List, Optional, Sequence
+from typing import Callable, Dict, Iterator, List, Mapping, Optional, Sequence
 
 import numpy as np
 from numpy.random import RandomState
@@ -38,6 +38,22 @@ class Candidates:
     certainty: Optional[np.ndarray] = None
 
 
+def class_features(features: Sequence[Mapping[int, np.ndarray]], holds: np.ndarray) -> List[np.ndarray]:
+    """For each class ``[members, D]`` unit vectors of the images that hold it, in order.
+
+    Args:
+        features: For each image a vector for each class that it shows.
+        holds: ``[n, C]`` bool. A class that an image holds and does not show
+            (a crop may lose it) has a zero vector.
+    """
+    nothing = np.zeros(next((len(vector) for own in features for vector in own.values()), 1), dtype=np.float32)
+    stacked = []
+    for c in range(holds.shape[1]):
+        rows = np.reshape([features[i].get(c, nothing) for i in np.flatnonzero(holds[:, c])], (-1, len(nothing)))
+        stacked.append(rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12))
+    return stacked
+
+
 def uniform(candidates: Candidates, size: int, random: RandomState) -> List[int]:
     """Any images, each as likely as another."""
     return random.permutation(len(candidates.holds))[:size].tolist()
@@ -60,16 +76,18 @@ def class_balanced(candidates: Candidates, size: int, random: RandomState) -> Li
 def reservoir(candidates: Candidates, size: int, random: RandomState) -> List[int]:
     """Each image of the whole stream as likely as another (Vitter, 1985)."""
     kept = np.flatnonzero(candidates.remembered).tolist()[:size]
-    seen = candidates.images_seen
-    for image in random.permutation(np.flatnonzero(~candidates.remembered)).tolist():
-        seen += 1
-        if len(kept) < size:
-            kept.append(image)
-        else:
-            slot = random.randint(seen)
-            if slot < size:
-                kept[slot] = image
+    new = random.permutation(np.flatnonzero(~candidates.remembered)).tolist()
+    for images_seen, image in enumerate(new, candidates.images_seen + 1):
+        kept = reservoir_insert(kept, image, images_seen, size, random)
     return kept
+
+
+def reservoir_insert(kept: List[int], image: int, images_seen: int, size: int, random: RandomState) -> List[int]:
+    """One image of the stream, number ``images_seen`` of it, is offered to the memory."""
+    if len(kept) < size:
+        return [*kept, image]
+    slot = random.randint(images_seen)
+    return [*kept[:slot], image, *kept[slot + 1:]] if slot < size else kept
 
 
 def cbes(candidates: Candidates, size: int, random: RandomState) -> List[int]:

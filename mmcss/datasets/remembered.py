@@ -27,12 +27,15 @@ class RememberedImages:
         index: The step's images, see :meth:`LabelledImages.select`.
         split: The step that replays them.
         view: Its view of the data.
-        path: ``memory.json`` of the step before.
+        path: ``memory.json`` of the step before; None for no memory.
         labels: 'stored': the labels that an image had when it was stored (and
             those that the step brings), the rest is background; 'seen': those of all classes seen by now
             (SSUL's authors; needs the data set's labels); 'unshifted': these
             read one channel too low, as in SSUL's released code.
         saliency: Folder of saliency maps, or None.
+        brought: Whether an exemplar that the step brings as well is also
+            labelled with the new classes. Not where images come as a stream:
+            there it has not been labelled yet.
 
     Raises:
         FileNotFoundError: There is no memory, or the data set has lost an
@@ -40,17 +43,20 @@ class RememberedImages:
         ValueError: The labels asked for are not in a copy.
     """
 
-    def __init__(self, images: LabelledImages, index: np.ndarray, split: Split, view: TrainView, path: str,
-                 labels: str = 'stored', saliency: Optional[str] = None) -> None:
+    def __init__(self, images: LabelledImages, index: np.ndarray, split: Split, view: TrainView,
+                 path: Optional[str] = None, labels: str = 'stored', saliency: Optional[str] = None,
+                 brought: bool = True) -> None:
         if labels not in LABELS:
             raise ValueError(f'memory.labels: got {labels!r}, valid are {", ".join(LABELS)}.')
-        self.folder = Path(path).parent
-        self.memory = ExemplarMemory.load(path)
+        self.folder = Path(path or '.').parent
+        self.memory = ExemplarMemory() if path is None else ExemplarMemory.load(path)
         self._images, self._split, self._view = images, split, view
         self._labels, self._saliency = labels, saliency
         self._by_name: Dict[int, Dict[str, int]] = {}
-        self._brought = {(id(images.leaves[leaf]), image) for leaf, image in index.tolist()}
-        self._infos: List[Tuple[int, Dict[str, Any]]] = [self._load(one) for one in self.memory.exemplars]
+        # A leaf that is repeated goes by its first number.
+        self._first = [next(i for i, one in enumerate(images.leaves) if one is leaf) for leaf in images.leaves]
+        self._brought = {(self._first[leaf], image) for leaf, image in index.tolist()} if brought else set()
+        self._infos: List[Tuple[int, Dict[str, Any]]] = [self.read(one) for one in self.memory.exemplars]
 
     def __len__(self) -> int:
         return len(self._infos)
@@ -60,13 +66,13 @@ class RememberedImages:
         leaf, info = self._infos[number]
         return leaf, dict(info, seg_fields=[])
 
-    def kept(self, number: int) -> Tuple[str, ...]:
+    def kept(self, one: Exemplar) -> Tuple[str, ...]:
         """The classes that the labels of an exemplar tell."""
-        one = self.memory.exemplars[number]
         image = self._find(one)
         return one.labelled if self._is_copy(one, image) else self._kept(one, image)
 
-    def _load(self, one: Exemplar) -> Tuple[int, Dict[str, Any]]:
+    def read(self, one: Exemplar) -> Tuple[int, Dict[str, Any]]:
+        """As :meth:`get_data_info`, for any exemplar of this data set."""
         image = self._find(one)
         if self._is_copy(one, image):
             return self._copy(one)
@@ -85,7 +91,7 @@ class RememberedImages:
         return self._by_name[one.leaf].get(one.name)
 
     def _is_brought(self, one: Exemplar, image: int) -> bool:
-        return (id(self._images.leaves[one.leaf]), image) in self._brought
+        return (self._first[one.leaf], image) in self._brought
 
     def _is_copy(self, one: Exemplar, image: Optional[int]) -> bool:
         """Whether an exemplar is read from its copy."""

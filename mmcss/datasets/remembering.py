@@ -4,7 +4,7 @@ from __future__ import annotations
 import shutil
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Dict, List, Optional, Tuple
+from typing import Dict, List, Tuple
 
 import mmcv
 import numpy as np
@@ -32,44 +32,55 @@ class Candidate:
     numbers: Tuple[int, ...]
     remembered: bool
 
+    @property
+    def key(self) -> Tuple[int, str]:
+        """What names the image: its leaf and file."""
+        return self.exemplar.leaf, self.exemplar.name
+
 
 def candidates_of(dataset: StepDataset) -> List[Candidate]:
     """The images that a step replays, then those that it brings, each once.
 
     An image that is both carries the labels of both.
     """
+    found = {one.key: one for one in remembered_candidates(dataset)}
+    for one in new_candidates(dataset):
+        found[one.key] = merged(found[one.key], one) if one.key in found else one
+    return list(found.values())
+
+
+def remembered_candidates(dataset: StepDataset) -> List[Candidate]:
+    """The images that a step replays."""
+    return [Candidate(one, (len(dataset) + number, ), True)
+            for number, one in enumerate(dataset.remembered.memory.exemplars)]
+
+
+def new_candidates(dataset: StepDataset) -> List[Candidate]:
+    """The images that a step brings, each once, with the labels that it gives them."""
     found: Dict[Tuple[int, str], Candidate] = {}
-    if dataset.remembered is not None:
-        for number, one in enumerate(dataset.remembered.memory.exemplars):
-            found[one.leaf, one.name] = Candidate(one, (len(dataset) + number, ), True)
     images, split = dataset.images, dataset.split
     classes = split.foreground(dataset.view.kept(split))
     raw = [images.names.raw_ids[name] for name in classes]
     # A leaf that is repeated goes by its first number.
     first = {id(leaf): number for number, leaf in reversed(list(enumerate(images.leaves)))}
-    met = set()
     for number, (leaf_number, image) in enumerate(dataset.index[:dataset.num_images].tolist()):
         leaf = images.leaves[leaf_number]
         key = (first[id(leaf)], image_name(leaf, leaf.get_data_info(image)))
-        if key in met:
-            continue
-        met.add(key)
-        shown = images.presence[leaf_number][image, raw]
-        fresh = Exemplar(*key, labelled=classes, holds=tuple(np.asarray(classes)[shown].tolist()))
-        found[key] = _merged(found.get(key), fresh, number)
+        if key not in found:
+            shown = images.presence[leaf_number][image, raw]
+            one = Exemplar(*key, labelled=classes, holds=tuple(np.asarray(classes)[shown].tolist()))
+            found[key] = Candidate(one, (number, ), False)
     return list(found.values())
 
 
-def _merged(before: Optional[Candidate], fresh: Exemplar, number: int) -> Candidate:
-    """A candidate that is of this step and perhaps known already."""
-    if before is None:
-        return Candidate(fresh, (number, ), False)
-    old = before.exemplar
+def merged(before: Candidate, fresh: Candidate) -> Candidate:
+    """An image that is remembered and comes again, with the labels of both."""
+    old, new = before.exemplar, fresh.exemplar
     both = replace(
         old,
-        labelled=old.labelled + tuple(name for name in fresh.labelled if name not in old.labelled),
-        holds=old.holds + tuple(name for name in fresh.holds if name not in old.holds))
-    return Candidate(both, (*before.numbers, number), before.remembered)
+        labelled=old.labelled + tuple(name for name in new.labelled if name not in old.labelled),
+        holds=old.holds + tuple(name for name in new.holds if name not in old.holds))
+    return Candidate(both, before.numbers + fresh.numbers, before.remembered)
 
 
 def write_copies(dataset: StepDataset, chosen: List[Candidate], folder: Path) -> List[Exemplar]:

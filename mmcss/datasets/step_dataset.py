@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 import copy
-from typing import Any, Dict, List, Mapping, Optional, Tuple, Union
+from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple, Union
 
 import numpy as np
 import torch
@@ -11,6 +11,7 @@ from mmseg.registry import DATASETS
 from torch.utils.data import Dataset
 
 from ..scenario import Protocol, Split, TrainView
+from .exemplars import Exemplar
 from .labelled_images import LabelledImages, View
 from .map_labels import MapLabels
 from .remembered import RememberedImages
@@ -41,7 +42,7 @@ class StepDataset(Dataset):
         min_length: Repeat the images up to this length, so that a step of few
             images fills a batch.
         memory: ``path`` and ``labels`` of the remembered images
-            (:class:`RememberedImages`), or None.
+            (:class:`RememberedImages`), or None; of use in training only.
         saliency: Folder of saliency maps, for a view whose unknown is
             'saliency'.
 
@@ -66,8 +67,9 @@ class StepDataset(Dataset):
             self.index = np.tile(self.index, (repeats, 1))[:min_length]
         self.saliency = saliency
         self.remembered: Optional[RememberedImages] = None
-        if memory is not None:
-            self.remembered = RememberedImages(self.images, self.index, self.split, self.view, saliency=saliency, **memory)
+        if isinstance(self.view, TrainView):
+            self.remembered = RememberedImages(self.images, self.index, self.split, self.view, saliency=saliency,
+                                               **(memory or {}))
         self.pipelines = self._mapping_pipelines()
 
     @property
@@ -132,16 +134,24 @@ class StepDataset(Dataset):
         raise RuntimeError(f'the pipeline gave no data in {MAX_REFETCH} tries; look for a transform that returns None.')
 
     def _prepare(self, idx: int) -> Optional[Any]:
+        if idx >= len(self):
+            return self.load_exemplar(self.remembered.memory.exemplars[idx - len(self)])
         leaf, info = self.locate(idx)
         data = self.pipelines[leaf](info)
-        if isinstance(self.view, TrainView) and isinstance(data, dict) and 'data_samples' in data:
-            data['data_samples'].labelled = self._labelled(idx)
-        return data
+        return data if self.remembered is None else self._told(data, self.view.kept(self.split), sample_idx=int(idx))
 
-    def _labelled(self, idx: int) -> torch.Tensor:
-        """``[C]`` bool: the seen foreground classes that an image's labels tell."""
-        kept = self.remembered.kept(idx - len(self)) if idx >= len(self) else self.view.kept(self.split)
-        return torch.tensor([name in kept and name != self.split.background for name in self.split.seen])
+    def load_exemplar(self, one: Exemplar) -> Optional[Any]:
+        """Load and augment an exemplar, of the memory or as one may become of an image of the step."""
+        leaf, info = self.remembered.read(one)
+        return self._told(self.pipelines[leaf](dict(info, seg_fields=[])), self.remembered.kept(one))
+
+    def _told(self, data: Any, kept: Sequence[str], **metainfo: int) -> Any:
+        """Data whose sample tells, ``[C]`` bool, which seen foreground classes its labels know."""
+        if isinstance(data, dict) and 'data_samples' in data:
+            sample = data['data_samples']
+            sample.set_metainfo(metainfo)
+            sample.labelled = torch.tensor([name in kept and name != self.split.background for name in self.split.seen])
+        return data
 
 
 def build_view(view: Mapping[str, Any]) -> View:

@@ -6,20 +6,22 @@ from dataclasses import fields
 from typing import Any, Dict, Iterator, Mapping, Optional, Sequence, Tuple
 
 from mmengine.config import Config
-from mmseg.registry import DATASETS, MODELS
+from mmseg.registry import DATA_SAMPLERS, DATASETS, MODELS
 
 from ..datasets import BACKGROUND, POLICIES, name_classes
 from ..datasets.exemplars import LABELS
 from ..datasets.policies import USES_FEATURES
 from ..datasets.replay import ITERATIONS
 from ..files import plain
+from ..hooks.replays import Replay
+from ..models.extended import UNKNOWN_SCORES
 from ..scenario import PROTOCOLS, SCENARIOS, ClassIncremental, Protocol
 
 # Keys of the user's config that no step's config has.
 OWN_KEYS = ('scenario', 'continual', 'protocol', 'profile', 'official', 'first_step', 'next_steps', 'run', 'runner_type')
 CONTINUAL_KEYS = ('targets', 'losses', 'loss_decode', 'new_rows', 'average', 'ignore_as_background', 'keep_old_labels',
-                  'unknown', 'classifier', 'frozen', 'row_lr', 'memory')
-UNKNOWN_KEYS = ('of', 'folder')
+                  'unknown', 'classifier', 'frozen', 'row_lr', 'memory', 'online')
+UNKNOWN_KEYS = ('of', 'folder', 'scores')
 MEMORY_KEYS = ('size', 'policy', 'labels', 'share', 'iterations', 'export')
 PROFILES = ('paper', 'official')
 
@@ -86,6 +88,9 @@ def check_settings(cfg: Config) -> None:
         if given and not (isinstance(given, Mapping) and needed in given and set(given) <= set(valid)):
             raise ValueError(f'continual.{key}: got {plain(given)!r}, expected a dict with {needed}; '
                              f'valid are {", ".join(valid)}.')
+    scores = (method.get('unknown') or {}).get('scores', 'sigmoid')
+    if scores not in UNKNOWN_SCORES:
+        raise ValueError(f'continual.unknown.scores: got {scores!r}, valid are {", ".join(UNKNOWN_SCORES)}.')
     memory = method.get('memory') or {}
     for key, valid in (('labels', LABELS), ('iterations', ITERATIONS), ('policy', POLICIES)):
         if memory.get(key, next(iter(valid))) not in valid:
@@ -98,7 +103,27 @@ def check_settings(cfg: Config) -> None:
                          "labels='unshifted'.")
     if labels == 'unshifted' and not method.get('unknown'):
         raise ValueError("continual.memory: labels='unshifted' is a slip about the unknown class; set continual.unknown.")
+    if method.get('online'):
+        _check_online(method)
     protocol(cfg)
+
+
+def _check_online(method: Mapping[str, Any]) -> None:
+    online, memory = method['online'], method.get('memory')
+    replay = DATA_SAMPLERS.get(online['type']) if isinstance(online, Mapping) and 'type' in online else None
+    if replay is None or not issubclass(replay, Replay):
+        raise ValueError(f'continual.online: got {plain(online)!r}, expected a dict with type; valid are '
+                         f'{", ".join(sorted(cls.__name__ for cls in Replay.__subclasses__()))}.')
+    try:
+        DATA_SAMPLERS.build(dict(online))
+    except TypeError as error:
+        raise ValueError(f'continual.online: {error}') from error
+    if not memory:
+        raise ValueError('continual.online: there is no memory to replay; set continual.memory.')
+    idle = sorted({'share', 'iterations'} & set(memory))
+    if idle:
+        raise ValueError(f'continual.memory: {idle} mean nothing in online steps, whose batches are those of '
+                         'train_dataloader.batch_size new images and continual.online.images remembered ones.')
 
 
 def protocol(cfg: Config) -> Protocol:

@@ -4,12 +4,14 @@ from __future__ import annotations
 import copy
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Dict, List, Mapping
+from typing import Any, Dict, List, Mapping, Optional
 
 from mmengine.config import Config
-from mmseg.registry import MODELS
+from mmseg.registry import DATA_SAMPLERS, MODELS
 
+from ..datasets.policies import USES_FEATURES
 from ..datasets.replay import remembered_share
+from ..files import plain as plain_dict
 from ..scenario import ClassIncremental, Split
 from .folders import StepFolder
 from .model_config import (extended_model, replace_cross_entropy, stock_model, student_model, teacher_model, walk,
@@ -75,11 +77,16 @@ def _model(cfg: Config, scenario: ClassIncremental, split: Split, folder: StepFo
     model = _step_model(cfg, scenario, split.step, average)
     continual = dict(split=split.to_dict(), previous=None, teacher=None,
                      **{key: method[key] for key in ('targets', 'losses', 'new_rows', 'frozen', 'row_lr') if key in method})
+    online = _online(cfg, split)
     if split.step > 0:
         model = without_pretrained(model)
         continual['previous'] = str(StepFolder(folder.work_dir, split.step - 1).hand_over)
         if method.get('targets') or method.get('losses'):
             continual['teacher'] = teacher_model(_step_model(cfg, scenario, split.step - 1))
+    if online:
+        watch = dict(type='StreamWatch', confidence=DATA_SAMPLERS.get(online['type']).wants_confidence,
+                     features=method['memory'].get('policy') in USES_FEATURES)
+        continual['losses'] = dict(continual.get('losses') or {}, stream=watch)
     loss_decode = method.get('loss_decode')
     if loss_decode and (split.step > 0 or acts_at_first_step(loss_decode)):
         model = replace_cross_entropy(model, dict(dict(average=average), **loss_decode), split.num_old)
@@ -89,10 +96,10 @@ def _model(cfg: Config, scenario: ClassIncremental, split: Split, folder: StepFo
 def _step_model(cfg: Config, scenario: ClassIncremental, step: int, average: str = 'valid') -> Dict[str, Any]:
     """The model of a step without the method that trains it."""
     method = cfg.get('continual', {})
-    unknown = bool(method.get('unknown'))
+    unknown, scores = bool(method.get('unknown')), (method.get('unknown') or {}).get('scores', 'sigmoid')
     model = stock_model(cfg.model, class_positions(cfg, scenario), scenario[step].num_seen, average, unknown)
     steps = [len(split.foreground(split.new)) for split in scenario][:step + 1]
-    return extended_model(model, unknown, classifier_config(method.get('classifier')), steps)
+    return extended_model(model, unknown, classifier_config(method.get('classifier')), steps, scores)
 
 
 def _set_data(plain: Dict[str, Any], cfg: Config, scenario: ClassIncremental, split: Split, work_dir: Path,
@@ -109,7 +116,9 @@ def _set_data(plain: Dict[str, Any], cfg: Config, scenario: ClassIncremental, sp
                              min_length=world_size * loader.get('batch_size', 1))
     if unknown.get('of') == 'saliency':
         loader['dataset']['saliency'] = unknown.get('folder', 'saliency_map')
-    if method.get('memory') and split.step > 0:
+    if _online(cfg, split):
+        _set_stream(plain, method['memory'], StepFolder(work_dir, split.step - 1), world_size)
+    elif method.get('memory') and split.step > 0:
         _set_replay(loader, method['memory'], StepFolder(work_dir, split.step - 1))
     loader.setdefault('worker_init_fn', dict(type='seed_worker'))
     # Workers that live on keep random numbers that no checkpoint holds.
@@ -144,6 +153,24 @@ def _set_replay(loader: Dict[str, Any], memory: Mapping[str, Any], previous: Ste
         **{key: memory[key] for key in ('share', 'iterations') if key in memory})
 
 
+def _online(cfg: Config, split: Split) -> Optional[Dict[str, Any]]:
+    """How an online step replays; None for others. Step 0 is trained as ever."""
+    return cfg.get('continual', {}).get('online') if split.step > 0 else None
+
+
+def _set_stream(plain: Dict[str, Any], memory: Mapping[str, Any], previous: StepFolder, world_size: int) -> None:
+    """Have a training loader show each image once."""
+    loop, loader = plain['train_cfg'], plain['train_dataloader']
+    if loop.get('type') != 'EpochBasedTrainLoop' or loop.get('max_epochs') != 1:
+        raise ValueError(f'continual.online: each image is seen once, but next_steps.train_cfg is {loop}; take '
+                         "dict(type='EpochBasedTrainLoop', max_epochs=1), or a schedule *_online.py.")
+    if loader.get('batch_sampler'):
+        raise ValueError('continual.online deals out batches itself; take batch_sampler out of train_dataloader.')
+    loader['dataset'].update(
+        min_length=world_size, memory=dict(path=str(previous.memory), labels=memory.get('labels', 'stored'), brought=False))
+    loader['batch_sampler'] = dict(type='StreamBatchSampler', drop_last=loader.pop('drop_last', False))
+
+
 def _test_loader(cfg: Config) -> Dict[str, Any]:
     loader = cfg.get('test_dataloader') or cfg.get('val_dataloader')
     if not loader:
@@ -169,5 +196,7 @@ def _set_hooks(plain: Dict[str, Any], cfg: Config, scenario: ClassIncremental, f
         own.append(dict(type='RowRatesHook'))
     if method.get('memory'):
         choice = {key: method['memory'][key] for key in ('size', 'policy', 'export') if key in method['memory']}
-        own.append(dict(type='MemoryHook', path=str(folder.memory), **choice))
+        online = _online(cfg, scenario[folder.step])
+        hook = dict(type='OnlineHook', replay=plain_dict(online)) if online else dict(type='MemoryHook')
+        own.append(dict(hook, path=str(folder.memory), **choice))
     plain['custom_hooks'] = list(plain.get('custom_hooks') or []) + own

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from mmengine.dist import barrier, broadcast, is_main_process
 from mmengine.hooks import Hook
+from mmengine.optim import AmpOptimWrapper
 from mmengine.registry import HOOKS
 from mmengine.runner import Runner
 from torch import Tensor, nn
@@ -40,7 +41,7 @@ class ContinualHook(Hook):
         for name, part in model.method.parts.items():
             path = Path(runner.work_dir) / f'{name}.npz'
             if model.previous is not None and overrides(part, 'load_previous'):
-                part.load_previous(previous_state(model.previous, name))
+                part.load_previous(previous_state(model.previous, name, overrides(part, 'before_update')))
             if runner._resume and (name in self._resumed or path.is_file()):
                 part.load_state_dict(self._resumed[name] if name in self._resumed else load_state(path))
                 continue
@@ -48,6 +49,7 @@ class ContinualHook(Hook):
                 runner.logger.info(f'{name}: looking at the training images with the teacher')
                 part.before_step(model.split, Pass(runner, part.needs, student=False))
             self._save(path, part)
+        self._resumed = {}
 
     def _attach(self, runner: Runner, model: nn.Module) -> None:
         """Give parts the model, and a place in front of each update."""
@@ -58,6 +60,11 @@ class ContinualHook(Hook):
         followers = [part for part in model.method.parts.values() if overrides(part, 'before_update')]
         if followers and not hasattr(runner.optim_wrapper, 'optimizer'):
             raise ValueError('this method acts on the gradients of one optimizer; this optim_wrapper has several.')
+        # With such an optimizer the factor of mixed precision, and the updates that it skips, are the kernel's own.
+        if followers and isinstance(runner.optim_wrapper, AmpOptimWrapper) and getattr(
+                runner.optim_wrapper.optimizer, '_step_supports_amp_scaling', False):
+            raise ValueError('this method acts on gradients without the factor of mixed precision, which a fused optimizer '
+                             'takes away too late. Leave fused=True out of optim_wrapper.optimizer, or train without --amp.')
         # Right before the update, gradients are whole, whatever accumulates or scales them.
         self._handles = [runner.optim_wrapper.optimizer.register_step_pre_hook(lambda *_, part=part: part.before_update())
                          for part in followers]
@@ -84,7 +91,7 @@ class ContinualHook(Hook):
         """Let the parts look at the trained model; also called for a step that was trained elsewhere."""
         model = bare_model(runner)
         for name, part in model.method.observers.items():
-            runner.logger.info(f'{name}: looking at the training images with the trained model')
+            runner.logger.info(f'{name}: finishing the step')
             part.after_step(model.split, Pass(runner, part.needs, student=True))
             self._save(Path(runner.work_dir) / f'{name}.npz', part)
 
@@ -95,20 +102,23 @@ class ContinualHook(Hook):
         barrier()
 
 
-def previous_state(hand_over: str, name: str) -> Dict[str, Tensor]:
+def previous_state(hand_over: str, name: str, follows: bool = False) -> Dict[str, Tensor]:
     """What a part left in the folder of the step before.
 
     Args:
         hand_over: The hand-over file of that step.
         name: Name of the part.
+        follows: Whether it follows the training, so that another run's step
+            will not do.
 
     Raises:
         FileNotFoundError: Nothing; the step was trained without the part.
     """
     path = Path(hand_over).with_name(f'{name}.npz')
     if not path.is_file():
+        instead = '' if follows else ', or take step 0 over with --first-step-from'
         raise FileNotFoundError(f"{path} is missing: the step before was trained without the part '{name}'. Run that step "
-                                'with this config, or take step 0 over with --first-step-from.')
+                                f'with this config{instead}.')
     return load_state(path)
 
 

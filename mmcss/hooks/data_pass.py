@@ -45,12 +45,17 @@ class Pass:
             the weights the averaged one's), or else the teacher's.
         images: Numbers of the images in the training data set; default: each
             image of the step once.
+        dataset: Another data set, all of it, in place of these.
     """
 
-    def __init__(self, runner: Runner, needs: Needs, student: bool, images: Optional[Sequence[int]] = None) -> None:
+    def __init__(self, runner: Runner, needs: Needs, student: bool, images: Optional[Sequence[int]] = None,
+                 dataset: Optional[Dataset] = None) -> None:
         self.runner = runner
         self.needs = needs
         self.student = student
+        self.dataset = runner.train_dataloader.dataset if dataset is None else dataset
+        if images is None:
+            images = range(self.dataset.num_images if dataset is None else len(dataset))
         self.images = images
 
     @torch.no_grad()
@@ -78,12 +83,10 @@ class Pass:
 
     def _loader(self) -> DataLoader:
         """The training loader, in order and without dropping or repeating."""
-        dataset = self.runner.train_dataloader.dataset
-        images = range(dataset.num_images) if self.images is None else self.images
         config = dict(self.runner.cfg.train_dataloader)
         config.pop('batch_sampler', None)
         config.update(
-            dataset=SeededImages(dataset, images, self.runner.seed),
+            dataset=SeededImages(self.dataset, self.images, self.runner.seed),
             sampler=dict(type='DefaultSampler', shuffle=False, round_up=False),
             persistent_workers=False,
             drop_last=False)

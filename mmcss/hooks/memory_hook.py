@@ -1,13 +1,11 @@
 """Chooses what later steps replay."""
 from __future__ import annotations
 
-from itertools import chain
 from pathlib import Path
-from typing import List, Tuple
+from typing import Dict, List, Sequence, Tuple
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from mmengine.dist import all_gather_object, barrier, is_main_process
 from mmengine.hooks import Hook
 from mmengine.registry import HOOKS
@@ -17,11 +15,13 @@ from torch import Tensor, nn
 
 from ..datasets import StepDataset
 from ..datasets.exemplars import ExemplarMemory
-from ..datasets.policies import POLICIES, USES_FEATURES, Candidates
+from ..datasets.policies import POLICIES, USES_FEATURES, Candidates, class_features
 from ..datasets.remembering import Candidate, candidates_of, write_copies
+from ..datasets.stream import Look
 from ..losses.prototypes import class_sums
 from ..models.taps import decode_heads
-from ..parts import Needs
+from ..parts import Needs, Prediction
+from .class_means import set_class_means
 from .data_pass import Pass, averaged_model
 
 
@@ -64,7 +64,7 @@ class MemoryHook(Hook):
         classes = dataset.split.foreground(dataset.split.seen)
         if 0 < self.size < len(classes):
             runner.logger.warning(f'memory.size: {self.size} images can not stand for {len(classes)} classes')
-        before = dataset.remembered.memory if dataset.remembered else ExemplarMemory()
+        before = dataset.remembered.memory
         candidates = Candidates(
             holds=np.array([[name in one.exemplar.holds for name in classes] for one in found], dtype=bool).reshape(
                 len(found), len(classes)),
@@ -72,49 +72,77 @@ class MemoryHook(Hook):
             images_seen=before.images_seen,
             classes_seen=np.array([before.classes_seen.get(name, 0) for name in classes]))
         if self.policy in USES_FEATURES:
-            candidates.class_features, candidates.certainty = self._look(runner, found, candidates.holds)
+            candidates.class_features, candidates.certainty = self._features(runner, found, candidates.holds)
         random = RandomState([(runner.seed or 0) % 2**32, dataset.split.step])
         chosen = POLICIES[self.policy](candidates, self.size, random)
         if is_main_process():
-            self._write(dataset, [found[i] for i in chosen], candidates, before, classes)
+            fresh = ~candidates.remembered
+            known = np.maximum(candidates.classes_seen, candidates.holds[~fresh].sum(axis=0))
+            seen = dict(zip(classes, (known + candidates.holds[fresh].sum(axis=0)).tolist()))
+            self.write(dataset, [found[i] for i in chosen], before.images_seen + int(fresh.sum()), seen, before.confidence)
         barrier()
+        set_class_means(runner, [found[i].exemplar for i in chosen])
 
-    def _write(self, dataset: StepDataset, chosen: List[Candidate], candidates: Candidates, before: ExemplarMemory,
-               classes: Tuple[str, ...]) -> None:
-        fresh = ~candidates.remembered
-        known = np.maximum(candidates.classes_seen, candidates.holds[~fresh].sum(axis=0))
-        seen = dict(zip(classes, (known + candidates.holds[fresh].sum(axis=0)).tolist()))
+    def write(self, dataset: StepDataset, chosen: List[Candidate], images_seen: int, classes_seen: Dict[str, int],
+              confidence: Dict[str, float]) -> None:
+        """Write what is remembered; see :class:`ExemplarMemory`."""
         # What is a copy stays one: its file of the step before may go.
         copied = [one for one in chosen if self.export or one.exemplar.image]
         exemplars = write_copies(dataset, copied, self.path.parent) if copied else []
         exemplars += [one.exemplar for one in chosen if not (self.export or one.exemplar.image)]
-        ExemplarMemory(exemplars, before.images_seen + int(fresh.sum()), seen).save(self.path)
+        ExemplarMemory(exemplars, images_seen, classes_seen, confidence).save(self.path)
 
-    def _look(self, runner: Runner, found: List[Candidate], holds: np.ndarray) -> Tuple[List[np.ndarray], np.ndarray]:
+    def _features(self, runner: Runner, found: List[Candidate],
+                  holds: np.ndarray) -> Tuple[List[np.ndarray], np.ndarray]:
         """``class_features`` and ``certainty`` of the candidates (:class:`Candidates`)."""
-        head = decode_heads(averaged_model(runner))[-1]
-        numbers = [number for one in found for number in one.numbers]
-        own = []
+        looks = self.look(runner, [one.numbers for one in found])
+        return class_features([features for features, _ in looks], holds), np.array([sure for _, sure in looks])
+
+    def look(self, runner: Runner, images: Sequence[Sequence[int]]) -> List[Look]:
+        """How the trained model sees images.
+
+        Args:
+            runner: The step's runner.
+            images: For each image its numbers in the data set: labels of all
+                are looked at.
+        """
+        numbers = [number for own in images for number in own]
+        model, own = averaged_model(runner), []
+        num_classes = len(runner.train_dataloader.dataset.split.seen) - 1
         for batch in Pass(runner, Needs(embedding=True), student=True, images=numbers):
-            features, target = batch.student.embedding, batch.raw_target - 1  # the background is left out
-            sums, counts = class_sums(features, target, holds.shape[1], batch.student.align_corners)
-            sums, shown = sums.cpu().numpy(), (counts > 0).cpu().numpy()
-            surety = certainty(head, features).tolist()
-            # Only the classes that an image shows are kept, of up to 150.
-            own.extend((dict(zip(np.flatnonzero(mask), values[mask])), sure)
-                       for values, mask, sure in zip(sums, shown, surety))
+            own.extend(looks_of(model, batch.student, batch.raw_target, num_classes))
         # Processes took turns in the order of the numbers.
         shares = all_gather_object(own)
         looks = iter(shares[i % len(shares)][i // len(shares)] for i in range(len(numbers)))
-        grouped = [[next(looks) for _ in one.numbers] for one in found]
-        width = next((len(vector) for vectors, _ in chain(*grouped) for vector in vectors.values()), 1)
-        nothing = np.zeros(width, dtype=np.float32)  # a crop may lose a class
-        features = []
-        for c in range(holds.shape[1]):
-            rows = [sum((vectors.get(c, nothing) for vectors, _ in grouped[i]), nothing)
-                    for i in np.flatnonzero(holds[:, c])]
-            features.append(F.normalize(torch.from_numpy(np.reshape(rows, (-1, width))), dim=1).numpy())
-        return features, np.array([looked[0][1] for looked in grouped])
+        grouped = [[next(looks) for _ in own] for own in images]
+        joined = []
+        for group in grouped:
+            features: Dict[int, np.ndarray] = {}
+            for seen, _ in group:
+                features.update({c: features.get(c, 0) + vector for c, vector in seen.items()})
+            joined.append((features, group[0][1]))
+        return joined
+
+
+def looks_of(model: nn.Module, prediction: Prediction, target: Tensor, num_classes: int) -> List[Look]:
+    """How a model sees the images of a batch.
+
+    Args:
+        model: The segmentor.
+        prediction: Its prediction, with the embedding.
+        target: ``[N, H, W]`` labels.
+        num_classes: Number of foreground classes.
+
+    Returns:
+        For each image the sum of the embedding over the pixels of each
+        foreground class that it shows, and how sure the model is of it.
+    """
+    features = prediction.embedding
+    sums, counts = class_sums(features, target - 1, num_classes, prediction.align_corners)  # without the background
+    sums, shown = sums.cpu().numpy(), (counts > 0).cpu().numpy()
+    # Only the classes that an image shows are kept, of up to 150.
+    return [(dict(zip(np.flatnonzero(mask).tolist(), values[mask])), sure) for values, mask, sure in zip(
+        sums, shown, certainty(decode_heads(model)[-1], features).tolist())]
 
 
 @torch.no_grad()

@@ -9,7 +9,9 @@ from .binary import BinaryCrossEntropyLoss, BinaryDistillation, binary_cross_ent
 from .decode_loss import DecodeLoss
 from .ilt import FeatureDistillation
 from .lwf import KnowledgeDistillation, knowledge_distillation
+from .gradient_projection import project
 from .mib import UnbiasedCrossEntropyLoss, UnbiasedDistillation, unbiased_cross_entropy, unbiased_distillation
+from .online_em import CompositeLoss
 from .plop import LocalPOD, fold_new_into_background, local_pod, pooled_strips
 from .prototypes import class_means, class_shares, class_sums
 from .reduce import mean_over_valid

@@ -15,7 +15,8 @@ class DecodeLoss(nn.Module):
     """A ``loss_decode`` of any decode head, from a loss per pixel.
 
     Subclasses give :meth:`per_pixel`. They are used from step 1 on; those
-    that set ``from_first_step`` at step 0 as well.
+    that set ``from_first_step`` at step 0 as well. Those that set
+    ``reads_batch`` find the :class:`StepBatch` in ``batch``.
 
     Args:
         num_old: Number of old classes, background included; 0 at step 0. The
@@ -27,6 +28,7 @@ class DecodeLoss(nn.Module):
     """
 
     from_first_step: bool = False
+    reads_batch: bool = False
 
     def __init__(self, num_old: int, loss_weight: float = 1.0, loss_name: str = 'loss_ce',
                  average: str = 'valid') -> None:

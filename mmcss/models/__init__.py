@@ -1,9 +1,11 @@
 """The student's body: growth, the frozen teacher, taps, and how targets are completed."""
+from .cosine_classifier import CosineClassifier
 from .extended import ExtendedCascadeEncoderDecoder, ExtendedEncoderDecoder, merge_unknown
 from .growth import class_dimensions, grow
 from .hand_over import hand_over_meta, load_hand_over, save_hand_over
 from .inplace_abn import LeakyResNet, SharedNormASPPHead
 from .method import Method
+from .nearest_mean import NearestMean
 from .new_rows import NEW_ROWS
 from .segmentors import ContinualCascadeEncoderDecoder, ContinualEncoderDecoder, ContinualMixin
 from .step_heads import StepHeads
@@ -12,8 +14,9 @@ from .targets import EntropyPseudoLabels, IgnoreBackground, SigmoidPseudoLabels
 from .teacher import FrozenTeacher, predict
 
 __all__ = [
-    'ContinualCascadeEncoderDecoder', 'ContinualEncoderDecoder', 'ContinualMixin', 'EntropyPseudoLabels',
-    'ExtendedCascadeEncoderDecoder', 'ExtendedEncoderDecoder', 'FrozenTeacher', 'IgnoreBackground', 'LeakyResNet',
-    'Method', 'NEW_ROWS', 'SharedNormASPPHead', 'SigmoidPseudoLabels', 'StepHeads', 'class_dimensions', 'grow',
-    'hand_over_meta', 'load_hand_over', 'merge_unknown', 'predict', 'save_hand_over', 'watch_inference', 'watch_training'
+    'ContinualCascadeEncoderDecoder', 'ContinualEncoderDecoder', 'ContinualMixin', 'CosineClassifier',
+    'EntropyPseudoLabels', 'ExtendedCascadeEncoderDecoder', 'ExtendedEncoderDecoder', 'FrozenTeacher',
+    'IgnoreBackground', 'LeakyResNet', 'Method', 'NEW_ROWS', 'NearestMean', 'SharedNormASPPHead', 'SigmoidPseudoLabels', 'StepHeads',
+    'class_dimensions', 'grow', 'hand_over_meta', 'load_hand_over', 'merge_unknown', 'predict', 'save_hand_over',
+    'watch_inference', 'watch_training'
 ]

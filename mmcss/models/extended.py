@@ -18,16 +18,21 @@ class ExtendedMixin:
 
     Args:
         unknown: Whether the last channel is no class but what may become one
-            (SSUL). In predictions it is background: their sigmoids are added.
+            (SSUL). In predictions it is background: their scores are added.
+        unknown_scores: Which ones, by how the model is trained; see
+            :func:`merge_unknown`.
         classifier: Config of the module that takes the place of the final
             decode head's 1x1 convolution; it is given ``in_channels`` and
             ``num_classes``. None leaves the convolution.
     """
 
-    def __init__(self, *args: Any, unknown: bool = False, classifier: Optional[Mapping[str, Any]] = None,
-                 **kwargs: Any) -> None:
+    def __init__(self, *args: Any, unknown: bool = False, unknown_scores: str = 'sigmoid',
+                 classifier: Optional[Mapping[str, Any]] = None, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        if unknown_scores not in UNKNOWN_SCORES:
+            raise ValueError(f'unknown_scores: got {unknown_scores!r}, valid are {", ".join(UNKNOWN_SCORES)}.')
         self.unknown = unknown
+        self.unknown_scores = unknown_scores
         if classifier is not None:
             head = decode_heads(self)[-1]
             head.conv_seg = MODELS.build(
@@ -38,27 +43,46 @@ class ExtendedMixin:
         """Rows of class-dependent tensors that stay behind those of all classes."""
         return int(self.unknown)
 
+    def predict(self, inputs: Tensor, data_samples: Optional[Sequence[SegDataSample]] = None) -> List[SegDataSample]:
+        """As the stock model's; a classifier that predicts otherwise than it is trained does so."""
+        others = [module for module in self.modules() if hasattr(module, 'predicting')]
+        for module in others:
+            module.predicting = True
+        try:
+            return super().predict(inputs, data_samples)
+        finally:
+            for module in others:
+                module.predicting = False
+
     def postprocess_result(self, seg_logits: Tensor, data_samples: Optional[Sequence[SegDataSample]] = None
                            ) -> List[SegDataSample]:
         """As the stock model's; with an unknown class on logarithms of the scores that remain."""
         if self.unknown:
-            seg_logits = merge_unknown(seg_logits)
+            seg_logits = merge_unknown(seg_logits, self.unknown_scores)
         return super().postprocess_result(seg_logits, data_samples)
 
 
-def merge_unknown(logits: Tensor) -> Tensor:
+# Logarithms of the scores that are added; a softmax leaves their common divisor out.
+UNKNOWN_SCORES = {'sigmoid': F.logsigmoid, 'softmax': lambda logits: logits}
+
+
+def merge_unknown(logits: Tensor, scores: str = 'sigmoid') -> Tensor:
     """Scores in which unknown is background (SSUL, Cha et al., NeurIPS 2021, section 3.2).
 
     Args:
         logits: ``[N, C + 1, H, W]`` raw scores: background, classes, unknown.
+        scores: What is added up: 'sigmoid' the sigmoids, as in the paper;
+            'softmax' the probabilities of a softmax, for a model that is
+            trained with cross-entropy (the paper's table 3).
 
     Returns:
-        ``[N, C, H, W]`` logarithms of sigmoids; the background's is that of
-        the sum of its own and the unknown's.
+        ``[N, C, H, W]`` logarithms of sigmoids, or logits of which the
+        softmax is meant; the background's is that of the sum of its own and
+        the unknown's.
     """
-    scores = F.logsigmoid(logits)
-    background = torch.logaddexp(scores[:, :1], scores[:, -1:])
-    return torch.cat((background, scores[:, 1:-1]), dim=1)
+    logarithms = UNKNOWN_SCORES[scores](logits)
+    background = torch.logaddexp(logarithms[:, :1], logarithms[:, -1:])
+    return torch.cat((background, logarithms[:, 1:-1]), dim=1)
 
 
 @MODELS.register_module()

@@ -90,16 +90,22 @@ class ContinualMixin:
             inputs: ``[N, 3, H, W]`` preprocessed images.
             data_samples: Their labels of this step.
         """
-        if not self.method.parts:
+        readers = [module for module in self.modules() if getattr(module, 'reads_batch', False)]
+        if not self.method.parts and not readers:
             return super().loss(inputs, data_samples)
+        needs = self.method.needs | Needs(labelled=bool(readers))
         with self._one_body(inputs):
-            batch = self.look(inputs, data_samples, self.method.needs)
+            batch = self.look(inputs, data_samples, needs)
             self.method.complete_targets(batch)
+            for reader in readers:
+                reader.batch = batch
             if batch.target is not batch.raw_target:
                 data_samples = with_targets(data_samples, batch.target)
             size = tuple(batch.target.shape[1:])
-            with watch_training(self, self.method.needs, size, batch.pixel_weight) as seen:
+            with watch_training(self, needs, size, batch.pixel_weight) as seen:
                 losses = super().loss(inputs, data_samples)
+        for reader in readers:
+            reader.batch = None
         batch.student = seen.prediction(size, self.align_corners)
         losses.update(self.method.losses(batch))
         return losses

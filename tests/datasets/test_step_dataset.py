@@ -295,7 +295,7 @@ def test_remembered_images_stand_behind_those_of_the_step(tmp_path):
 
 def test_a_data_set_without_memory_remembers_nothing(tmp_path):
     dataset = make(tmp_path, 1)
-    assert dataset.num_memory == 0 and dataset.remembered is None
+    assert dataset.num_memory == 0 and dataset.remembered.memory.exemplars == []
 
 
 def test_a_remembered_image_that_gives_no_data_is_replaced_by_one_of_the_step(tmp_path):

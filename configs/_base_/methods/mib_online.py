@@ -1,0 +1,3 @@
+# MiB*: MiB's losses on an online stream and what is remembered of it, as online EM (Yan et al., ACM MM 2021) compares.
+_base_ = './mib.py'
+continual = dict(memory=dict(size=100, policy='reservoir'), online=dict(type='UniformReplay', images=4))

@@ -1,0 +1,62 @@
+"""The class means of what is remembered."""
+from __future__ import annotations
+
+from typing import Any, Dict, Sequence
+
+import torch
+import torch.nn.functional as F
+from mmengine.dist import all_reduce
+from mmengine.runner import Runner
+from torch.utils.data import Dataset
+
+from ..datasets import StepDataset
+from ..datasets.exemplars import Exemplar
+from ..losses.prototypes import class_means, class_sums
+from ..models.nearest_mean import NearestMean
+from ..models.taps import decode_heads
+from ..parts import Needs
+from .data_pass import Pass, averaged_model, bare_model
+
+
+class ExemplarImages(Dataset):
+    """Exemplars as a data set of their own.
+
+    Args:
+        dataset: The step's data set.
+        exemplars: What to load through it.
+    """
+
+    def __init__(self, dataset: StepDataset, exemplars: Sequence[Exemplar]) -> None:
+        self.dataset = dataset
+        self.exemplars = exemplars
+
+    @property
+    def metainfo(self) -> Dict[str, Any]:
+        """The step's."""
+        return self.dataset.metainfo
+
+    def __len__(self) -> int:
+        return len(self.exemplars)
+
+    def __getitem__(self, index: int) -> Any:
+        return self.dataset.load_exemplar(self.exemplars[index])
+
+
+@torch.no_grad()
+def set_class_means(runner: Runner, exemplars: Sequence[Exemplar]) -> None:
+    """Give a :class:`NearestMean` classifier its means, over all processes; other models are left alone."""
+    heads = [decode_heads(model)[-1] for model in (bare_model(runner), averaged_model(runner))]
+    classifiers = [getattr(head, 'conv_seg', None) for head in heads]
+    if not isinstance(classifiers[0], NearestMean):
+        return
+    means = classifiers[0].means
+    images = ExemplarImages(runner.train_dataloader.dataset, exemplars)
+    sums, counts = means.new_zeros(means.shape[:2]), means.new_zeros(len(means))
+    for batch in Pass(runner, Needs(embedding=True), student=True, dataset=images):
+        features = F.normalize(batch.student.embedding.float(), dim=1)
+        found = class_sums(features, batch.raw_target, len(means), batch.student.align_corners)
+        sums, counts = sums + found[0].sum(dim=0), counts + found[1].sum(dim=0)
+    all_reduce(sums)
+    all_reduce(counts)
+    for classifier in classifiers:
+        classifier.means.copy_(F.normalize(class_means(sums, counts), dim=1)[:, :, None, None])

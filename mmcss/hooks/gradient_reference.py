@@ -1,0 +1,50 @@
+"""Remembered images as a bound on updates."""
+from __future__ import annotations
+
+from mmengine.dist import get_dist_info
+from mmengine.runner import Runner
+from mmseg.registry import DATA_SAMPLERS
+from numpy.random import RandomState
+
+from ..datasets.stream import StreamMemory
+from ..losses.gradient_projection import project
+from .data_pass import bare_model
+from .loss_gradients import loss_gradients
+from .replays import Batch, Replay, share
+
+
+@DATA_SAMPLERS.register_module()
+class GradientReference(Replay):
+    """Stored images only keep the update from harming them (A-GEM, Chaudhry et al., ICLR 2019).
+
+    Batches hold new images alone. Right before each update the gradient of
+    stored images is taken; if the update's points against it, that part is
+    taken out. Both gradients are whole there, whatever accumulates or scales
+    them.
+
+    Args:
+        images: Stored images that the reference is taken of.
+    """
+
+    def begin(self, runner: Runner, memory: StreamMemory, random: RandomState) -> None:
+        super().begin(runner, memory, random)
+        optimizer = runner.optim_wrapper.optimizer
+        self._handle = optimizer.register_step_pre_hook(lambda *_: self.constrain())
+
+    def before_iteration(self, batch: Batch) -> None:
+        """Leave the batch as it is."""
+
+    def constrain(self) -> None:
+        """Project the gradients of the coming update."""
+        images = self.load(share(self.draw(self.images * get_dist_info()[1])))
+        if not images:
+            return
+        batch = {key: [one[key] for one in images] for key in images[0]}
+        reference = loss_gradients(self.runner, batch)
+        parameters = [p for p in bare_model(self.runner).parameters() if p.grad is not None and p in reference]
+        projected = project([p.grad for p in parameters], [reference[p] for p in parameters])
+        for parameter, gradient in zip(parameters, projected):
+            parameter.grad = gradient
+
+    def end(self) -> None:
+        self._handle.remove()

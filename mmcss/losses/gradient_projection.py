@@ -1,0 +1,42 @@
+"""A-GEM: averaged gradient episodic memory (Chaudhry et al., ICLR 2019).
+
+Authors' code: https://github.com/facebookresearch/agem
+"""
+from __future__ import annotations
+
+from typing import List, Sequence
+
+import torch
+from torch import Tensor
+
+
+@torch.no_grad()
+def project(gradients: Sequence[Tensor], reference: Sequence[Tensor]) -> List[Tensor]:
+    """The closest gradient that does not raise the loss of the memory (A-GEM, eq. 11).
+
+    All tensors together are one vector. Where it points away from the
+    reference, its share along the reference is taken off; else, and where
+    the reference is 0, it stays as it is. Nothing waits for the device.
+
+    Args:
+        gradients: Of the new data's loss, one tensor for each parameter.
+        reference: Of the memory's loss, likewise, of the same shapes.
+
+    Returns:
+        New tensors like ``gradients``.
+    """
+    if not gradients:
+        return []
+    vector, onto = _vector(gradients), _vector(reference)
+    along, length = vector.dot(onto), onto.dot(onto)
+    conflict = (along < 0) & (length > 0)
+    share = torch.where(conflict, along / torch.where(conflict, length, 1), 0)
+    shares = torch._foreach_mul(reference, share)
+    # Not by 0 times the reference, which may be infinite.
+    return [torch.where(conflict, gradient - part.to(gradient.dtype), gradient)
+            for gradient, part in zip(gradients, shares)]
+
+
+def _vector(tensors: Sequence[Tensor]) -> Tensor:
+    """All numbers of some tensors, in float32: a few kernels, where one for each tensor would take longer."""
+    return torch.cat([tensor.reshape(-1).float() for tensor in tensors])

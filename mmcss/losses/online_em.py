@@ -1,0 +1,110 @@
+"""Online EM (Yan et al., ACM MM 2021): relabelling and composite loss.
+
+"An EM framework for online incremental learning of semantic segmentation",
+https://arxiv.org/abs/2108.03613. No code was released.
+"""
+from __future__ import annotations
+
+import math
+from typing import Any, Optional
+
+import torch
+from mmseg.registry import MODELS
+from torch import Tensor
+
+from ..parts import StepBatch
+from .decode_loss import DecodeLoss
+from .reduce import mean_over_valid
+
+
+def possible_classes(labelled: Tensor, logits: Tensor) -> Tensor:
+    """Logits in which the classes that an image's labels tell are impossible.
+
+    Args:
+        labelled: ``[N, C]`` bool.
+        logits: ``[N, C, H, W]``.
+    """
+    return logits.masked_fill(labelled[:, :, None, None], -math.inf)
+
+
+def relabel(logits: Tensor, target: Tensor, labelled: Tensor, threshold: float = 0.8,
+            ignore_index: int = 255) -> Tensor:
+    """E-step: labels for what an image's labels don't tell (online EM, section 3.3).
+
+    On an image whose labels tell some classes, a pixel without label is none
+    of these: it may be background, an older class or one that was learned
+    later.
+
+    Args:
+        logits: ``[N, C, H, W]`` of the model before the update.
+        target: ``[N, H, W]``; 0 where there is no label.
+        labelled: ``[N, C]`` bool: the classes that the labels tell.
+        threshold: A class is taken if its probability, of all classes, is
+            greater.
+        ignore_index: Label of pixels without loss, and of those that are
+            not sure.
+    """
+    logits = logits.detach().float()
+    best, predicted = possible_classes(labelled, logits).max(dim=1)
+    sure = (best - logits.logsumexp(dim=1)).exp() > threshold
+    return torch.where(target == 0, torch.where(sure, predicted, ignore_index), target)
+
+
+def impossible_mass(logits: Tensor, labelled: Tensor) -> Tensor:
+    """Minus the logarithm of the probability that is left to classes which an unlabelled pixel may have.
+
+    Args:
+        logits: ``[N, C, H, W]``.
+        labelled: ``[N, C]`` bool.
+
+    Returns:
+        ``[N, H, W]``, at least 0.
+    """
+    logits = logits.float()
+    return logits.logsumexp(dim=1) - possible_classes(labelled, logits).logsumexp(dim=1)
+
+
+@MODELS.register_module()
+class CompositeLoss(DecodeLoss):
+    """Online EM's M-step, from step 1 on.
+
+    Cross-entropy on labelled and relabelled pixels, and on all unlabelled
+    ones the demand that they are no class which the image's labels tell. One
+    forward pass serves both steps: the labels come from the model as it is
+    before the update. Each term is a mean over its pixels (the paper writes
+    sums).
+
+    Args:
+        num_old: See :class:`DecodeLoss`.
+        threshold: See :func:`relabel`; the paper's delta. None to relabel
+            nothing.
+        gamma: Factor on the second term (0.5 on VOC, 0.1 on ADE20K).
+        loss_name: See :class:`DecodeLoss`.
+        kwargs: Those of :class:`DecodeLoss`.
+    """
+
+    reads_batch = True
+
+    def __init__(self, num_old: int, threshold: Optional[float] = 0.8, gamma: float = 0.5,
+                 loss_name: str = 'loss_composite', **kwargs: Any) -> None:
+        super().__init__(num_old, loss_name=loss_name, **kwargs)
+        self.threshold = threshold
+        self.gamma = gamma
+        self.batch: Optional[StepBatch] = None
+
+    def forward(self, cls_score: Tensor, label: Tensor, weight: Optional[Tensor] = None, ignore_index: int = 255,
+                **kwargs: Any) -> Tensor:
+        """Scalar loss of ``[N, C, H, W]`` scores and ``[N, H, W]`` labels."""
+        labelled, unlabelled = self.batch.labelled, label == 0
+        threshold = math.inf if self.threshold is None else self.threshold
+        completed = relabel(cls_score, label, labelled, threshold, ignore_index)
+        taught = completed != ignore_index
+        logits = cls_score.float()
+        named = logits.gather(1, torch.where(taught, completed, 0)[:, None])[:, 0]
+        terms = (torch.where(taught, logits.logsumexp(dim=1) - named, 0),
+                 torch.where(unlabelled, impossible_mass(logits, labelled), 0))
+        if weight is not None:
+            terms = tuple(term * weight for term in terms)
+        masks = (taught, unlabelled) if self.average == 'valid' else (None, None)
+        first, second = (mean_over_valid(term, mask) for term, mask in zip(terms, masks))
+        return self.loss_weight * (first + self.gamma * second)

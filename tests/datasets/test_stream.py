@@ -1,0 +1,329 @@
+from collections import Counter
+
+import numpy as np
+import pytest
+from numpy.random import RandomState
+
+from mmcss.datasets import StepDataset, stream
+from mmcss.datasets.exemplars import Exemplar, ExemplarMemory
+from mmcss.datasets.policies import POLICIES, Candidates, cbes, cbes_insert, class_features, reservoir
+from mmcss.datasets.stream import StreamBatchSampler, StreamMemory
+from tests.makers import folder_config, mapped, split_of
+
+# Learning order: background, b, a, d, c. Files hold background 0, a 1, b 2, c 3, d 4.
+STEPS = (('b', 'a'), ('d', ), ('c', ))
+# Of step 1, which brings d: n0 to n5, of which o2 was there in step 0 too; it holds a as well.
+LABELS = {'o0': (0, 1), 'o1': (2, 0), 'o2': (1, 4), 'o3': (2, 1), 'n0': (4, 0), 'n1': (0, 4), 'n2': (4, 255)}
+
+
+def refer(stem, holds=('a', ), labelled=('b', 'a')):
+    return Exemplar(0, f'{stem}.jpg', tuple(labelled), tuple(holds))
+
+
+OLD = (refer('o0'), refer('o1', ('b', )), refer('o3', ('b', 'a')))
+
+
+def make(root, exemplars=OLD, step=1, labels=LABELS, min_length=0, wrap=dict, seen=(0, {}), regime='overlapped'):
+    path = root / 'memory.json'
+    ExemplarMemory(list(exemplars), images_seen=seen[0], classes_seen=seen[1]).save(path)
+    return StepDataset(
+        wrap(folder_config(root, labels)), split_of(STEPS, step, regime=regime), dict(role='train', regime=regime),
+        min_length=min_length, memory=dict(path=str(path), labels='stored', brought=False))
+
+
+def memory_of(dataset, size=4, policy='cbes', seed=0, looks=()):
+    return StreamMemory(dataset, size, policy, RandomState(seed), looks)
+
+
+def names(memory):
+    return [one.exemplar.name[:-4] for one in memory.chosen()]
+
+
+# The start.
+
+
+def test_the_stream_of_a_step(tmp_path):
+    """What is remembered, then the step's own, with their classes in learning order: b, a, d."""
+    dataset = make(tmp_path, seen=(9, dict(a=5, b=1)))
+    memory = memory_of(dataset)
+    assert memory.classes == ('b', 'a', 'd')
+    assert [one.exemplar.name for one in memory.found] == ['o0.jpg', 'o1.jpg', 'o3.jpg', 'n0.jpg', 'n1.jpg', 'n2.jpg',
+                                                          'o2.jpg']
+    assert memory.holds.astype(int).tolist() == [[0, 1, 0], [1, 0, 0], [1, 1, 0], *[[0, 0, 1]] * 4]
+    assert names(memory) == ['o0', 'o1', 'o3'] and memory.images_seen == 9
+    # Two stored images show b, which the count of an older run did not know.
+    assert memory.seen.tolist() == [2, 5, 0]
+
+
+@pytest.mark.parametrize('size, kept', [(0, []), (2, ['o0', 'o1']), (3, ['o0', 'o1', 'o3']), (9, ['o0', 'o1', 'o3'])])
+def test_no_more_is_stored_at_the_start_than_there_is_room_for(tmp_path, size, kept):
+    assert names(memory_of(make(tmp_path), size)) == kept
+
+
+@pytest.mark.parametrize('policy', POLICIES)
+def test_a_memory_of_no_image_stays_empty_and_counts(tmp_path, policy):
+    memory = memory_of(make(tmp_path), 0, policy)
+    for number in range(4):
+        memory.offer([number], [({2: np.ones(2)}, 1.)])
+    assert names(memory) == [] and memory.images_seen == 4 and memory.seen.tolist() == [2, 2, 4]
+
+
+@pytest.mark.parametrize('policy', ['cbes', 'reservoir', 'random', 'class_balanced'])
+def test_nothing_remembered_before(tmp_path, policy):
+    memory = memory_of(make(tmp_path, ()), 3, policy)
+    assert names(memory) == [] and memory.holds.shape == (4, 3)
+    memory.offer([2, 0])
+    assert sorted(names(memory)) == ['n0', 'n2']
+
+
+# Image by image.
+
+
+@pytest.mark.parametrize('policy', ['cbes', 'reservoir'])
+@pytest.mark.parametrize('seed', range(6))
+@pytest.mark.parametrize('size', [1, 3, 4])
+def test_the_stream_ends_as_the_choice_of_the_whole_step_does(tmp_path, policy, seed, size):
+    """The choice at the end of a step is the same algorithm over a stream in random order."""
+    dataset = make(tmp_path, seen=(7, dict(a=4, b=3)))
+    memory = memory_of(dataset, size, policy, seed)
+    candidates = Candidates(memory.holds.copy(), np.arange(7) < 3, images_seen=7, classes_seen=np.array([3, 4, 0]))
+    expected = dict(cbes=cbes, reservoir=reservoir)[policy](candidates, size, RandomState(seed))
+    random = RandomState(seed)
+    order = random.permutation(np.arange(3, 7))
+    memory = memory_of(dataset, size, policy)
+    memory._random = random
+    for image in order:  # in batches of one
+        memory.offer([int(image) - 3])
+    assert memory.kept == expected and memory.images_seen == 11
+
+
+def test_batches_don_t_matter_where_images_are_offered_one_by_one(tmp_path):
+    for policy in ('cbes', 'reservoir'):
+        found = []
+        for batches in ([[3], [1], [0], [2]], [[3, 1], [0, 2]], [[3, 1, 0, 2]], [[], [3, 1, 0], [2]]):
+            memory = memory_of(make(tmp_path), 3, policy, seed=2)
+            for batch in batches:
+                memory.offer(batch)
+            found.append((memory.kept, memory.images_seen, memory.seen.tolist()))
+        assert found.count(found[0]) == 4
+
+
+def test_cbes_makes_room_for_a_class_below_its_share(tmp_path):
+    """Of three places each class has one; those of b and a are free to be taken from until d has its own."""
+    memory = memory_of(make(tmp_path, seen=(3, dict(a=2, b=2))), 3)
+    memory.offer([0])
+    assert len(memory.kept) == 3 and names(memory).count('n0') == 1
+    assert memory.seen.tolist() == [2, 2, 1]
+
+
+def test_the_image_itself_counts_before_it_is_judged(tmp_path, monkeypatch):
+    """Spec 2: m/n is at most 1."""
+    told = []
+    monkeypatch.setattr(stream, 'cbes_insert', lambda kept, image, holds, seen, *_: told.append(seen.tolist()) or kept)
+    memory = memory_of(make(tmp_path))
+    memory.offer([1, 3])
+    assert told == [[2, 2, 1], [2, 2, 2]]
+
+
+def test_reservoir_counts_the_image_itself(tmp_path, monkeypatch):
+    told = []
+    monkeypatch.setattr(stream, 'reservoir_insert', lambda kept, image, seen, *_: told.append((image, seen)) or kept)
+    memory = memory_of(make(tmp_path, seen=(7, {})), policy='reservoir')
+    memory.offer([1, 3])
+    assert told == [(4, 8), (6, 9)]
+
+
+def test_processes_with_equal_random_numbers_keep_equal_memories(tmp_path):
+    for policy in ('cbes', 'reservoir', 'random', 'class_balanced'):
+        found = []
+        for seed in (3, 3, 4, 5, 6):
+            memory = memory_of(make(tmp_path), 2, policy, seed)
+            for number in (3, 0, 2, 1):
+                memory.offer([number])
+            found.append(memory.kept)
+        assert found[0] == found[1] and any(other != found[0] for other in found)
+
+
+def test_cbes_edges_in_a_row():
+    """An image without a class; more classes than places; a class without stored images; removal of the last one."""
+    holds = np.array([[1, 0, 0], [0, 0, 0], [0, 1, 0], [0, 1, 1], [1, 1, 0]], dtype=bool)
+    random = RandomState(0)
+    assert cbes_insert([0], 1, holds, np.array([1, 0, 0]), 1, random) == [0]
+    # One place for two known classes: b is absent, below 1/2, and takes the place of a.
+    assert cbes_insert([0], 2, holds, np.array([1, 1, 0]), 1, random) == [2]
+    # Both of its classes: one of them has no stored image, so that it is below its share.
+    assert cbes_insert([2], 3, holds, np.array([1, 2, 1]), 1, random) == [3]
+    # What goes counts for two classes; the place that it leaves is the new one's.
+    assert cbes_insert([2, 4], 0, holds, np.array([2, 2, 0]), 2, random) in ([0, 4], [2, 0])
+
+
+# Chosen anew.
+
+
+@pytest.mark.parametrize('policy', ['random', 'class_balanced'])
+def test_other_policies_choose_among_what_is_stored_and_the_batch(tmp_path, policy):
+    memory, random = memory_of(make(tmp_path), 3, policy, seed=4), RandomState(4)
+    for batch in ([3, 0], [1, 2]):
+        pool = [*memory.kept, *(3 + i for i in batch)]
+        expected = POLICIES[policy](Candidates(memory.holds[pool], np.isin(pool, memory.kept)), 3, random)
+        memory.offer(batch)
+        assert memory.kept == [pool[i] for i in expected]
+    assert memory.images_seen == 4
+
+
+LOOKS = [({1: np.array([1., 0])}, .1), ({0: np.array([0., 1])}, .2), ({0: np.array([1., 1]), 1: np.array([3., 4])}, .3)]
+FRESH = [({2: np.array(vector)}, sure) for vector, sure in (([1., 0], .5), ([0., 2], .9), ([1., 1], .7), ([3., 1], .4))]
+
+
+@pytest.mark.parametrize('policy', ['herding', 'confident'])
+def test_policies_of_features_see_what_was_looked_at(tmp_path, monkeypatch, policy):
+    memory, told, chosen = memory_of(make(tmp_path), 3, policy, looks=LOOKS), [], POLICIES[policy]
+    monkeypatch.setitem(POLICIES, policy, lambda *given: told.append(given[0]) or chosen(*given))
+    memory.offer([1, 0], [FRESH[1], FRESH[0]])
+    pool, looks = [0, 1, 2, 4, 3], [*LOOKS, FRESH[1], FRESH[0]]
+    assert told[0].certainty.tolist() == [.1, .2, .3, .9, .5]
+    expected = class_features([features for features, _ in looks], memory.holds[pool])
+    for found, wanted in zip(told[0].class_features, expected):
+        np.testing.assert_array_equal(found, wanted)
+    np.testing.assert_array_equal(told[0].class_features[2], [[0, 1], [1, 0]])  # d, of n1 and n0
+    given = Candidates(memory.holds[pool], np.array([True] * 3 + [False] * 2), class_features=expected,
+                       certainty=told[0].certainty)
+    assert memory.kept == [pool[i] for i in chosen(given, 3, None)]
+    # What is stored keeps its look; what is not can't come back.
+    kept = list(memory.kept)
+    memory.offer([2], [FRESH[2]])
+    assert told[1].certainty.tolist() == [([*LOOKS, *FRESH][i])[1] for i in [*kept, 5]]
+
+
+def test_an_image_that_no_one_looked_at_is_the_least_sure(tmp_path):
+    """As one whose crop has lost its class: a zero vector."""
+    memory = memory_of(make(tmp_path), 3, 'confident', looks=LOOKS)
+    memory.offer([0, 1], [({}, .5), FRESH[1]])
+    assert len(memory.kept) == 3
+
+
+# Twice.
+
+
+@pytest.mark.parametrize('policy', ['cbes', 'reservoir', 'class_balanced', 'random'])
+def test_an_image_that_is_stored_and_comes_again(tmp_path, policy):
+    """It is stored once, with the labels of both; the place that it had is its own."""
+    memory = memory_of(make(tmp_path, [refer('o2'), refer('o1', ('b', ))]), 2, policy)
+    assert memory.holds[0].tolist() == [False, True, False] and memory.holds[5].tolist() == [False, False, True]
+    memory.offer([3])
+    assert Counter(names(memory)) == Counter(['o2', 'o1'])
+    both = next(one for one in memory.chosen() if one.exemplar.name == 'o2.jpg').exemplar
+    assert (both.labelled, both.holds) == (('b', 'a', 'd'), ('a', 'd'))
+    assert memory.holds[5].tolist() == [False, True, True]
+    # It counts as an image of d, and not once more as one of a.
+    assert memory.images_seen == 1 and memory.seen.tolist() == [1, 1, 1]
+
+
+def test_its_pixels_are_read_with_both_labels_from_then_on(tmp_path):
+    dataset = make(tmp_path, [refer('o2')])
+    memory = memory_of(dataset, 2)
+    before = dataset.load_exemplar(memory.chosen()[0].exemplar)
+    assert mapped(before) == [2, 0] and before['data_samples'].labelled.tolist() == [False, True, True, False]
+    memory.offer([3])
+    after = dataset.load_exemplar(memory.chosen()[0].exemplar)
+    assert mapped(after) == [2, 3] and after['data_samples'].labelled.tolist() == [False, True, True, True]
+
+
+def test_its_features_are_those_of_both_labels(tmp_path, monkeypatch):
+    memory = memory_of(make(tmp_path, [refer('o2'), refer('o1', ('b', ))]), 2, 'herding',
+                       looks=[({1: np.array([0., 3])}, .1), ({0: np.array([1., 0])}, .2)])
+    told, chosen = [], POLICIES['herding']
+    monkeypatch.setitem(POLICIES, 'herding', lambda *given: told.append(given[0]) or chosen(*given))
+    memory.offer([3], [({2: np.array([2., 0])}, .8)])
+    for c, expected in enumerate(([1, 0], [0, 1], [1, 0])):
+        np.testing.assert_array_equal(told[0].class_features[c], [expected])
+    assert told[0].certainty.tolist() == [.2, .8]
+
+
+def test_one_that_was_thrown_out_comes_as_new(tmp_path):
+    memory = memory_of(make(tmp_path, [refer('o2'), refer('o1', ('b', ))]), 4)
+    memory.kept.remove(0)
+    memory.offer([3])
+    assert [one.exemplar for one in memory.chosen()] == [refer('o1', ('b', )), refer('o2', ('d', ), ('d', ))]
+
+
+@pytest.mark.parametrize('policy', ['cbes', 'reservoir', 'class_balanced'])
+def test_numbers_that_fill_a_short_step_count_once(tmp_path, policy):
+    """As two processes get the one image of a step: in one batch, or in two."""
+    labels = {stem: LABELS[stem] for stem in ('o0', 'o1', 'o3', 'n0')}
+    for batches in ([[0, 1]], [[1], [0]]):
+        dataset = make(tmp_path / str(len(batches)), labels=labels, min_length=2)
+        assert (len(dataset), dataset.num_images) == (2, 1)
+        memory = memory_of(dataset, 9, policy)
+        for batch in batches:
+            memory.offer(batch)
+        assert sorted(names(memory)) == ['n0', 'o0', 'o1', 'o3']
+        assert memory.images_seen == 1 and memory.seen.tolist() == [2, 2, 1]
+
+
+def test_images_of_a_repeated_data_set_count_once(tmp_path):
+    dataset = make(tmp_path, wrap=lambda config: dict(type='RepeatDataset', dataset=config, times=2))
+    memory = memory_of(dataset, 9)
+    memory.offer(list(range(len(dataset))))
+    assert len(dataset) == 8 and memory.images_seen == 4 and len(names(memory)) == len(set(names(memory))) == 7
+
+
+def test_counts_go_on_over_steps(tmp_path):
+    """Also those of classes whose images have all gone."""
+    memory = memory_of(make(tmp_path, ()), 1)
+    memory.offer([0, 1, 2, 3])
+    seen = (memory.images_seen, dict(zip(memory.classes, memory.seen.tolist())))
+    assert seen == (4, dict(b=0, a=0, d=4))
+    labels = dict(LABELS, m0=(3, 0), m1=(0, 3))
+    later = memory_of(make(tmp_path / 'later', [refer('n0', ('d', ), ('d', ))], 2, labels, seen=seen), 1)
+    assert later.classes == ('b', 'a', 'd', 'c') and later.seen.tolist() == [0, 0, 4, 0]
+    later.offer([0, 1])
+    assert later.images_seen == 6 and later.seen.tolist() == [0, 0, 4, 2]
+
+
+# Batches.
+
+
+class Images:
+    """What a batch sampler asks of a stock sampler."""
+
+    def __init__(self, number, seed=0):
+        self.dataset, self.seed = range(number), seed
+
+
+def deal(monkeypatch, number, batch_size, world_size, seed=0):
+    """The batches of each process."""
+    found = []
+    for rank in range(world_size):
+        monkeypatch.setattr(stream, 'get_dist_info', lambda: (rank, world_size))
+        sampler = StreamBatchSampler(Images(number, seed), batch_size)
+        found.append(list(sampler))
+        assert len(sampler) == len(found[-1])
+    return found
+
+
+@pytest.mark.parametrize('world_size', [1, 2, 3])
+@pytest.mark.parametrize('batch_size', [1, 2, 4])
+@pytest.mark.parametrize('number', [3, 4, 7, 13, 24, 25])
+def test_each_image_is_dealt_once(monkeypatch, number, batch_size, world_size):
+    dealt = deal(monkeypatch, number, batch_size, world_size)
+    assert sorted(image for own in dealt for batch in own for image in batch) == list(range(number))
+    assert len({len(own) for own in dealt}) == 1
+    sizes = [len(batch) for own in dealt for batch in own]
+    assert min(sizes) > 0 and max(sizes) - min(sizes) <= 1
+    assert max(sizes) <= batch_size or (batch_size, max(sizes)) == (1, 2)
+    if batch_size > 1 or number % world_size == 0:
+        assert len(dealt[0]) == -(-number // (batch_size * world_size)) and max(sizes) <= batch_size
+
+
+def test_the_order_is_that_of_the_seed(monkeypatch):
+    orders = [deal(monkeypatch, 13, 4, 1, seed)[0] for seed in (0, 0, 1, None)]
+    assert orders[0] == orders[1] == orders[3] != orders[2]
+    assert orders[0] != [list(range(0, 4)), list(range(4, 8)), list(range(8, 12)), [12]]
+    flat = [image for batch in orders[0] for image in batch]
+    assert flat != sorted(flat) and [len(batch) for batch in orders[0]] == [4, 3, 3, 3]
+
+
+def test_images_are_not_left_out(monkeypatch):
+    with pytest.raises(ValueError, match='train_dataloader.drop_last: online steps show each image once'):
+        StreamBatchSampler(Images(5), 2, drop_last=True)
