@@ -11,6 +11,7 @@ from prettytable import PrettyTable
 
 from ..datasets import LabelledImages, build_view, check_saliency
 from ..datasets.policies import USES_FEATURES
+from ..models.attention import attention_source
 from ..models.freezing import freeze
 from ..models.growth import grow, growing_tensors, new_row_initialiser
 from ..models.taps import decode_heads, embedding_reader
@@ -79,6 +80,8 @@ def check_growth(configs: Sequence[Config]) -> None:
     parts = [*new.method.parts.values(), *new.method.observers.values()]
     if any(part.needs.embedding for part in parts) or any(hook.get('policy') in USES_FEATURES for hook in hooks):
         embedding_reader(decode_heads(new)[-1])
+    if any(part.needs.attention for part in parts):
+        attention_source(new.backbone)
 
 
 def plan_table(plans: Sequence[StepPlan]) -> str:

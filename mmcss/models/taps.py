@@ -13,7 +13,8 @@ import torch.nn as nn
 from mmseg.models.decode_heads.decode_head import BaseDecodeHead
 from torch import Tensor
 
-from ..parts import Needs, Prediction
+from ..parts import Attention, Needs, Prediction
+from .attention import tap_attention
 
 # Which of several outputs holds the logits of the whole map, by class of head.
 MAIN_OUTPUT = {'PIDHead': 1, 'IterativeDecodeHead': -1}
@@ -41,16 +42,17 @@ class Watch:
         self.stages: List[Optional[Tensor]] = []
         self.body: Optional[Tensor] = None
         self.embedding: Optional[Tensor] = None
+        self.attention: List[Optional[Attention]] = []
 
     def prediction(self, size: Tuple[int, int], align_corners: bool) -> Prediction:
         """The :class:`Prediction` for labels of ``size``."""
         return Prediction(self.head_logits, size, align_corners, tuple(self.stages), self.body, self.embedding,
-                          upsampled=self.upsampled)
+                          tuple(self.attention), upsampled=self.upsampled)
 
 
 @contextmanager
 def watch_features(segmentor: nn.Module, needs: Needs) -> Iterator[Watch]:
-    """Collect stage outputs and the embedding of the next forward pass."""
+    """Collect stage outputs, the embedding and attention of the next forward pass."""
     seen = Watch()
     with ExitStack() as stack:
         if needs.stages:
@@ -59,6 +61,8 @@ def watch_features(segmentor: nn.Module, needs: Needs) -> Iterator[Watch]:
             _tap_outputs(segmentor.backbone, lambda outputs: setattr(seen, 'body', outputs[-1]), stack)
         if needs.embedding:
             _tap_embedding(decode_heads(segmentor)[-1], seen, stack)
+        if needs.attention:
+            seen.attention = tap_attention(segmentor.backbone, stack)
         yield seen
 
 

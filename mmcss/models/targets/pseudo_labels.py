@@ -44,6 +44,9 @@ class EntropyPseudoLabels(Part):
         adaptive_factor: Multiply with nu.
         nu_without_background: nu of an image without background (crops lose
             it); 0 in the released code, which drops such images.
+        overwrite_old: Treat pixels with labels of old classes, which
+            remembered images have, like background pixels, as SATS's released
+            code does: the teacher's word replaces what the labels tell.
     """
 
     needs = Needs(logits=True)
@@ -55,7 +58,8 @@ class EntropyPseudoLabels(Part):
                  filter: bool = True,
                  over_processes: bool = True,
                  adaptive_factor: bool = True,
-                 nu_without_background: float = 1.0) -> None:
+                 nu_without_background: float = 1.0,
+                 overwrite_old: bool = False) -> None:
         if measure not in MEASURES:
             raise ValueError(f'measure: got {measure!r}, valid are {", ".join(MEASURES)}.')
         if estimator not in ESTIMATORS:
@@ -67,6 +71,7 @@ class EntropyPseudoLabels(Part):
         self.over_processes = over_processes
         self.adaptive_factor = adaptive_factor
         self.nu_without_background = nu_without_background
+        self.overwrite_old = overwrite_old
         self.thresholds: Optional[Tensor] = None  # a row for each process, or one for all
 
     def before_step(self, split: Split, batches: Iterable[StepBatch]) -> None:
@@ -86,12 +91,12 @@ class EntropyPseudoLabels(Part):
         uncertainty, predicted = self.uncertainty_and_class(batch)
         self.thresholds = self.thresholds.to(uncertainty.device)
         own = self.thresholds[get_rank() % len(self.thresholds)]
-        background = batch.target == 0
-        accepted = background & (uncertainty < own[predicted])
+        candidates = batch.target < batch.split.num_old if self.overwrite_old else batch.target == 0
+        accepted = candidates & (uncertainty < own[predicted])
         completed = torch.where(accepted, predicted, IGNORE)
-        batch.target = torch.where(background, completed, batch.target)
+        batch.target = torch.where(candidates, completed, batch.target)
         if self.adaptive_factor:
-            batch.pixel_weight = accepted_share(accepted, background, self.nu_without_background)
+            batch.pixel_weight = accepted_share(accepted, candidates, self.nu_without_background)
 
     def uncertainty_and_class(self, batch: StepBatch) -> Tuple[Tensor, Tensor]:
         """Uncertainty and predicted class of each pixel, both ``[N, H, W]``."""

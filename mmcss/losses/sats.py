@@ -1,0 +1,167 @@
+"""SATS: transfer of self-attention, pooled over the regions of classes (Qiu et al., Pattern Recognition 2023).
+
+Authors' code: https://github.com/QIU023/SATS_Continual_Semantic_Seg
+"""
+from __future__ import annotations
+
+from typing import Optional, Sequence, Tuple
+
+import torch
+import torch.nn.functional as F
+from mmseg.registry import MODELS
+from torch import Tensor
+
+from ..parts import Attention, Needs, Part, StepBatch
+
+LAYOUTS = ('permute', 'reshape')
+POOLINGS = ('class', 'global', 'none')
+
+
+def labels_of_cells(target: Tensor, grid: Tuple[int, int]) -> Tensor:
+    """Labels of the cells of a coarser grid: those of the pixels at their centres.
+
+    Args:
+        target: ``[N, H, W]`` labels, at most 255.
+        grid: Height and width, h and w.
+
+    Returns:
+        ``[N, h * w]`` float32, cells in row-major order.
+    """
+    return F.interpolate(target[:, None].float(), grid, mode='nearest-exact').flatten(1)
+
+
+def rows_of_cells(weights: Tensor, layout: str = 'permute') -> Tensor:
+    """Rows of attention by cell and head.
+
+    Args:
+        weights: ``[N, heads, cells, keys]``.
+        layout: 'permute'; or 'reshape', with which a stage of several heads
+            has other cells' rows, of any head, in a cell's place: the slip of
+            the released code. Alike for one head.
+
+    Returns:
+        ``[N, cells, heads, keys]``.
+    """
+    if layout == 'reshape':
+        return weights.reshape(len(weights), weights.shape[2], weights.shape[1], weights.shape[3])
+    return weights.transpose(1, 2)
+
+
+def region_means(rows: Tensor, labels: Tensor, classes: range) -> Tuple[Tensor, Tensor]:
+    """Mean row of attention over the cells of each class (class-specific region pooling).
+
+    Args:
+        rows: ``[N, cells, heads, keys]`` float32.
+        labels: ``[N, cells]``; other ones than ``classes`` count for none.
+        classes: The classes, C of them.
+
+    Returns:
+        ``[N, C, heads, keys]`` means, 0 for a class without a cell; and
+        ``[N, C]`` bool, which classes have one.
+    """
+    wanted = torch.arange(classes.start, classes.stop, device=labels.device)
+    regions = labels[:, None] == wanted[:, None]
+    counts = regions.sum(dim=2)
+    shares = regions / counts.clamp(min=1)[..., None]
+    return torch.bmm(shares, rows.flatten(2)).unflatten(2, rows.shape[2:]), counts > 0
+
+
+def attention_distance(student: Tensor,
+                       teacher: Tensor,
+                       labels: Tensor,
+                       classes: range,
+                       squared: bool = False,
+                       layout: str = 'permute',
+                       pooling: str = 'class') -> Tensor:
+    """Distance between the attention of two models at one stage (SATS, eq. 1 and 2).
+
+    Pooling is linear: the difference is pooled once.
+
+    Args:
+        student: ``[N, heads, cells, keys]`` after the softmax; computed in
+            float32.
+        teacher: As ``student``, without gradient.
+        labels: ``[N, cells]``, see :func:`labels_of_cells`.
+        classes: The classes whose regions are compared.
+        squared: Square the norms.
+        layout: See :func:`rows_of_cells`.
+        pooling: 'class' over the regions of classes, 'global' over all cells,
+            'none' for the distance of each cell by itself.
+
+    Returns:
+        Scalar: the mean over images of the mean over the classes that an
+        image has (0 for an image that has none) of the mean over heads of the
+        norm over keys. Its gradient is 0 where both agree.
+    """
+    rows = rows_of_cells(student.float() - teacher.float(), layout)
+    if pooling != 'class':
+        return _norms(rows.mean(dim=1) if pooling == 'global' else rows, squared).mean()
+    means, present = region_means(rows, labels, classes)
+    # A class without a cell has a difference, and a norm, of 0.
+    norms = _norms(means, squared).mean(dim=2)
+    return (norms.sum(dim=1) / present.sum(dim=1).clamp(min=1)).mean()
+
+
+def _norms(x: Tensor, squared: bool) -> Tensor:
+    return x.square().sum(dim=-1) if squared else torch.linalg.vector_norm(x, dim=-1)
+
+
+@MODELS.register_module()
+class AttentionTransfer(Part):
+    """SATS's distillation of attention between student and teacher.
+
+    Regions are those of the completed labels: new classes by their labels,
+    old ones by pseudo labels; background and ignored pixels are left out.
+    Stages count alike, and so do a stage's heads, images, and the classes of
+    an image.
+
+    Args:
+        loss_weight: Factor on the loss (lambda_a; paper and authors' code:
+            20, which suits the plain norm).
+        squared: Square the norms, as the paper's eq. 2 prints. A row sums to
+            1 over hundreds of keys: its squared distances are a hundredth or
+            less of the plain ones, and the term all but inert.
+        layout: See :func:`rows_of_cells`.
+        pooling: See :func:`attention_distance` (the paper's ablation of CRP,
+            GP and NP).
+        stages: Numbers of the stages to compare, from 1 as in the paper's
+            ablation; None for all.
+    """
+
+    needs = Needs(attention=True)
+
+    def __init__(self,
+                 loss_weight: float = 20.0,
+                 squared: bool = False,
+                 layout: str = 'permute',
+                 pooling: str = 'class',
+                 stages: Optional[Sequence[int]] = None) -> None:
+        for name, value, valid in (('layout', layout, LAYOUTS), ('pooling', pooling, POOLINGS)):
+            if value not in valid:
+                raise ValueError(f'{name}: got {value!r}, valid are {", ".join(valid)}.')
+        if stages is not None and (not stages or min(stages) < 1):
+            raise ValueError(f'stages: got {list(stages)!r}, expected numbers from 1, such as [3, 4], or None for all.')
+        self.loss_weight = loss_weight
+        self.squared = squared
+        self.layout = layout
+        self.pooling = pooling
+        self.stages = stages
+
+    def loss(self, batch: StepBatch) -> Tensor:
+        classes = range(int(batch.split.background is not None), batch.split.num_seen)
+        # Rows are small numbers, and means over a large region sums of many.
+        with torch.autocast(batch.target.device.type, enabled=False):
+            terms = [
+                attention_distance(new.weights, old.weights, labels_of_cells(batch.target, new.grid), classes,
+                                   self.squared, self.layout, self.pooling)
+                for new, old in self._chosen(list(zip(batch.student.attention, batch.teacher.attention, strict=True)))
+            ]
+        return self.loss_weight * torch.stack(terms).mean()
+
+    def _chosen(self, pairs: Sequence[Tuple[Attention, Attention]]) -> Sequence[Tuple[Attention, Attention]]:
+        if self.stages is None:
+            return pairs
+        if max(self.stages) > len(pairs):
+            raise ValueError(f'stages: got {list(self.stages)!r}, but this backbone has {len(pairs)}; '
+                             'mend continual.losses in the config.')
+        return [pairs[number - 1] for number in self.stages]
