@@ -63,8 +63,9 @@ class ContinualHook(Hook):
         # With such an optimizer the factor of mixed precision, and the updates that it skips, are the kernel's own.
         if followers and isinstance(runner.optim_wrapper, AmpOptimWrapper) and getattr(
                 runner.optim_wrapper.optimizer, '_step_supports_amp_scaling', False):
-            raise ValueError('this method acts on gradients without the factor of mixed precision, which a fused optimizer '
-                             'takes away too late. Leave fused=True out of optim_wrapper.optimizer, or train without --amp.')
+            raise ValueError(
+                'this method acts on gradients without the factor of mixed precision, which a fused optimizer takes '
+                'away too late. Leave fused=True out of optim_wrapper.optimizer, or train without --amp.')
         # Right before the update, gradients are whole, whatever accumulates or scales them.
         self._handles = [runner.optim_wrapper.optimizer.register_step_pre_hook(lambda *_, part=part: part.before_update())
                          for part in followers]

@@ -1,3 +1,4 @@
+import copy
 import logging
 from pathlib import Path
 from types import SimpleNamespace
@@ -5,9 +6,11 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from mmengine.optim import AmpOptimWrapper, OptimWrapper, OptimWrapperDict
 
 from mmcss.hooks import ContinualHook
 from mmcss.hooks.continual_hook import load_state, previous_state, save_state
+from mmcss.models import save_hand_over
 from mmcss.parts import Part, overrides
 
 STATES = dict(float=torch.tensor([[1.5, -2.]]), long=torch.tensor(7), flag=torch.tensor([True, False]))
@@ -74,7 +77,9 @@ def step(folder, resume=False, previous=None, **parts):
     observers = {name: part for name, part in parts.items() if overrides(part, 'after_step')}
     model = SimpleNamespace(split='the split', method=SimpleNamespace(parts=parts, observers=observers),
                             previous=previous, buffers=list)
-    return SimpleNamespace(model=model, work_dir=str(folder), _resume=resume, hooks=(), logger=logging.getLogger('test'))
+    loader = SimpleNamespace(dataset=SimpleNamespace(num_images=0))
+    return SimpleNamespace(model=model, work_dir=str(folder), _resume=resume, hooks=(), train_dataloader=loader,
+                           logger=logging.getLogger('test'))
 
 
 def test_moments_of_a_part_and_its_state(tmp_path):
@@ -116,3 +121,137 @@ def test_a_part_takes_over_what_the_step_before_left(tmp_path):
 def test_a_step_before_without_the_part_is_named(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"csw\.npz is missing: .* without the part 'csw'"):
         previous_state(str(tmp_path / 'step_0.pth'), 'csw')
+
+
+class Follower(Part):
+    """A part that counts updates, and notes the gradients that it sees."""
+
+    from_first_step = True
+
+    def __init__(self):
+        self.model, self.old, self.seen = None, None, []
+
+    def attach(self, student, old):
+        self.model, self.old = student, old
+
+    def before_update(self):
+        self.seen.append(self.model.weight.grad.item())
+        self.model.weight.grad += 1
+
+    def state_dict(self):
+        return dict(seen=torch.tensor(self.seen))
+
+    def load_state_dict(self, state):
+        self.seen = state['seen'].tolist()
+
+
+class Weight(torch.nn.Module):
+    """A student of one weight whose gradient is its input."""
+
+    def __init__(self, previous=None, **parts):
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.zeros(()))
+        self.split, self.previous = 'the split', previous
+        self.method = SimpleNamespace(parts=parts, observers={})
+
+
+def following(folder, part, resume=False, wrapper=OptimWrapper, previous=None, **options):
+    """A runner that trains :class:`Weight` with plain gradient descent of rate 1."""
+    runner, model = step(folder, resume), Weight(previous, part=part)
+    optimizer = torch.optim.SGD(model.parameters(), lr=1., **options.pop('optimizer', {}))
+    runner.model, runner.optim_wrapper = model, wrapper(optimizer=optimizer, **options)
+    return runner
+
+
+def test_parts_see_whole_clipped_gradients_before_each_update(tmp_path):
+    """Gradients that accumulate are averaged and clipped; what a part adds is not clipped."""
+    part, hook = Follower(), ContinualHook()
+    runner = following(tmp_path, part, accumulative_counts=2, clip_grad=dict(max_norm=2.))
+    hook.before_train(runner)
+    assert part.model is runner.model and part.old == {}
+    model, wrapper = runner.model, runner.optim_wrapper
+    wrapper.initialize_count_status(model, 0, 6)
+    for number in (1., 2., 4., 6.):
+        wrapper.update_params(number * model.weight)
+    assert part.seen == pytest.approx([1.5, 2.], rel=1e-5)
+    assert model.weight.item() == pytest.approx(-(1.5 + 1) - (2. + 1), rel=1e-5)
+    hook.after_train(runner)
+    wrapper.update_params(model.weight)
+    wrapper.update_params(model.weight)
+    assert len(part.seen) == 2
+
+
+def test_an_update_that_mixed_precision_skips_is_not_seen(tmp_path):
+    """Gradients come without its factor."""
+    part = Follower()
+    runner = following(tmp_path, part)
+    ContinualHook().before_train(runner)
+    scaler = torch.amp.GradScaler('cpu', init_scale=1024.)
+    weight, optimizer = runner.model.weight, runner.optim_wrapper.optimizer
+    for factor in (float('inf'), 3.):
+        optimizer.zero_grad()
+        scaler.scale(factor * weight).backward()
+        scaler.step(optimizer)
+        scaler.update()
+    assert part.seen == [3.] and weight.item() == -4
+
+
+def test_the_step_before_is_given_to_parts_that_take_the_model(tmp_path):
+    path = tmp_path / 'step_0.pth'
+    save_hand_over(path, dict(weight=torch.tensor(7.)), dict(classes=['background']))
+    part = Follower()
+    ContinualHook().before_train(following(tmp_path, part, previous=str(path)))
+    assert_same(part.old, dict(weight=torch.tensor(7.)))
+
+
+def test_state_of_parts_that_follow_is_in_checkpoints(tmp_path):
+    part, hook, checkpoint = Follower(), ContinualHook(), {}
+    runner = following(tmp_path, part)
+    hook.before_train(runner)
+    runner.optim_wrapper.update_params(5 * runner.model.weight)
+    runner.model.method.parts['other'] = Thresholds()
+    hook.before_save_checkpoint(runner, checkpoint)
+    assert list(checkpoint['continual']) == ['part']
+    assert_same(checkpoint['continual']['part'], dict(seen=torch.tensor([5.])))
+    for resume, seen in ((True, [5.]), (False, [])):
+        again, hook = Follower(), ContinualHook()
+        runner = following(tmp_path / 'again', again, resume)
+        (tmp_path / 'again').mkdir(exist_ok=True)
+        hook.after_load_checkpoint(runner, checkpoint)
+        hook.before_train(runner)
+        assert again.seen == seen
+        assert hook._resumed == {}  # no longer on the device
+
+
+def test_a_checkpoint_wins_over_an_older_file(tmp_path):
+    save_state(tmp_path / 'part.npz', dict(seen=torch.tensor([9.])))
+    part, hook = Follower(), ContinualHook()
+    runner = following(tmp_path, part, resume=True)
+    hook.after_load_checkpoint(runner, dict(continual=dict(part=dict(seen=torch.tensor([5.])))))
+    hook.before_train(runner)
+    assert part.seen == [5.]
+
+
+def test_several_optimizers_are_refused(tmp_path):
+    runner = following(tmp_path, Follower())
+    runner.optim_wrapper = OptimWrapperDict(a=runner.optim_wrapper)
+    with pytest.raises(ValueError, match='gradients of one optimizer'):
+        ContinualHook().before_train(runner)
+
+
+def test_a_fused_optimizer_with_mixed_precision_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(AmpOptimWrapper, '__init__', OptimWrapper.__init__)  # needs no GPU
+    ContinualHook().before_train(following(tmp_path, Follower(), wrapper=AmpOptimWrapper))
+    ContinualHook().before_train(following(tmp_path, Follower(), optimizer=dict(fused=True)))
+    options = dict(wrapper=AmpOptimWrapper, optimizer=dict(fused=True))
+    with pytest.raises(ValueError, match='Leave fused=True out of optim_wrapper.optimizer'):
+        ContinualHook().before_train(following(tmp_path, Follower(), **copy.deepcopy(options)))
+    # A part that does not look at gradients goes with it.
+    ContinualHook().before_train(following(tmp_path, Part(), **options))
+
+
+def test_another_run_s_step_will_not_do_for_a_part_that_follows(tmp_path):
+    for follows in (False, True):
+        with pytest.raises(FileNotFoundError) as error:
+            previous_state(str(tmp_path / 'step_0.pth'), 'ewc', follows)
+        assert ('--first-step-from' in str(error.value)) is not follows

@@ -1,0 +1,197 @@
+"""What EWC, PI and RW share: important weights are held where the step before has left them.
+
+Equations and sources: :mod:`mmcss.losses.importance`.
+"""
+from __future__ import annotations
+
+from typing import Dict, Iterable, List, Mapping, Optional, Tuple
+
+import torch
+from torch import Tensor, nn
+
+from ..parts import Part, StepBatch
+from ..scenario import Split
+from .importance import add_path_, add_penalty_gradient_, align_rows, normalise, penalty
+
+GRADIENTS = ('previous', 'current')
+PerParameter = List[Tensor]
+
+
+class WeightRegulariser(Part):
+    """Gathers the importance of weights in each step, and from step 1 on penalises moves of important ones.
+
+    Importance comes from the gradient of the loss alone, right before each
+    update; then the gradient of the penalty, known in closed form, is added
+    to it. So both are exact whatever accumulates or scales gradients, and
+    neither needs a graph. A clipping of gradients comes before and concerns
+    the loss alone. The penalty in the log is a number without gradient; it
+    costs one pass over the weights.
+
+    Weights and rows that the step before did not have are free. With an
+    average of the weights (EMA) old weights are the averaged ones.
+
+    Args:
+        loss_weight: Factor on the penalty, see :func:`penalty`.
+        normalise: Scale the importance of each parameter to 0 to 1.
+    """
+
+    from_first_step = True
+    takes_unknown = True
+    # Kinds of tensors that the next step gets; the importance is their sum.
+    handed_on: Tuple[str, ...] = ()
+
+    def __init__(self, loss_weight: float = 100.0, normalise: bool = True) -> None:
+        self.loss_weight = loss_weight
+        self.normalise = normalise
+        self._names: List[str] = []
+        self._parameters: List[nn.Parameter] = []
+        self._old: Dict[str, Tensor] = {}
+        self._anchors: Dict[int, Tuple[Tensor, Tensor]] = {}  # old weights and importance
+        self._reserved = 0
+        self._updates = 0
+        self._left: Optional[Dict[str, Tensor]] = None  # for the next step, when training is over
+
+    def begin(self) -> None:
+        """Make the tensors that follow the step; ``_parameters`` are known."""
+        raise NotImplementedError
+
+    def inherit(self, state: Mapping[str, Mapping[str, Tensor]]) -> None:
+        """Go on from what the step before has handed on, by kind and parameter."""
+        raise NotImplementedError
+
+    def follow(self, touched: List[int], weights: PerParameter, gradients: PerParameter) -> None:
+        """Take in one update.
+
+        Args:
+            touched: Numbers of the parameters that have a gradient.
+            weights: Those parameters, before the update.
+            gradients: Of the loss alone.
+        """
+        raise NotImplementedError
+
+    def running(self) -> Dict[str, PerParameter]:
+        """What has to last while the step is trained, by kind."""
+        raise NotImplementedError
+
+    def finished(self) -> Dict[str, PerParameter]:
+        """What the next step gets: a tensor for each parameter by each kind of ``handed_on``."""
+        raise NotImplementedError
+
+    def attach(self, student: nn.Module, old: Mapping[str, Tensor]) -> None:
+        named = dict(student.named_parameters())
+        self._names, self._parameters = list(named), list(named.values())
+        self._reserved = getattr(student, 'reserved_rows', 0)
+        self._old = {name: old[name] for name in named if name in old}
+        self._anchors, self._updates, self._left = {}, 0, None
+        with torch.no_grad():
+            self.begin()
+
+    def load_previous(self, state: Dict[str, Tensor]) -> None:
+        kinds: Dict[str, Dict[str, Tensor]] = {kind: {} for kind in self.handed_on}
+        for key, value in state.items():
+            kind, _, name = key.partition('/')
+            kinds[kind][name] = value
+        for i, (name, parameter) in enumerate(zip(self._names, self._parameters)):
+            if name in self._old and parameter.requires_grad:
+                # Scaled before rows are added: those that are new have nothing to say.
+                importance = sum(self._scaled(kinds[kind][name]) for kind in self.handed_on)
+                self._anchors[i] = (align_rows(self._old[name], parameter, self._reserved),
+                                    align_rows(importance, parameter, self._reserved))
+        self._old = {}
+        self.inherit(kinds)
+
+    def _scaled(self, importance: Tensor) -> Tensor:
+        return normalise(importance) if self.normalise else importance
+
+    def loss(self, batch: StepBatch) -> Optional[Tensor]:
+        if not self._anchors:
+            return None
+        weights = [self._parameters[i] for i in self._anchors]
+        return self.loss_weight * penalty(weights, *zip(*self._anchors.values()))
+
+    @torch.no_grad()
+    def before_update(self) -> None:
+        touched = [i for i, parameter in enumerate(self._parameters) if parameter.grad is not None]
+        if not touched:
+            return
+        gradients = [self._parameters[i].grad for i in touched]
+        self.follow(touched, pick(self._parameters, touched), gradients)
+        self._updates += 1
+        held = [i for i in touched if i in self._anchors]
+        if held:
+            add_penalty_gradient_([self._parameters[i].grad for i in held], pick(self._parameters, held),
+                                  *zip(*(self._anchors[i] for i in held)), self.loss_weight)
+
+    @torch.no_grad()
+    def after_step(self, split: Split, batches: Iterable[StepBatch]) -> None:
+        if not self._updates:
+            raise ValueError(
+                f'{type(self).__name__} gathers the importance of weights while they are trained, and has seen '
+                f'no update of step {split.step}: it was taken over with --first-step-from, or did not train. '
+                'Leave --first-step-from out, so that step 0 is trained with this config.')
+        self._left = self._flat(self.finished())
+
+    def state_dict(self) -> Dict[str, Tensor]:
+        if self._left is not None:
+            return self._left
+        if not self._updates:
+            return {}
+        return dict(self._flat(self.running()), updates=torch.tensor(self._updates))
+
+    def load_state_dict(self, state: Dict[str, Tensor]) -> None:
+        if not state:  # stopped before the first update
+            return
+        self._updates = int(state['updates'])
+        for kind, tensors in self.running().items():
+            for name, tensor in zip(self._names, tensors):
+                tensor.copy_(state[f'{kind}/{name}'])
+
+    def _flat(self, kinds: Mapping[str, PerParameter]) -> Dict[str, Tensor]:
+        return {f'{kind}/{name}': tensor
+                for kind, tensors in kinds.items() for name, tensor in zip(self._names, tensors)}
+
+    def _aligned(self, found: Mapping[str, Tensor], fill: float = 0.0) -> Dict[int, Tensor]:
+        """Tensors of the step before in this step's shapes, by number of the parameter."""
+        return {i: align_rows(found[name], self._parameters[i], self._reserved, fill)
+                for i, name in enumerate(self._names) if name in found}
+
+
+def pick(tensors: List[Tensor], numbers: List[int]) -> PerParameter:
+    """Those tensors."""
+    return [tensors[i] for i in numbers]
+
+
+class WeightPath:
+    """The way of weights, and what it takes off the loss.
+
+    Args:
+        parameters: The weights at their start.
+        gradient: Which gradient goes with a move, see
+            :class:`mmcss.losses.path_integral.PathIntegral`.
+    """
+
+    def __init__(self, parameters: List[nn.Parameter], gradient: str) -> None:
+        if gradient not in GRADIENTS:
+            raise ValueError(f'gradient: got {gradient!r}, valid are {", ".join(GRADIENTS)}.')
+        self.saved = [torch.zeros_like(parameter) for parameter in parameters]
+        self.last = [parameter.detach().clone() for parameter in parameters]
+        # Nothing has moved before the first update, so that 0 will do for its gradient.
+        self.pending = [torch.zeros_like(parameter) for parameter in parameters] if gradient == 'previous' else None
+
+    def follow(self, touched: List[int], weights: PerParameter, gradients: PerParameter) -> None:
+        """Take in the move up to here; see :meth:`WeightRegulariser.follow`."""
+        last = pick(self.last, touched)
+        made_it = gradients if self.pending is None else pick(self.pending, touched)
+        add_path_(pick(self.saved, touched), made_it, last, weights)
+        torch._foreach_copy_(last, weights)
+        if self.pending is not None:
+            torch._foreach_copy_(made_it, gradients)
+
+    def close(self, parameters: List[nn.Parameter]) -> None:
+        """Take in the last move, which no other update follows."""
+        if self.pending is not None:
+            self.follow(list(range(len(parameters))), list(parameters), [torch.zeros_like(x) for x in parameters])
+
+    def tensors(self) -> Dict[str, PerParameter]:
+        """What has to last, by kind."""
+        return dict(path=self.saved, last=self.last, **({} if self.pending is None else dict(pending=self.pending)))
