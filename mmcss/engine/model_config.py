@@ -71,7 +71,8 @@ def stock_model(model: Mapping[str, Any], order: Sequence[int], seen: int, avera
     return model
 
 
-def extended_model(model: Config, unknown: bool, classifier: Optional[Mapping[str, Any]], steps: Sequence[int]) -> Config:
+def extended_model(model: Config, unknown: bool, classifier: Optional[Mapping[str, Any]], steps: Sequence[int],
+                   unknown_scores: str = 'sigmoid') -> Config:
     """A stock model of mmcss's own type where stock config can't say what it is.
 
     Args:
@@ -79,6 +80,7 @@ def extended_model(model: Config, unknown: bool, classifier: Optional[Mapping[st
         unknown: See :class:`ExtendedMixin`.
         classifier: Likewise, or None; one that grows by steps is told them.
         steps: Number of foreground classes of each step so far.
+        unknown_scores: See :class:`ExtendedMixin`.
     """
     if not (unknown or classifier):
         return model
@@ -86,6 +88,8 @@ def extended_model(model: Config, unknown: bool, classifier: Optional[Mapping[st
         raise ValueError(f"continual.unknown, continual.classifier: {model['type']} has neither; "
                          f"{', '.join(EXTENDED)} have.")
     model = dict(model, type=EXTENDED[model['type']], unknown=unknown)
+    if unknown and unknown_scores != 'sigmoid':
+        model['unknown_scores'] = unknown_scores
     if classifier:
         cls = MODELS.get(classifier['type'])
         if cls is None:

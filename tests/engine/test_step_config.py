@@ -221,6 +221,30 @@ def test_the_deploy_config_of_a_model_with_an_unknown_class(tmp_path, change, se
     assert 'Continual' not in deploy.pretty_text
 
 
+@pytest.mark.parametrize('scores, found', [
+    ({}, None), (dict(scores='sigmoid'), None), (dict(scores='softmax'), 'softmax')])
+def test_the_scores_of_unknown(tmp_path, scores, found):
+    """Student, teacher and the deployed model merge the same; the default is not written down."""
+    cfg, steps = configs(tmp_path, continual=dict(SSUL, unknown=dict(of='background', **scores)))
+    check_settings(cfg)
+    models = [steps[1].model, steps[1].model.continual.teacher, deploy_config(cfg, build_scenario(cfg), 1).model]
+    assert [model.get('unknown_scores') for model in models] == [found] * 3
+
+
+def test_ssul_with_cross_entropy():
+    """The line of the paper's table 3: the inherited loss is out, the stock one is back."""
+    cfg = Config.fromfile(CONFIGS / 'ssul' / 'deeplabv3_r18_shapes8_5-1.py')
+    line = dict(unknown=dict(scores='softmax'), loss_decode=None, targets=dict(softmax=True))
+    cfg.merge_from_dict(dict(continual=line))
+    check_settings(cfg)
+    scenario = build_scenario(cfg)
+    for step in range(2):
+        model = step_config(cfg, scenario, step, 'work').model
+        assert model.decode_head.loss_decode.type == 'CrossEntropyLoss' and model.unknown_scores == 'softmax'
+        assert not model.decode_head.loss_decode.get('use_sigmoid')
+        assert model.continual.targets == dict(type='SigmoidPseudoLabels', threshold=.7, softmax=True)
+
+
 def test_the_official_profile_has_a_classifier_that_the_method_lacks():
     cfg = Config.fromfile(CONFIGS / '_base_' / 'methods' / 'ssul.py')
     assert 'classifier' not in cfg.continual
@@ -300,6 +324,8 @@ def test_settings_of_memory_that_don_t_go(tmp_path, memory, message):
 @pytest.mark.parametrize('continual, message', [
     (dict(memory=dict(sise=4, size=4)), "continual.memory: got .*'sise'.*valid are size, policy, labels, "),
     (dict(unknown=dict(of='saliency', maps='x')), "continual.unknown: got .*'maps'.*valid are of, folder"),
+    (dict(unknown=dict(of='background', scores='tanh')),
+     "continual.unknown.scores: got 'tanh', valid are sigmoid, softmax"),
     (dict(memory=4), 'continual.memory: got 4.*valid are size'),
     (dict(unknown='saliency'), "continual.unknown: got 'saliency'.*valid are of, folder"),
 ])

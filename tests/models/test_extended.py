@@ -14,10 +14,10 @@ CLASSES = 4  # background and three others; unknown is number 4
 WHOLE = dict(mode='whole')
 
 
-def extended(config, unknown=True, classifier=None):
+def extended(config, unknown=True, classifier=None, **options):
     """Config of a model of four classes, and of unknown if that is asked for."""
     config = dict(dict(test_cfg=WHOLE), **config)
-    return ConfigDict(extended_model(with_classes(config, CLASSES + unknown), unknown, classifier, (2, 1)))
+    return ConfigDict(extended_model(with_classes(config, CLASSES + unknown), unknown, classifier, (2, 1), **options))
 
 
 def build_with_steps(name):
@@ -93,6 +93,45 @@ def test_merged_scores_of_large_logits_stay_finite():
         assert second.item() == pytest.approx(min(b, 0))
     found.sum().backward()
     assert logits.grad.isfinite().all()
+
+
+def test_merged_probabilities():
+    """The softmax of what comes out is the one that went in, the unknown's share added to the background's."""
+    logits = 5 * torch.randn(2, 5, 6, 7, generator=torch.Generator().manual_seed(0))
+    probabilities = logits.double().softmax(dim=1)
+    expected = probabilities[:, :-1].clone()
+    expected[:, 0] += probabilities[:, -1]
+    found = merge_unknown(logits, 'softmax')
+    torch.testing.assert_close(found.double().softmax(dim=1), expected, rtol=1e-5, atol=1e-7)
+    assert torch.equal(found[:, 1:], logits[:, 1:-1])
+    large = merge_unknown(torch.tensor([200., 0, -200]).view(1, 3, 1, 1), 'softmax')
+    assert large.flatten().tolist() == [200, 0]
+
+
+@pytest.mark.parametrize('logits, winners', [((3., 3.5, 2.9), (0, 0)), ((0., 1., -.5), (0, 1)), ((0., 4., -3), (1, 1))])
+def test_probabilities_and_sigmoids_may_decide_otherwise(logits, winners):
+    """Of 0, 1 and -0.5 the sigmoids are 0.50 + 0.38 against 0.73, the probabilities 0.23 + 0.14 against 0.63."""
+    logits = torch.tensor(logits).view(1, 3, 1, 1)
+    found = tuple(merge_unknown(logits, scores).argmax(dim=1).item() for scores in ('sigmoid', 'softmax'))
+    assert found == winners
+
+
+def test_predictions_of_a_softmax():
+    model, other = (restless(build(extended(encoder_decoder(), unknown_scores=scores)))
+                    for scores in ('softmax', 'sigmoid'))
+    logits = logits_of(model, images())
+    probabilities = logits.double().softmax(dim=1)
+    probabilities[:, 0] += probabilities[:, -1]
+    expected = probabilities[:, :-1].argmax(dim=1)
+    found, by_sigmoids = (torch.stack([sample.pred_sem_seg.data[0] for sample in predicted(one, images())])
+                          for one in (model, other))
+    assert torch.equal(found, expected) and not torch.equal(found, by_sigmoids)
+    assert torch.equal(logits, logits_of(other, images()))
+
+
+def test_unknown_scores_that_are_not_there():
+    with pytest.raises(ValueError, match="unknown_scores: got 'softmx', valid are sigmoid, softmax"):
+        MODELS.build(extended(encoder_decoder(), unknown_scores='softmx'))
 
 
 @pytest.mark.parametrize('name', ['FCN', 'ASPP', 'OCR'])

@@ -1,0 +1,156 @@
+"""SDR: the part that keeps prototypes and shapes the latent map (Michieli and Zanuttigh, CVPR 2021).
+
+The equations, and where they come from, are in :mod:`mmcss.losses.sdr`.
+"""
+from __future__ import annotations
+
+from typing import Dict, Iterable, List, Optional, Tuple
+
+import torch
+import torch.nn.functional as F
+from mmengine.dist import all_gather_object, all_reduce
+from mmseg.registry import MODELS
+from torch import Tensor
+
+from ..parts import Needs, Part, Prediction, StepBatch
+from ..scenario import IGNORE, Split
+from .prototypes import class_means
+from .sdr import attraction, nearest_labels, prototype_matching, region_sums, repulsion, sparsity
+
+
+@MODELS.register_module()
+class LatentShaping(Part):
+    """SDR's prototypes, and the four terms that shape the latent map around them.
+
+    A prototype is the mean of all feature vectors that the labels of any
+    iteration, step and process have told of a class. It is a target without
+    gradient: a batch is compared with the prototypes of the batches before it
+    and enters them at the update that it brings. (The paper has them follow "on
+    the fly"; this order keeps a batch from being its own target.) An update
+    that mixed precision skips leaves its features to the next one, unless they
+    have overflowed. In the overlapped and disjoint regimes the labels tell new
+    classes alone, so that prototypes of old ones stay.
+
+    Background pixels that the teacher takes for an old class are of this pseudo
+    class in all four terms, but don't enter prototypes. Matching is over pseudo
+    classes, so from step 1 on; attraction over those that have a prototype;
+    sparsity over all valid pixels, those of the background too.
+
+    Args:
+        matching: Weight of :func:`prototype_matching` (authors' code: 0.01).
+        attraction: Weight of :func:`attraction` (1e-3).
+        repulsion: Weight of :func:`repulsion` (1e-3).
+        sparsity: Weight of :func:`sparsity` (1e-3, or 1e-4 in the settings
+            that the authors recommend to begin with).
+        background: Whether the background is a class of the first three terms.
+            It is none in the overlapped regime, nor in the disjoint one after
+            step 0, where it stands for other classes.
+    """
+
+    needs = Needs(body=True)
+    from_first_step = True
+
+    def __init__(self,
+                 matching: float = 0.01,
+                 attraction: float = 1e-3,
+                 repulsion: float = 1e-3,
+                 sparsity: float = 1e-3,
+                 background: bool = False) -> None:
+        self.weights = dict(matching=matching, attraction=attraction, repulsion=repulsion, sparsity=sparsity)
+        self.background = background
+        # In double precision: millions of vectors are counted.
+        self.prototypes = torch.zeros(0, 0, dtype=torch.float64)  # [classes so far, D]
+        self.counts = torch.zeros(0, dtype=torch.float64)  # vectors in each prototype
+        self.collected: Optional[Tensor] = None  # [C, D + 1] sums and counts since the last update
+
+    def loss(self, batch: StepBatch) -> Optional[Tensor]:
+        features = batch.student.body.float()
+        labels = nearest_labels(batch.target, features.shape[2:])
+        self._collect(features, labels, batch.split)
+        prototypes = self.prototypes.float()
+        is_class = torch.arange(len(prototypes), device=labels.device) >= int(not self.background)
+        known = is_class & (self.counts > 0)
+        terms: List[Tensor] = []
+        if batch.teacher is not None:
+            predicted = predicted_classes(batch.teacher, labels.shape[1:])
+            pseudo = torch.where(labels == 0, predicted, IGNORE)
+            labels = torch.where(labels == 0, predicted, labels)
+            if self.weights['matching']:
+                means, present = _means(features, pseudo, len(prototypes))
+                terms.append(self.weights['matching'] * prototype_matching(means, prototypes, known & present))
+        if self.weights['attraction']:
+            terms.append(self.weights['attraction'] * attraction(features, labels, prototypes, known))
+        if self.weights['repulsion']:
+            means, present = _means(features, labels, len(prototypes))
+            terms.append(self.weights['repulsion'] * repulsion(means, is_class & present))
+        if self.weights['sparsity']:
+            terms.append(self.weights['sparsity'] * sparsity(features, labels, len(prototypes)))
+        return torch.stack(terms).sum() if terms else None
+
+    def before_update(self) -> None:
+        if self.collected is not None:
+            all_reduce(self.collected)
+            self._fold()
+
+    def after_step(self, split: Split, batches: Iterable[StepBatch]) -> None:
+        self.before_update()  # of iterations that no update followed
+        if self.counts.any():
+            return
+        # The step was trained elsewhere, and left its model alone.
+        for batch in batches:
+            features = batch.student.body.float()
+            self._collect(features, nearest_labels(batch.target, features.shape[2:]), split)
+        own = None if self.collected is None else self.collected.cpu()
+        found = [one for one in all_gather_object(own) if one is not None]  # a process may have had no image
+        if found:
+            self._make_room(split.num_seen, found[0].shape[1] - 1, found[0].device)
+            self.collected = torch.stack(found).sum(dim=0)
+            self._fold()
+
+    def _collect(self, features: Tensor, labels: Tensor, split: Split) -> None:
+        self._make_room(split.num_seen, features.shape[1], features.device)
+        sums, counts = region_sums(features.detach(), labels, split.num_seen)
+        batch = torch.cat((sums, counts[:, None]), dim=1).double()
+        # Features that overflow, whose update mixed precision skips, would stay in the mean for good.
+        batch = torch.where(batch.isfinite().all(), batch, 0)
+        self.collected = batch if self.collected is None else self.collected + batch
+
+    def _fold(self) -> None:
+        sums, counts = self.collected[:, :-1], self.collected[:, -1]
+        self.counts = self.counts + counts
+        share = (counts / self.counts.clamp(min=1))[:, None]
+        self.prototypes = self.prototypes + share * (class_means(sums, counts) - self.prototypes)
+        self.collected = None
+
+    def _make_room(self, num_classes: int, channels: int, device: torch.device) -> None:
+        """Give each class of the step a row, on the device of the features."""
+        before, width = self.prototypes.shape
+        if before and width != channels:
+            raise ValueError(f'the prototypes of the step before have {width} channels, the backbone gives {channels}; '
+                             'train all steps with one backbone.')
+        if (before, width) != (num_classes, channels):
+            self.prototypes = F.pad(self.prototypes, (0, channels - width, 0, num_classes - before))
+            self.counts = F.pad(self.counts, (0, num_classes - before))
+        self.prototypes, self.counts = self.prototypes.to(device), self.counts.to(device)
+
+    def load_previous(self, state: Dict[str, Tensor]) -> None:
+        self.prototypes, self.counts, self.collected = state['prototypes'], state['counts'], None
+
+    def state_dict(self) -> Dict[str, Tensor]:
+        return dict(prototypes=self.prototypes, counts=self.counts)
+
+    load_state_dict = load_previous
+
+
+def predicted_classes(teacher: Prediction, grid: Tuple[int, int]) -> Tensor:
+    """``[N, h, w]`` the teacher's best class in each cell of the features' grid."""
+    logits = teacher.head_logits
+    if logits.shape[2:] != grid:
+        logits = F.interpolate(logits.float(), tuple(grid), mode='bilinear', align_corners=teacher.align_corners)
+    return logits.argmax(dim=1)
+
+
+def _means(features: Tensor, labels: Tensor, num_classes: int) -> Tuple[Tensor, Tensor]:
+    """``[C, D]`` class means of a batch, and which classes it has."""
+    sums, counts = region_sums(features, labels, num_classes)
+    return class_means(sums, counts), counts > 0

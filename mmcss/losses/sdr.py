@@ -1,0 +1,150 @@
+"""SDR: sparse and disentangled latent representations (Michieli and Zanuttigh, CVPR 2021).
+
+Four terms shape the backbone's last output, the latent map: class means of old
+classes shall stay at their prototypes (matching), features come close to the
+prototype of their class (attraction), class means part from each other
+(repulsion), and features are made sparse (sparsity).
+
+Authors' code: https://github.com/LTTM/SDR
+Written from the equations. Two slips of that code are not reproduced: with more
+than one image a masked selection is viewed as channels by cells, which mixes up
+both; and the division by the number of classes stands inside the loop over
+classes, which divides the running sum again and again.
+"""
+from __future__ import annotations
+
+from typing import Tuple
+
+import torch
+from torch import Tensor
+
+from .prototypes import class_means
+
+# Bounds that keep values and gradients finite; trained networks hardly come near them.
+LEAST_DISTANCE = 1e-2  # between two class means, in units of the features
+LEAST_PEAK = 1e-3  # of a class region, in units of the features
+LEAST_MEAN = 1e-3  # over the channels of one cell, relative to its region's peak
+
+
+def nearest_labels(target: Tensor, grid: Tuple[int, int]) -> Tensor:
+    """Labels of the pixels in the middle of each cell of a coarser grid.
+
+    Args:
+        target: ``[N, H, W]``.
+        grid: Height and width of the features, h and w.
+
+    Returns:
+        ``[N, h, w]``; the same as interpolation of mode 'nearest-exact'.
+    """
+    rows, columns = ((2 * torch.arange(cells, device=target.device) + 1) * size // (2 * cells)
+                     for size, cells in zip(target.shape[1:], grid))
+    return target[:, rows[:, None], columns]
+
+
+def members(labels: Tensor, num_classes: int) -> Tensor:
+    """``[N, C, h, w]`` bool: which class each cell of ``[N, h, w]`` labels is of; none for labels beyond C - 1."""
+    classes = torch.arange(num_classes, device=labels.device)
+    return labels[:, None] == classes[:, None, None]
+
+
+def region_sums(features: Tensor, labels: Tensor, num_classes: int) -> Tuple[Tensor, Tensor]:
+    """Sum of the features over the cells of each class in the batch.
+
+    Args:
+        features: ``[N, D, h, w]``.
+        labels: ``[N, h, w]`` class indices; others count for no class.
+        num_classes: Number of classes, C.
+
+    Returns:
+        ``[C, D]`` float32 sums, and ``[C]`` numbers of cells.
+    """
+    inside = members(labels, num_classes).flatten(2).float()
+    # Sums over a large class overflow in half precision.
+    with torch.autocast(features.device.type, enabled=False):
+        return torch.einsum('ncp,ndp->ncd', inside, features.float().flatten(2)).sum(dim=0), inside.sum(dim=(0, 2))
+
+
+def mean_over_classes(values: Tensor, counted: Tensor) -> Tensor:
+    """Mean of ``[C]`` values over those classes that count; 0 if none does."""
+    return torch.where(counted, values, 0).sum() / counted.sum().clamp(min=1)
+
+
+def prototype_matching(means: Tensor, prototypes: Tensor, counted: Tensor) -> Tensor:
+    """Mean squared error between class means and prototypes.
+
+    Args:
+        means: ``[C, D]`` means of the batch's features.
+        prototypes: ``[C, D]``, without gradient.
+        counted: ``[C]`` bool, the classes to average over.
+
+    Returns:
+        Scalar.
+    """
+    return mean_over_classes((means - prototypes).square().mean(dim=1), counted)
+
+
+def attraction(features: Tensor, labels: Tensor, prototypes: Tensor, counted: Tensor) -> Tensor:
+    """Mean squared error between features and the prototype of their class.
+
+    Args:
+        features: ``[N, D, h, w]``.
+        labels: ``[N, h, w]`` class indices; others count for no class.
+        prototypes: ``[C, D]``, without gradient.
+        counted: ``[C]`` bool, the classes to average over, as far as they are
+            in the batch.
+
+    Returns:
+        Scalar: averaged over the cells of a class, then over classes, so that
+        a small class counts as much as a large one.
+    """
+    num_classes = len(prototypes)
+    inside = (labels >= 0) & (labels < num_classes)
+    goals = prototypes.to(features)[torch.where(inside, labels, 0)].permute(0, 3, 1, 2)
+    errors = (features - goals).square().mean(dim=1, keepdim=True)
+    sums, counts = region_sums(errors, labels, num_classes)
+    return mean_over_classes(class_means(sums, counts)[:, 0], counted & (counts > 0))
+
+
+def repulsion(means: Tensor, counted: Tensor) -> Tensor:
+    """Mean inverse distance between the means of two classes of the batch.
+
+    Args:
+        means: ``[C, D]`` means of the batch's features.
+        counted: ``[C]`` bool, the classes that are paired.
+
+    Returns:
+        Scalar; 0 with less than two classes. Distances below
+        ``LEAST_DISTANCE`` count as that, without gradient.
+    """
+    # By differences: a product of matrices would round small distances away.
+    distances = torch.cdist(means, means, compute_mode='donot_use_mm_for_euclid_dist')
+    others = ~torch.eye(len(means), dtype=torch.bool, device=means.device)
+    pairs = counted & counted[:, None] & others
+    return torch.where(pairs, 1 / distances.clamp(min=LEAST_DISTANCE), 0).sum() / pairs.sum().clamp(min=1)
+
+
+def sparsity(features: Tensor, labels: Tensor, num_classes: int) -> Tensor:
+    """Sum of exponentials over sum of each cell's features.
+
+    Features are divided by the largest value that any channel of any cell of
+    the same class has in the batch. Those below 0, of backbones that don't end
+    in a ReLU, count as 0.
+
+    Args:
+        features: ``[N, D, h, w]``.
+        labels: ``[N, h, w]`` class indices; others count for no class.
+        num_classes: Number of classes, C.
+
+    Returns:
+        Scalar, the mean over the cells of all classes; a cell all of whose
+        features are 0 counts as 0.
+    """
+    inside = members(labels, num_classes)
+    valid = inside.any(dim=1)
+    active = torch.where(valid[:, None], features.float().clamp(min=0), 0)
+    largest = active.amax(dim=1, keepdim=True)
+    peaks = torch.where(inside, largest, 0).amax(dim=(0, 2, 3), keepdim=True).clamp(min=LEAST_PEAK)
+    scaled = active / torch.where(inside, peaks, 0).sum(dim=1, keepdim=True).clamp(min=LEAST_PEAK)
+    # Means in place of sums: their ratio is the same.
+    ratio = scaled.exp().mean(dim=1) / scaled.mean(dim=1).clamp(min=LEAST_MEAN)
+    return torch.where(largest[:, 0] > 0, ratio, 0).sum() / valid.sum().clamp(min=1)
