@@ -6,12 +6,14 @@ from typing import Any, Dict, Sequence
 import torch
 from mmengine.dist import all_gather, get_dist_info
 from mmengine.optim import AmpOptimWrapper
-from mmengine.runner import autocast
+from mmengine.runner import Runner, autocast
 from mmseg.registry import DATA_SAMPLERS
+from numpy.random import RandomState
 from torch import Tensor, nn
 
+from ..datasets.stream import StreamMemory
 from .data_pass import bare_model
-from .loss_gradients import kept_tensors, loss_gradients, preprocessed
+from .loss_gradients import kept_tensors, loss_gradients, one_optimizer, preprocessed
 from .random_state_hook import kept_random_state
 from .replays import Batch, Replay, share
 
@@ -32,6 +34,10 @@ class InterferedReplay(Replay):
         super().__init__(images)
         self.candidates = candidates
 
+    def begin(self, runner: Runner, memory: StreamMemory, random: RandomState) -> None:
+        super().begin(runner, memory, random)
+        self._optimizer = one_optimizer(runner)
+
     def before_iteration(self, batch: Batch) -> None:
         world_size = get_dist_info()[1]
         drawn = self.draw(self.candidates)
@@ -48,7 +54,7 @@ class InterferedReplay(Replay):
             before = self._losses(candidates)
             gradients = loss_gradients(self.runner, batch)
             with torch.no_grad():
-                for group in self.runner.optim_wrapper.optimizer.param_groups:
+                for group in self._optimizer.param_groups:
                     for parameter in group['params']:
                         if parameter in gradients:
                             parameter.sub_(group['lr'] * gradients[parameter])

@@ -6,7 +6,7 @@ from numpy.random import RandomState
 
 from mmcss.datasets import StepDataset, stream
 from mmcss.datasets.exemplars import Exemplar, ExemplarMemory
-from mmcss.datasets.policies import POLICIES, Candidates, cbes, cbes_insert, class_features, reservoir
+from mmcss.datasets.policies import POLICIES, Candidates, cbes, class_features, reservoir
 from mmcss.datasets.stream import StreamBatchSampler, StreamMemory
 from tests.makers import folder_config, mapped, split_of
 
@@ -142,19 +142,6 @@ def test_processes_with_equal_random_numbers_keep_equal_memories(tmp_path):
                 memory.offer([number])
             found.append(memory.kept)
         assert found[0] == found[1] and any(other != found[0] for other in found)
-
-
-def test_cbes_edges_in_a_row():
-    """An image without a class; more classes than places; a class without stored images; removal of the last one."""
-    holds = np.array([[1, 0, 0], [0, 0, 0], [0, 1, 0], [0, 1, 1], [1, 1, 0]], dtype=bool)
-    random = RandomState(0)
-    assert cbes_insert([0], 1, holds, np.array([1, 0, 0]), 1, random) == [0]
-    # One place for two known classes: b is absent, below 1/2, and takes the place of a.
-    assert cbes_insert([0], 2, holds, np.array([1, 1, 0]), 1, random) == [2]
-    # Both of its classes: one of them has no stored image, so that it is below its share.
-    assert cbes_insert([2], 3, holds, np.array([1, 2, 1]), 1, random) == [3]
-    # What goes counts for two classes; the place that it leaves is the new one's.
-    assert cbes_insert([2, 4], 0, holds, np.array([2, 2, 0]), 2, random) in ([0, 4], [2, 0])
 
 
 # Chosen anew.
