@@ -135,13 +135,21 @@ class StepDataset(Dataset):
 
     def _prepare(self, idx: int) -> Optional[Any]:
         if idx >= len(self):
-            return self.load_exemplar(self.remembered.memory.exemplars[idx - len(self)])
+            return self._read_exemplar(self.remembered.memory.exemplars[idx - len(self)])
         leaf, info = self.locate(idx)
         data = self.pipelines[leaf](info)
         return data if self.remembered is None else self._told(data, self.view.kept(self.split), sample_idx=int(idx))
 
-    def load_exemplar(self, one: Exemplar) -> Optional[Any]:
+    def load_exemplar(self, one: Exemplar) -> Any:
         """Load and augment an exemplar, of the memory or as one may become of an image of the step."""
+        for _ in range(MAX_REFETCH):
+            data = self._read_exemplar(one)
+            if data is not None:
+                return data
+        raise RuntimeError(f'the pipeline gave no data of {one.name} in {MAX_REFETCH} tries; look for a transform that '
+                           'returns None.')
+
+    def _read_exemplar(self, one: Exemplar) -> Optional[Any]:
         leaf, info = self.remembered.read(one)
         return self._told(self.pipelines[leaf](dict(info, seg_fields=[])), self.remembered.kept(one))
 

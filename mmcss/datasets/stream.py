@@ -82,7 +82,9 @@ class StreamMemory:
             elif self._policy == 'reservoir':
                 self.kept = reservoir_insert(self.kept, image, self.images_seen, self._size, self._random)
         if self._policy not in ('cbes', 'reservoir'):
-            self._looks.update({image: self._with_older(image, look) for image, look in arrived.items() if look is not None})
+            for image, look in arrived.items():
+                if look is not None:
+                    self._looks[image] = self._with_older(image, look)
             self._choose_anew(list(arrived))
 
     def _arrive(self, image: int) -> None:
@@ -110,6 +112,7 @@ class StreamMemory:
             candidates.class_features = class_features([features for features, _ in looks], candidates.holds)
             candidates.certainty = np.array([sure for _, sure in looks])
         self.kept = [pool[i] for i in POLICIES[self._policy](candidates, self._size, self._random)]
+        self._looks = {i: self._looks[i] for i in self.kept if i in self._looks}  # the others can't come back
 
     def chosen(self) -> List[Candidate]:
         """The stored images."""

@@ -166,9 +166,14 @@ def _set_stream(plain: Dict[str, Any], memory: Mapping[str, Any], previous: Step
                          "dict(type='EpochBasedTrainLoop', max_epochs=1), or a schedule *_online.py.")
     if loader.get('batch_sampler'):
         raise ValueError('continual.online deals out batches itself; take batch_sampler out of train_dataloader.')
+    if loader.pop('drop_last', False):
+        raise ValueError('train_dataloader.drop_last: online steps show each image once; set it to False in next_steps.')
+    if not plain.get('default_hooks', {}).get('checkpoint', {}).get('by_epoch', True):
+        raise ValueError('default_hooks.checkpoint.by_epoch: an online step that was stopped starts anew, since images '
+                         'come once; set it to True.')
     loader['dataset'].update(
         min_length=world_size, memory=dict(path=str(previous.memory), labels=memory.get('labels', 'stored'), brought=False))
-    loader['batch_sampler'] = dict(type='StreamBatchSampler', drop_last=loader.pop('drop_last', False))
+    loader['batch_sampler'] = dict(type='StreamBatchSampler')
 
 
 def _test_loader(cfg: Config) -> Dict[str, Any]:

@@ -32,9 +32,9 @@ class GradientReference(Replay):
         optimizer = one_optimizer(runner)
         # With such an optimizer the gradients still have the factor of mixed precision here; the reference has not.
         if isinstance(runner.optim_wrapper, AmpOptimWrapper) and getattr(optimizer, '_step_supports_amp_scaling', False):
-            raise ValueError('continual.online: GradientReference acts on gradients without the factor of mixed precision, '
-                             'which a fused optimizer takes away too late. Leave fused=True out of optim_wrapper.optimizer, '
-                             'or train without --amp.')
+            raise ValueError('continual.online: GradientReference acts on gradients without the factor of mixed '
+                             'precision, which a fused optimizer takes away too late. Leave fused=True out of '
+                             'optim_wrapper.optimizer, or train without --amp.')
         self._handle = optimizer.register_step_pre_hook(lambda *_: self.constrain())
 
     def before_iteration(self, batch: Batch) -> None:

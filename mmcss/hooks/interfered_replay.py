@@ -73,9 +73,10 @@ class InterferedReplay(Replay):
             part = candidates[start:start + 8]
             data = preprocessed(self.runner, {key: [one[key] for one in part] for key in part[0]})
             with autocast(enabled=isinstance(self.runner.optim_wrapper, AmpOptimWrapper)):
-                logits = model.encode_decode(data['inputs'], [sample.metainfo for sample in data['data_samples']]).float()
+                logits = model.encode_decode(data['inputs'], [sample.metainfo for sample in data['data_samples']])
             target = model.labels_of(data['data_samples']).target
-            logits = nn.functional.interpolate(logits, target.shape[1:], mode='bilinear', align_corners=model.align_corners)
+            logits = nn.functional.interpolate(
+                logits.float(), target.shape[1:], mode='bilinear', align_corners=model.align_corners)
             loss = nn.functional.cross_entropy(logits, target, ignore_index=255, reduction='none')
             losses.append(loss.sum(dim=(1, 2)) / (target != 255).sum(dim=(1, 2)).clamp(min=1))
         model.train(training)

@@ -22,8 +22,8 @@ def one_optimizer(runner: Runner) -> Optimizer:
         ValueError: There are several.
     """
     if not hasattr(runner.optim_wrapper, 'optimizer'):
-        raise ValueError('continual.online: this replay looks at the updates of one optimizer, and this optim_wrapper has '
-                         'several; take one, or UniformReplay.')
+        raise ValueError('continual.online: this replay looks at the updates of one optimizer, and this optim_wrapper '
+                         'has several; take one, or UniformReplay.')
     return runner.optim_wrapper.optimizer
 
 

@@ -34,7 +34,8 @@ class OnlineHook(MemoryHook):
         replay: Config of a :class:`Replay`.
     """
 
-    def __init__(self, path: str, size: int, replay: Dict[str, Any], policy: str = 'cbes', export: bool = False) -> None:
+    def __init__(self, path: str, size: int, replay: Dict[str, Any], policy: str = 'cbes',
+                 export: bool = False) -> None:
         super().__init__(path, size, policy, export)
         self.replay: Replay = DATA_SAMPLERS.build(dict(replay))
         self._new: List[int] = []
@@ -52,7 +53,8 @@ class OnlineHook(MemoryHook):
 
     def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
         if not isinstance(data_batch['inputs'], list):
-            raise ValueError('train_dataloader.collate_fn: online steps add images to a batch; leave it at pseudo_collate.')
+            raise ValueError('train_dataloader.collate_fn: online steps add images to a batch; leave it at '
+                             'pseudo_collate.')
         self._new = [sample.sample_idx for sample in data_batch['data_samples']]
         self.replay.before_iteration(data_batch)
 

@@ -54,8 +54,7 @@ class Replay:
     def load(self, images: Sequence[int]) -> List[Dict[str, Any]]:
         """Remembered images, augmented."""
         dataset = self.runner.train_dataloader.dataset
-        loaded = [dataset.load_exemplar(self.memory.found[i].exemplar) for i in images]
-        return [one for one in loaded if one is not None]
+        return [dataset.load_exemplar(self.memory.found[i].exemplar) for i in images]
 
     def add(self, batch: Batch, images: Sequence[int]) -> None:
         """Add stored images to a batch."""

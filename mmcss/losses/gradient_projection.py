@@ -16,7 +16,7 @@ def project(gradients: Sequence[Tensor], reference: Sequence[Tensor]) -> List[Te
 
     All tensors together are one vector. Where it points away from the
     reference, its share along the reference is taken off; else, and where
-    the reference is 0, it stays as it is. Nothing waits for the device.
+    the reference is 0 or not finite, it stays as it is. Nothing waits for the device.
 
     Args:
         gradients: Of the new data's loss, one tensor for each parameter.
@@ -29,7 +29,7 @@ def project(gradients: Sequence[Tensor], reference: Sequence[Tensor]) -> List[Te
         return []
     vector, onto = _vector(gradients), _vector(reference)
     along, length = vector.dot(onto), onto.dot(onto)
-    conflict = (along < 0) & (length > 0)
+    conflict = (along < 0) & (length > 0) & along.isfinite() & length.isfinite()
     share = torch.where(conflict, along / torch.where(conflict, length, 1), 0)
     shares = torch._foreach_mul(reference, share)
     # Not by 0 times the reference, which may be infinite.

@@ -29,7 +29,7 @@ def class_confidence(logits: Tensor, target: Tensor) -> Tensor:
     groups = torch.where(inside, target, num_classes).flatten()
     sums = torch.zeros(2, num_classes + 1, device=logits.device)
     sums.index_add_(1, groups, torch.stack((probability, torch.ones_like(probability))).flatten(1))
-    return sums[:, :-1]
+    return sums[:, :-1].contiguous()  # processes add it up, which takes no view
 
 
 @MODELS.register_module()

@@ -48,6 +48,7 @@ class ContinualMixin:
         self.split = Split.from_dict(continual['split'])
         self.method = Method(self.split, continual.get('targets'), continual.get('losses'))
         helpless = [name for name, part in self.method.parts.items() if not part.takes_unknown]
+        helpless += [type(module).__name__ for module in self.modules() if getattr(module, 'reads_batch', False)]
         if self.unknown and helpless:
             raise ValueError(f'continual.unknown: {helpless} compare the channels of classes alone; '
                              'take them or unknown out.')

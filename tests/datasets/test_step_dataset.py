@@ -20,13 +20,17 @@ TRAIN, TEST = dict(role='train'), dict(role='test')
 
 @TRANSFORMS.register_module()
 class GiveUp(BaseTransform):
-    """Returns None for images of these names, as a crop without foreground may."""
+    """Returns None for images of these names, as a crop without foreground may, or only so many times."""
 
-    def __init__(self, names):
+    def __init__(self, names, times=10**9):
         self.names = names
+        self.times = times
 
     def transform(self, results):
-        return None if any(name in results['img_path'] for name in self.names) else results
+        if self.times == 0 or not any(name in results['img_path'] for name in self.names):
+            return results
+        self.times -= 1
+        return None
 
 
 def make(root, step, view=TRAIN, regime='overlapped', min_length=0, **options):
@@ -242,6 +246,17 @@ def test_two_steps_of_one_stock_data_set(tmp_path):
     first, second = (StepDataset(stock, split_of(STEPS, step), TRAIN) for step in (0, 1))
     assert contents(first) == {'i0': [0, 2], 'i2': [0, 2, 255], 'i6': [1, 0]}
     assert contents(second) == {'i1': [0, 3], 'i2': [3, 0, 255], 'i3': [3, 0]}
+
+
+def test_an_exemplar_is_drawn_again_until_the_pipeline_gives_data(tmp_path):
+    pipeline = [PIPELINE[0], dict(type='GiveUp', names=['i2'], times=3), *PIPELINE[1:]]
+    dataset = StepDataset(folder_config(tmp_path, pipeline=pipeline), split_of(STEPS, 1), TRAIN)
+    one = Exemplar(0, 'i2.jpg', labelled=('d', ), holds=('d', ))
+    assert dataset.load_exemplar(one)['data_samples'].img_path.endswith('i2.jpg')
+    never = [PIPELINE[0], dict(type='GiveUp', names=['i2']), *PIPELINE[1:]]
+    dataset = StepDataset(folder_config(tmp_path, pipeline=never), split_of(STEPS, 1), TRAIN)
+    with pytest.raises(RuntimeError, match='no data of i2.jpg in 1000 tries'):
+        dataset.load_exemplar(one)
 
 
 @pytest.mark.parametrize('copied', [copy.deepcopy, lambda dataset: pickle.loads(pickle.dumps(dataset))])

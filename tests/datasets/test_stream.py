@@ -178,6 +178,7 @@ def test_policies_of_features_see_what_was_looked_at(tmp_path, monkeypatch, poli
     assert memory.kept == [pool[i] for i in chosen(given, 3, None)]
     # What is stored keeps its look; what is not can't come back.
     kept = list(memory.kept)
+    assert set(memory._looks) == set(kept)
     memory.offer([2], [FRESH[2]])
     assert told[1].certainty.tolist() == [([*LOOKS, *FRESH][i])[1] for i in [*kept, 5]]
 

@@ -58,3 +58,11 @@ def test_inner_products_in_full_precision():
     gradients, reference = [torch.full((4, ), -300.).half()], [torch.full((4, ), 300.).half()]
     found = project(gradients, reference)[0]
     assert found.dtype == torch.float16 and not found.any()
+
+
+@pytest.mark.parametrize('value', [float('inf'), -float('inf'), float('nan')])
+def test_a_reference_that_is_not_finite_changes_nothing(value):
+    """An overflow in half precision would else put NaN into the weights."""
+    gradients = [torch.tensor([1., 2.]), torch.tensor([[3.]])]
+    found = project(gradients, [torch.tensor([value, -1.]), torch.tensor([[-1.]])])
+    assert all(torch.equal(a, b) for a, b in zip(found, gradients))

@@ -52,7 +52,8 @@ def looped_loss(logits, target, labelled, threshold=.8, gamma=.5, average='valid
             possible = [probability[n, c, i, j] for c in range(5) if not labelled[n, c]]
             sums[1] = sums[1] - factor * sum(possible).log()
             counts[1] += 1
-    first, second = (total / (max(count, 1) if average == 'valid' else target.numel()) for total, count in zip(sums, counts))
+    first, second = (total / (max(count, 1) if average == 'valid' else target.numel())
+                     for total, count in zip(sums, counts))
     return first + gamma * second
 
 
@@ -211,6 +212,7 @@ def test_confidence_against_loops():
             counts[c] += 1
     found = class_confidence(logits, target)
     assert found.dtype == torch.float32 and found.shape == (2, 5)
+    assert found.is_contiguous()  # processes add it up in place
     np.testing.assert_allclose(found[0].detach(), sums, rtol=1e-5)
     assert found[1].tolist() == counts.tolist() and (counts > 0).all()
 

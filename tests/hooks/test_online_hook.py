@@ -1,0 +1,156 @@
+import pytest
+import torch
+import torch.nn.functional as F
+from mmengine.config import Config
+from mmengine.dataset import pseudo_collate
+from mmengine.runner import Runner
+
+from mmcss.datasets.exemplars import ExemplarMemory
+from mmcss.engine import build_scenario, step_config
+from mmcss.engine.teardown import tear_down
+from mmcss.hooks import HandOverHook, MemoryHook, online_hook
+from mmcss.hooks.class_means import ExemplarImages, set_class_means
+from mmcss.hooks.data_pass import Pass
+from mmcss.hooks.online_hook import OnlineHook
+from mmcss.parts import Needs
+from tests.tiny import MIB, loader, tiny_config
+
+SIZE = 5
+
+
+def build(tiny_data, work_dir, step):
+    """A runner of a step with class means; its model has no weights yet."""
+    method = dict(MIB, classifier='NearestMean', memory=dict(size=SIZE, policy='herding'),
+                  online=dict(type='DynamicReplay', images=2))
+    cfg = tiny_config(tiny_data, work_dir, continual=method,
+                      train_dataloader=dict(loader(tiny_data, 'train'), batch_size=2),
+                      next_steps=dict(train_cfg=dict(max_epochs=1), param_scheduler=[]))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Config, 'pretty_text', property(lambda self: repr(self)))
+        return Runner.from_cfg(step_config(cfg, build_scenario(cfg), step, str(work_dir)))
+
+
+def hook_of(runner, kind):
+    return next(hook for hook in runner.hooks if isinstance(hook, kind))
+
+
+@pytest.fixture(scope='module')
+def work_dir(tiny_data, tmp_path_factory):
+    """Where an untrained step 0 has left its model and its images."""
+    folder = tmp_path_factory.mktemp('online')
+    runner = build(tiny_data, folder, 0)
+    runner.model.init_weights()
+    for kind in (MemoryHook, HandOverHook):
+        hook_of(runner, kind).after_train(runner)
+    tear_down(runner)
+    return folder
+
+
+@pytest.fixture
+def runner(tiny_data, work_dir):
+    """Step 1 before its first batch."""
+    made = build(tiny_data, work_dir, 1)
+    made.optim_wrapper = made.build_optim_wrapper(made.optim_wrapper)
+    made.train_dataloader.dataset
+    made.model.init_weights()
+    made.model.train()
+    hook_of(made, OnlineHook).before_train(made)
+    yield made
+    tear_down(made)
+
+
+def iteration(runner, numbers):
+    """One batch; the numbers of the new images that were offered."""
+    hook, offered = hook_of(runner, OnlineHook), []
+    batch = pseudo_collate([runner.train_dataloader.dataset[i] for i in numbers])
+    hook.before_train_iter(runner, 0, batch)
+    runner.model.train_step(batch, runner.optim_wrapper)
+    given = hook.memory.offer
+    hook.memory.offer = lambda *what: offered.append(what) or given(*what)
+    hook.after_train_iter(runner, 0, batch)
+    del hook.memory.offer
+    return batch, offered
+
+
+def test_new_images_alone_are_offered_with_what_the_model_sees(runner):
+    hook = hook_of(runner, OnlineHook)
+    assert hook.memory.images_seen == 8 and len(hook.memory.kept) == SIZE
+    assert set(hook.memory._looks) == set(range(SIZE))
+    batch, offered = iteration(runner, (4, 1))
+    (numbers, looks), = offered
+    assert numbers == [4, 1] and len(looks) == 2 and len(batch['inputs']) == 4
+    assert [set(features) for features, _ in looks] == [{2}, {2}]  # blue, of red, green and blue
+    assert hook.memory.images_seen == 10
+
+
+def test_the_images_of_all_processes_are_offered(runner, monkeypatch):
+    """In the order of their ranks; confidence is over all of them."""
+    monkeypatch.setattr(online_hook, 'all_gather_object', lambda own: [([0], own[1][:1]), own])
+    confidence = torch.tensor([[0, 3, 0, 0], [0, 4, 0, 0]])
+    monkeypatch.setattr(online_hook, 'all_reduce', lambda tensor: tensor.copy_(confidence))
+    hook = hook_of(runner, OnlineHook)
+    _, offered = iteration(runner, (4, 1))
+    assert [numbers for numbers, _ in offered] == [[0], [4, 1]] and hook.memory.images_seen == 11
+    assert hook.replay.confidence.tolist() == pytest.approx([.1 * .75, 0, 0])
+
+
+def test_the_memory_is_written_at_the_end_of_the_epoch(runner, monkeypatch):
+    hook = hook_of(runner, OnlineHook)
+    iteration(runner, (4, 1))
+    expected = [one.exemplar for one in hook.memory.chosen()]
+    hook.after_train_epoch(runner)
+    memory = ExemplarMemory.load(hook.path)
+    assert memory.exemplars == expected and memory.images_seen == 10
+    assert memory.classes_seen == dict(zip(('red', 'green', 'blue'), hook.memory.seen.tolist()))
+    assert list(memory.confidence) == ['red', 'green', 'blue'] and memory.confidence['blue'] > 0
+    before = hook.path.read_bytes()
+    hook.path.unlink()
+    hook.finish_step(runner)
+    assert not hook.path.exists() and before
+    monkeypatch.setattr(online_hook, 'is_main_process', lambda: False)
+    hook.after_train_epoch(runner)
+    assert not hook.path.exists()
+
+
+def test_class_means_by_hand(runner):
+    """The mean of the pixels' unit vectors, over all remembered images that label them."""
+    dataset = runner.train_dataloader.dataset
+    exemplars = dataset.remembered.memory.exemplars
+    images, means = ExemplarImages(dataset, exemplars), runner.model.decode_head.conv_seg.means
+    assert len(images) == SIZE and images.metainfo == dataset.metainfo
+    sums, counts = torch.zeros(4, 16), torch.zeros(4)
+    for batch in Pass(runner, Needs(embedding=True), student=True, dataset=images):
+        features = F.interpolate(F.normalize(batch.student.embedding, dim=1), (32, 32), mode='bilinear')
+        for c in range(4):
+            found = features.permute(0, 2, 3, 1)[batch.raw_target == c]
+            sums[c], counts[c] = sums[c] + found.sum(dim=0), counts[c] + len(found)
+    set_class_means(runner, exemplars)
+    assert (counts[:3] > 0).all() and counts[3] == 0  # none of them is labelled for blue
+    torch.testing.assert_close(means[:3, :, 0, 0], F.normalize(sums[:3], dim=1), rtol=1e-4, atol=1e-5)
+    assert not means[3].any() and runner.model.training
+
+
+def test_no_exemplars_no_means(runner):
+    set_class_means(runner, [])
+    assert not runner.model.decode_head.conv_seg.means.any()
+
+
+def test_a_model_without_means_is_left_alone(runner):
+    head = runner.model.decode_head
+    head.conv_seg = torch.nn.Conv2d(16, 4, 1)
+    before = head.conv_seg.weight.clone()
+    set_class_means(runner, None)
+    assert torch.equal(head.conv_seg.weight, before)
+
+
+def test_a_batch_that_was_stacked_already_is_refused(runner):
+    with pytest.raises(ValueError, match='train_dataloader.collate_fn: online steps add images'):
+        hook_of(runner, OnlineHook).before_train_iter(runner, 0, dict(inputs=torch.zeros(2, 3, 8, 8), data_samples=[]))
+
+
+@pytest.mark.parametrize('options, message', [
+    (dict(size=3, policy='best'), "memory.policy: got 'best'"), (dict(size=-1), 'memory.size: got -1'),
+])
+def test_bad_settings(options, message):
+    with pytest.raises(ValueError, match=message):
+        OnlineHook('memory.json', replay=dict(type='UniformReplay'), **options)
