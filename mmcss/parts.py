@@ -131,12 +131,15 @@ class Part:
     Parts that compare student and teacher act from step 1 on; those that set
     ``from_first_step`` act at step 0 as well. ``after_step`` is called after
     every step, so that step 1 finds what step 0 left.
+    Parts that never look at the teacher set ``uses_teacher`` to False: a method
+    of such parts alone has none, and saves its forward pass.
     Parts that know what to do with a last channel and label for unknown (SSUL)
     set ``takes_unknown``; with others such a model is refused.
     """
 
     needs: Needs = Needs()
     from_first_step: bool = False
+    uses_teacher: bool = True
     takes_unknown: bool = False
 
     def load_previous(self, state: Dict[str, Tensor]) -> None:

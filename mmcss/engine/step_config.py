@@ -81,7 +81,8 @@ def _model(cfg: Config, scenario: ClassIncremental, split: Split, folder: StepFo
     if split.step > 0:
         model = without_pretrained(model)
         continual['previous'] = str(StepFolder(folder.work_dir, split.step - 1).hand_over)
-        if method.get('targets') or method.get('losses'):
+        parts = [part for part in (method.get('targets'), *(method.get('losses') or {}).values()) if part]
+        if any(getattr(MODELS.get(part['type']), 'uses_teacher', True) for part in parts):
             continual['teacher'] = teacher_model(_step_model(cfg, scenario, split.step - 1))
     if online:
         watch = dict(type='StreamWatch', confidence=DATA_SAMPLERS.get(online['type']).wants_confidence,

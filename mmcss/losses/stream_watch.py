@@ -45,6 +45,7 @@ class StreamWatch(Part):
         batch: The last batch, with a detached embedding.
     """
 
+    uses_teacher = False
     takes_unknown = True
 
     def __init__(self, confidence: bool = False, features: bool = False) -> None:

@@ -36,6 +36,7 @@ class WeightRegulariser(Part):
     """
 
     from_first_step = True
+    uses_teacher = False
     takes_unknown = True
     # Kinds of tensors that the next step gets; the importance is their sum.
     handed_on: Tuple[str, ...] = ()

@@ -332,3 +332,14 @@ def test_settings_of_memory_that_don_t_go(tmp_path, memory, message):
 def test_bad_settings_of_memory_and_unknown(tmp_path, continual, message):
     with pytest.raises(ValueError, match=message):
         check_settings(tiny_config(tmp_path, tmp_path, continual=continual))
+
+
+@pytest.mark.parametrize('method, has_teacher', [
+    (dict(losses=dict(ewc=dict(type='ElasticWeightConsolidation'))), False),
+    (dict(targets=dict(type='IgnoreBackground')), False),
+    (dict(losses=dict(ewc=dict(type='ElasticWeightConsolidation'), kd=dict(type='KnowledgeDistillation'))), True),
+])
+def test_only_a_method_that_looks_at_the_teacher_has_one(tmp_path, method, has_teacher):
+    cfg = tiny_config(tmp_path, tmp_path, continual=method)
+    config = step_config(cfg, build_scenario(cfg), 1, str(tmp_path))
+    assert (config.model.continual.teacher is not None) is has_teacher

@@ -12,5 +12,7 @@ from ...scenario import IGNORE
 class IgnoreBackground(Part):
     """Background pixels are ignored from step 1 on ("CE only on new", PLOP, table 6b)."""
 
+    uses_teacher = False
+
     def targets(self, batch: StepBatch) -> None:
         batch.target = torch.where(batch.target == 0, IGNORE, batch.target)
