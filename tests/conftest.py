@@ -1,4 +1,6 @@
+import mmengine.config.config as config_module
 import pytest
+import yapf.yapflib.yapf_api as yapf_module
 from mmengine.registry import init_default_scope
 
 from tests.tiny import make_data
@@ -14,6 +16,16 @@ def tiny_data(tmp_path_factory):
 def own_cache(tmp_path_factory, monkeypatch):
     """Presence tables of tests stay out of the user's cache."""
     monkeypatch.setenv('MMCSS_CACHE', str(tmp_path_factory.getbasetemp() / 'cache'))
+
+
+@pytest.fixture(scope='session', autouse=True)
+def plain_configs():
+    """Configs are written as they are: yapf takes half a second to make one pretty."""
+    with pytest.MonkeyPatch.context() as patch:
+        for module in (yapf_module, config_module):  # the originals have imported it
+            if hasattr(module, 'FormatCode'):
+                patch.setattr(module, 'FormatCode', lambda text, **options: (text, True))
+        yield
 
 
 @pytest.fixture(autouse=True)

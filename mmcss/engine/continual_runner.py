@@ -20,6 +20,7 @@ from .distributed import join_processes
 from .folders import StepFolder
 from .plain_checkpoints import plain_checkpoints
 from .plan import StepPlan, config_difference, make_plan, plan_table
+from .pretty_configs import formatted_once
 from .settings import build_scenario, check_settings, first_step_training, protocol, protocol_name, with_profile
 from .step_config import deploy_config, step_config
 from .teardown import tear_down
@@ -80,7 +81,7 @@ class ContinualRunner:
         """
         plans = self.plan()
         say('\n'.join([*self._told_profile(), plan_table(plans)]))
-        with plain_checkpoints():
+        with plain_checkpoints(), formatted_once():
             if self.first_step_from and 0 not in self.steps:
                 folder, classes = self._folder(0), self.scenario[0].seen
                 if not folder.trained_id(classes):
@@ -94,7 +95,7 @@ class ContinualRunner:
     def test(self) -> Dict[str, Any]:
         """Evaluate the hand-overs of the steps again."""
         make_plan(self.configs, self.scenario, trained=())
-        with plain_checkpoints():
+        with plain_checkpoints(), formatted_once():
             for step in self.steps:
                 self._evaluate(step)
         return self.results()
