@@ -26,6 +26,7 @@ from mmseg.structures import SegDataSample
 from mmcss.engine import build_scenario, step_config
 from mmcss.engine.folders import StepFolder
 from mmcss.models import predict, save_hand_over
+from mmcss.parts import Part
 from mmcss.scenario import Split
 from prettytable import PrettyTable
 from torch import nn
@@ -50,6 +51,8 @@ def random_batch(batch: int, height: int, width: int, split: Split, device: str)
     labels[:, :, 0, 0] = 255
     labels = nn.functional.interpolate(labels.float(), (height, width)).long().to(device)
     samples = [SegDataSample(gt_sem_seg=PixelData(data=label)) for label in labels]
+    for sample in samples:
+        sample.labelled = (torch.arange(split.num_seen) >= max(split.num_old, 1)).to(device)
     images = torch.randn(batch, 3, height, width, generator=generator).to(device)
     return dict(inputs=images, data_samples=samples)
 
@@ -64,24 +67,34 @@ def build(cfg: Config, folder: str, device: str, batch: Callable[[Split], Dict])
     save_hand_over(hand_over, old.state_dict(), dict(classes=list(scenario[0].seen)))
     model = revert_sync_batchnorm(MODELS.build(config.model)).to(device).train()
     for name, part in model.method.parts.items():
+        part.attach(model, old.state_dict())
         if name in old.method.observers:
-            data, found = batch(old.split), old.method.observers[name]
-            seen = old.labels_of(data['data_samples'])
-            seen.student = predict(old, data['inputs'], tuple(seen.target.shape[1:]), found.needs)
-            found.after_step(old.split, [seen])
-            part.load_previous(found.state_dict())
+            part.load_previous(left_by(old.method.observers[name], old, batch(old.split)))
         part.before_step(model.split, [model.look(**batch(model.split), needs=part.needs)])
     return model
 
 
+def left_by(part: Part, model: nn.Module, data: Dict) -> Dict[str, torch.Tensor]:
+    """What a part leaves at the end of a step 0 of one update."""
+    part.attach(model, {})
+    train(model.train(), data)
+    seen = model.eval().labels_of(data['data_samples'])
+    seen.student = predict(model, data['inputs'], tuple(seen.target.shape[1:]), part.needs)
+    part.after_step(model.split, [seen])
+    return part.state_dict()
+
+
+def train(model: nn.Module, data: Dict) -> None:
+    """Forward and backward pass of a batch, and what parts do before the update."""
+    sum(value for name, value in model.loss(**data).items() if 'loss' in name).backward()
+    for part in model.method.parts.values():
+        part.before_update()
+    model.zero_grad()
+
+
 def step_functions(model: nn.Module, plain: nn.Module, data: Dict) -> Dict[str, Callable[[], None]]:
     """The method's step, plain fine-tuning's, and the teacher alone."""
-
-    def step(of: nn.Module) -> None:
-        sum(value for name, value in of.loss(**data).items() if 'loss' in name).backward()
-        of.zero_grad()
-
-    functions = dict(step=lambda: step(model), plain=lambda: step(plain))
+    functions = dict(step=lambda: train(model, data), plain=lambda: train(plain, data))
     if model.teacher is not None:
         teacher = model.teacher.build(data['inputs'].device)
         metas = [dict(img_shape=tuple(data['inputs'].shape[2:]))] * len(data['inputs'])
