@@ -60,3 +60,13 @@ def test_benchmark_measures_a_step_against_its_parts(config):
     assert '2 images of 32 x 48 on cpu' in done.stdout
     ratio = float(done.stdout.splitlines()[-2].split('|')[-2])
     assert 0.3 < ratio < 10
+
+
+def test_benchmark_of_parts_that_act_before_an_update(tiny_data, tmp_path):
+    """Importance of step 0 is gathered first; there is no teacher to measure."""
+    method = dict(losses=dict(ewc=dict(type='ElasticWeightConsolidation')), loss_decode=dict(type='CompositeLoss'))
+    tiny_config(tiny_data, tmp_path / 'run', continual=method).dump(tmp_path / 'config.py')
+    done = call('benchmark.py', tmp_path / 'config.py', '--size', 32, '--batch', 2, '--repeats', 2, '--device', 'cpu')
+    assert done.returncode == 0, done.stderr
+    cells = [cell.strip() for cell in done.stdout.splitlines()[-2].split('|')]
+    assert cells[3] == '-' and cells[-2] == cells[-3]
