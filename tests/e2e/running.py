@@ -1,5 +1,6 @@
 """Running whole scenarios and looking at what they leave."""
 import os
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -28,9 +29,16 @@ def assert_equal_states(a, b):
     assert not different
 
 
+def free_port():
+    """A port of this machine that nothing listens on: tests run side by side."""
+    with socket.socket() as probe:
+        probe.bind(('127.0.0.1', 0))
+        return probe.getsockname()[1]
+
+
 def launch(script, *arguments):
     """Run one of the tools and return what it says."""
-    environment = dict(os.environ, PYTHON=sys.executable, PORT='29617', OMP_NUM_THREADS='1')
+    environment = dict(os.environ, PYTHON=sys.executable, PORT=str(free_port()), OMP_NUM_THREADS='1')
     done = subprocess.run(['bash', str(ROOT / 'tools' / script), *map(str, arguments)], capture_output=True, text=True,
                           env=environment)
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
