@@ -4,7 +4,7 @@ from __future__ import annotations
 import shutil
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Dict, List, Tuple
+from typing import Dict, List, Sequence, Tuple
 
 import mmcv
 import numpy as np
@@ -71,6 +71,12 @@ def new_candidates(dataset: StepDataset) -> List[Candidate]:
             one = Exemplar(*key, labelled=classes, holds=tuple(np.asarray(classes)[shown].tolist()))
             found[key] = Candidate(one, (number, ), False)
     return list(found.values())
+
+
+def holds_of(candidates: Sequence[Candidate], classes: Sequence[str]) -> np.ndarray:
+    """``[n, C]`` bool: which of the classes each candidate is known to show."""
+    shown = [[name in one.exemplar.holds for name in classes] for one in candidates]
+    return np.array(shown, dtype=bool).reshape(len(candidates), len(classes))
 
 
 def merged(before: Candidate, fresh: Candidate) -> Candidate:

@@ -134,10 +134,10 @@ class StepDataset(Dataset):
         raise RuntimeError(f'the pipeline gave no data in {MAX_REFETCH} tries; look for a transform that returns None.')
 
     def _prepare(self, idx: int) -> Optional[Any]:
-        if idx >= len(self):
-            return self._read_exemplar(self.remembered.memory.exemplars[idx - len(self)])
         leaf, info = self.locate(idx)
         data = self.pipelines[leaf](info)
+        if idx >= len(self):
+            return self._told(data, self.remembered.kept(self.remembered.memory.exemplars[idx - len(self)]))
         return data if self.remembered is None else self._told(data, self.view.kept(self.split), sample_idx=int(idx))
 
     def load_exemplar(self, one: Exemplar) -> Any:
@@ -156,9 +156,9 @@ class StepDataset(Dataset):
     def _told(self, data: Any, kept: Sequence[str], **metainfo: int) -> Any:
         """Data whose sample tells, ``[C]`` bool, which seen foreground classes its labels know."""
         if isinstance(data, dict) and 'data_samples' in data:
-            sample = data['data_samples']
+            sample, told = data['data_samples'], set(self.split.foreground(kept))
             sample.set_metainfo(metainfo)
-            sample.labelled = torch.tensor([name in kept and name != self.split.background for name in self.split.seen])
+            sample.labelled = torch.tensor([name in told for name in self.split.seen])
         return data
 
 

@@ -13,7 +13,7 @@ from numpy.random import RandomState
 from torch.utils.data import Sampler
 
 from .policies import POLICIES, Candidates, cbes_insert, class_features, reservoir_insert
-from .remembering import Candidate, merged, new_candidates, remembered_candidates
+from .remembering import Candidate, holds_of, merged, new_candidates, remembered_candidates
 from .step_dataset import StepDataset
 
 Look = Tuple[Mapping[int, np.ndarray], float]  # feature of each class that an image shows, and the certainty
@@ -47,8 +47,7 @@ class StreamMemory:
         self.classes = dataset.split.foreground(dataset.split.seen)
         old, new = remembered_candidates(dataset), new_candidates(dataset)
         self.found: List[Candidate] = old + new
-        self.holds = np.array([[name in one.exemplar.holds for name in self.classes] for one in self.found],
-                              dtype=bool).reshape(len(self.found), len(self.classes))
+        self.holds = holds_of(self.found, self.classes)
         self.kept = list(range(len(old)))[:size]
         self.seen = np.maximum([before.classes_seen.get(name, 0) for name in self.classes],
                                self.holds[:len(old)].sum(axis=0))

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from ..datasets import StepDataset
 from ..datasets.exemplars import ExemplarMemory
 from ..datasets.policies import POLICIES, USES_FEATURES, Candidates, class_features
-from ..datasets.remembering import Candidate, candidates_of, write_copies
+from ..datasets.remembering import Candidate, candidates_of, holds_of, write_copies
 from ..datasets.stream import Look
 from ..losses.prototypes import class_sums
 from ..models.taps import decode_heads
@@ -66,8 +66,7 @@ class MemoryHook(Hook):
             runner.logger.warning(f'memory.size: {self.size} images can not stand for {len(classes)} classes')
         before = dataset.remembered.memory
         candidates = Candidates(
-            holds=np.array([[name in one.exemplar.holds for name in classes] for one in found], dtype=bool).reshape(
-                len(found), len(classes)),
+            holds=holds_of(found, classes),
             remembered=np.array([one.remembered for one in found], dtype=bool),
             images_seen=before.images_seen,
             classes_seen=np.array([before.classes_seen.get(name, 0) for name in classes]))
@@ -108,7 +107,8 @@ class MemoryHook(Hook):
         """
         numbers = [number for own in images for number in own]
         model, own = averaged_model(runner), []
-        num_classes = len(runner.train_dataloader.dataset.split.seen) - 1
+        split = runner.train_dataloader.dataset.split
+        num_classes = len(split.foreground(split.seen))
         for batch in Pass(runner, Needs(embedding=True), student=True, images=numbers):
             own.extend(looks_of(model, batch.student, batch.raw_target, num_classes))
         # Processes took turns in the order of the numbers.
