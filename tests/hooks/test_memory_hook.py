@@ -5,7 +5,6 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from mmengine.config import Config
 from mmengine.optim import OptimWrapper
 from mmengine.runner import Runner
 from PIL import Image
@@ -31,10 +30,7 @@ def build(tiny_data, work_dir, step, batch_size=4):
     """A runner of a step; its model has no weights yet."""
     cfg = tiny_config(tiny_data, work_dir, continual=METHOD,
                       train_dataloader=dict(loader(tiny_data, 'train'), batch_size=batch_size))
-    with pytest.MonkeyPatch.context() as patch:
-        # Runners write it three times, and yapf takes seconds to make it pretty.
-        patch.setattr(Config, 'pretty_text', property(lambda self: repr(self)))
-        return Runner.from_cfg(step_config(cfg, build_scenario(cfg), step, str(work_dir)))
+    return Runner.from_cfg(step_config(cfg, build_scenario(cfg), step, str(work_dir)))
 
 
 def hook_of(runner, kind):

@@ -1,7 +1,6 @@
 import pytest
 import torch
 import torch.nn.functional as F
-from mmengine.config import Config
 from mmengine.dataset import pseudo_collate
 from mmengine.runner import Runner
 
@@ -25,9 +24,7 @@ def build(tiny_data, work_dir, step):
     cfg = tiny_config(tiny_data, work_dir, continual=method,
                       train_dataloader=dict(loader(tiny_data, 'train'), batch_size=2),
                       next_steps=dict(train_cfg=dict(max_epochs=1), param_scheduler=[]))
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Config, 'pretty_text', property(lambda self: repr(self)))
-        return Runner.from_cfg(step_config(cfg, build_scenario(cfg), step, str(work_dir)))
+    return Runner.from_cfg(step_config(cfg, build_scenario(cfg), step, str(work_dir)))
 
 
 def hook_of(runner, kind):
@@ -51,7 +48,6 @@ def runner(tiny_data, work_dir):
     """Step 1 before its first batch."""
     made = build(tiny_data, work_dir, 1)
     made.optim_wrapper = made.build_optim_wrapper(made.optim_wrapper)
-    made.train_dataloader.dataset
     made.model.init_weights()
     made.model.train()
     hook_of(made, OnlineHook).before_train(made)

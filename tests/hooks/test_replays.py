@@ -6,7 +6,6 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from mmengine.config import Config
 from mmengine.dataset import pseudo_collate
 from mmengine.optim import AmpOptimWrapper, OptimWrapper
 from mmengine.runner import Runner
@@ -32,9 +31,7 @@ def build(tiny_data, work_dir, step, **changes):
     cfg = tiny_config(tiny_data, work_dir, continual=ONLINE,
                       train_dataloader=dict(loader(tiny_data, 'train'), batch_size=2),
                       next_steps=dict(train_cfg=dict(max_epochs=1), param_scheduler=[]), **changes)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Config, 'pretty_text', property(lambda self: repr(self)))
-        return Runner.from_cfg(step_config(cfg, build_scenario(cfg), step, str(work_dir)))
+    return Runner.from_cfg(step_config(cfg, build_scenario(cfg), step, str(work_dir)))
 
 
 @pytest.fixture(scope='module')
