@@ -20,16 +20,15 @@ import torch
 from mmengine.config import Config
 from mmengine.model import revert_sync_batchnorm
 from mmengine.registry import init_default_scope
-from mmengine.structures import PixelData
 from mmseg.registry import MODELS
-from mmseg.structures import SegDataSample
 from mmcss.engine import build_scenario, step_config
 from mmcss.engine.folders import StepFolder
-from mmcss.models import predict, save_hand_over
-from mmcss.parts import Part
+from mmcss.models import save_hand_over
 from mmcss.scenario import Split
 from prettytable import PrettyTable
 from torch import nn
+
+from _random_step import prepare, random_batch, train
 
 
 def parse_args() -> argparse.Namespace:
@@ -42,21 +41,6 @@ def parse_args() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def random_batch(batch: int, height: int, width: int, split: Split, device: str) -> Dict:
-    """Random images with labels of a step: background, new classes in blocks, some ignored."""
-    generator = torch.Generator().manual_seed(0)
-    lowest = max(split.num_old - 1, 0)
-    coarse = torch.randint(lowest, split.num_seen, (batch, 1, 8, 8), generator=generator)
-    labels = torch.where(coarse < max(split.num_old, 1), 0, coarse)
-    labels[:, :, 0, 0] = 255
-    labels = nn.functional.interpolate(labels.float(), (height, width)).long().to(device)
-    samples = [SegDataSample(gt_sem_seg=PixelData(data=label)) for label in labels]
-    for sample in samples:
-        sample.labelled = (torch.arange(split.num_seen) >= max(split.num_old, 1)).to(device)
-    images = torch.randn(batch, 3, height, width, generator=generator).to(device)
-    return dict(inputs=images, data_samples=samples)
-
-
 def build(cfg: Config, folder: str, device: str, batch: Callable[[Split], Dict]) -> nn.Module:
     """The student of a config's step 1, with a teacher of random weights, ready to train."""
     scenario = build_scenario(cfg)
@@ -66,35 +50,17 @@ def build(cfg: Config, folder: str, device: str, batch: Callable[[Split], Dict])
     hand_over.parent.mkdir(parents=True, exist_ok=True)
     save_hand_over(hand_over, old.state_dict(), dict(classes=list(scenario[0].seen)))
     model = revert_sync_batchnorm(MODELS.build(config.model)).to(device).train()
-    for name, part in model.method.parts.items():
-        part.attach(model, old.state_dict())
-        if name in old.method.observers:
-            part.load_previous(left_by(old.method.observers[name], old, batch(old.split)))
-        part.before_step(model.split, [model.look(**batch(model.split), needs=part.needs)])
+    prepare(model, old, batch)
     return model
-
-
-def left_by(part: Part, model: nn.Module, data: Dict) -> Dict[str, torch.Tensor]:
-    """What a part leaves at the end of a step 0 of one update."""
-    part.attach(model, {})
-    train(model.train(), data)
-    seen = model.eval().labels_of(data['data_samples'])
-    seen.student = predict(model, data['inputs'], tuple(seen.target.shape[1:]), part.needs)
-    part.after_step(model.split, [seen])
-    return part.state_dict()
-
-
-def train(model: nn.Module, data: Dict) -> None:
-    """Forward and backward pass of a batch, and what parts do before the update."""
-    sum(value for name, value in model.loss(**data).items() if 'loss' in name).backward()
-    for part in model.method.parts.values():
-        part.before_update()
-    model.zero_grad()
 
 
 def step_functions(model: nn.Module, plain: nn.Module, data: Dict) -> Dict[str, Callable[[], None]]:
     """The method's step, plain fine-tuning's, and the teacher alone."""
-    functions = dict(step=lambda: train(model, data), plain=lambda: train(plain, data))
+    def step(model: nn.Module) -> None:
+        train(model, data)
+        model.zero_grad()
+
+    functions = dict(step=lambda: step(model), plain=lambda: step(plain))
     if model.teacher is not None:
         teacher = model.teacher.build(data['inputs'].device)
         metas = [dict(img_shape=tuple(data['inputs'].shape[2:]))] * len(data['inputs'])

@@ -10,6 +10,7 @@ from mmseg.registry import MODELS
 
 from ..files import plain
 from ..losses.decode_loss import AVERAGES
+from ..models.heads import BOUNDARY_HEADS, MASK_HEADS
 
 STUDENTS = {
     'EncoderDecoder': 'ContinualEncoderDecoder',
@@ -22,7 +23,6 @@ EXTENDED = {
     'CascadeEncoderDecoder': 'ExtendedCascadeEncoderDecoder',
 }
 STOCK_LOSSES = ('CrossEntropyLoss', 'OhemCrossEntropy')
-BOUNDARY_HEADS = ('STDCHead', )  # their two classes are edge and no edge
 
 Config = Dict[str, Any]
 
@@ -50,6 +50,7 @@ def stock_model(model: Mapping[str, Any], order: Sequence[int], seen: int, avera
     model = copy.deepcopy(plain(model))
     channels = seen + unknown
     heads = [model['decode_head'], *([model['auxiliary_head']] if model.get('auxiliary_head') else [])]
+    behind = int(_is_mask_head(_each(heads)[0]))
     stated = [node['num_classes'] for node in walk(model['decode_head']) if 'num_classes' in node]
     for head in _each(heads):
         if not stated and head['type'] not in BOUNDARY_HEADS:
@@ -60,10 +61,10 @@ def stock_model(model: Mapping[str, Any], order: Sequence[int], seen: int, avera
     for node in walk(heads):
         if stated and node.get('num_classes') == stated[-1] and node.get('type') not in BOUNDARY_HEADS:
             node['num_classes'] = channels
-            if node.get('out_channels') == stated[-1]:
+            if node.get('out_channels') == stated[-1] and not _is_mask_head(node):
                 node['out_channels'] = channels
         if node.get('class_weight') is not None:
-            node['class_weight'] = _cut_weights(node['class_weight'], order, seen) + [1.0] * unknown
+            node['class_weight'] = _cut_weights(node['class_weight'], order, seen, behind) + [1.0] * unknown
         elif node.get('type') == 'CrossEntropyLoss':
             # Stock divides by ignored pixels too, which changes the scale of
             # the loss with the share of pixels that a method ignores.
@@ -128,8 +129,8 @@ def without_pretrained(model: Config) -> Config:
 def replace_cross_entropy(model: Config, loss: Mapping[str, Any], num_old: int) -> Config:
     """A copy in which a method's loss stands for the heads' cross-entropy.
 
-    The new loss takes over the old one's weight; others (Dice, boundary)
-    stay.
+    The new loss takes over the old one's weight and its classes' weights;
+    others (Dice, boundary) stay.
 
     Args:
         model: Stock model config.
@@ -141,7 +142,8 @@ def replace_cross_entropy(model: Config, loss: Mapping[str, Any], num_old: int) 
     def replaced(old: Any) -> Any:
         if old.get('type') not in STOCK_LOSSES or old.get('use_sigmoid'):
             return old
-        return dict(loss, num_old=num_old, loss_weight=old.get('loss_weight', 1.0))
+        weights = {'class_weight': old['class_weight']} if old.get('class_weight') else {}
+        return dict(loss, num_old=num_old, loss_weight=old.get('loss_weight', 1.0), **weights)
 
     for node in walk([model['decode_head'], model.get('auxiliary_head')]):
         if 'loss_decode' in node:
@@ -151,7 +153,8 @@ def replace_cross_entropy(model: Config, loss: Mapping[str, Any], num_old: int) 
              for entry in _each([node['loss_decode']])]
     if loss['type'] not in found:
         raise ValueError(f"continual.loss_decode: {loss['type']} takes the place of {' or '.join(STOCK_LOSSES)} in "
-                         f'the decode head, which has {found or "no loss_decode of its own"}.')
+                         f'the decode head, which has {found or "no loss_decode of its own"}. On such a head train with '
+                         'a method that keeps the stock loss: finetune, lwf, ilt, plop, reminder, sdr, or a replay.')
     return model
 
 
@@ -178,11 +181,20 @@ def _has_stock_loss(head: Any) -> bool:
     return owner is BaseDecodeHead or 'loss_decode' not in inspect.signature(owner.__init__).parameters
 
 
-def _cut_weights(weights: Any, order: Sequence[int], seen: int) -> Any:
+def _is_mask_head(head: Config) -> bool:
+    cls = MODELS.get(head['type'])
+    return cls is not None and any(base.__name__ in MASK_HEADS for base in cls.__mro__)
+
+
+def _cut_weights(weights: Any, order: Sequence[int], seen: int, behind: int = 0) -> List[float]:
+    """The weights of the seen classes, and those of ``behind`` outputs that are no class."""
     if isinstance(weights, str):  # a file, which the loss reads itself
         raise ValueError('class_weight: a file of weights can not be cut to the classes of a step; give a list.')
+    weights, last = list(weights[:len(weights) - behind]), list(weights[len(weights) - behind:])
+    if len(set(weights)) == 1:  # the same for all, however many there are
+        return weights[:1] * seen + last
     if len(weights) <= max(order):
         raise ValueError(f'class_weight: got {len(weights)} weights, expected {max(order) + 1}: one for the background '
                          "and one for each class, in the data set's order.")
-    return [weights[position] for position in order[:seen]]
+    return [weights[position] for position in order[:seen]] + last
 

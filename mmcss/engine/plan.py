@@ -1,10 +1,12 @@
 """What a run is going to do, found out before it does it."""
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 from typing import Any, Container, List, Sequence, Tuple
 
 from mmengine.config import Config
+from mmengine.dist import is_main_process
 from mmengine.registry import init_default_scope
 from mmseg.registry import MODELS
 from prettytable import PrettyTable
@@ -14,7 +16,7 @@ from ..datasets.policies import USES_FEATURES
 from ..models.attention import attention_source
 from ..models.freezing import freeze
 from ..models.growth import grow, growing_tensors, new_row_initialiser
-from ..models.taps import decode_heads, embedding_reader
+from ..models.heads import embedding_reader, map_head, output_layer, warnings_of
 from ..scenario import ClassIncremental, Split
 
 
@@ -66,20 +68,28 @@ def make_plan(configs: Sequence[Config], scenario: ClassIncremental, trained: Co
 
 
 def check_growth(configs: Sequence[Config]) -> None:
-    """Build the models of the first two steps, let one grow from the other, and look what a later step would miss."""
+    """Build the models of the first two steps, let one grow from the other, and look what a later step would miss.
+
+    What a user should know of the model's heads is said in warnings.
+    """
     if len(configs) < 2:
         return
     # The students: unknown parts of a method are found too. What lies in the folder of step 0 is no matter here.
     old, new = (MODELS.build(dict(config.model, continual=dict(config.model.continual, previous=None)))
                 for config in configs[:2])
-    _, dimensions = growing_tensors(new, old.state_dict(), old.split.num_seen, new.new_rows)
+    if is_main_process():
+        for head, text in warnings_of(new).items():
+            warnings.warn(f'{head}: {text}.')
+    _, axes = growing_tensors(new, old.state_dict(), old.split.num_seen, new.new_rows)
     grow(new, old.state_dict(), old.split.num_seen, new.new_rows)
     method = configs[1].model.continual
-    freeze(new, new.split, dimensions, method.get('frozen') or (), method.get('row_lr') or {})
+    freeze(new, new.split, axes.rows, method.get('frozen') or (), method.get('row_lr') or {})
     hooks = configs[1].get('custom_hooks', [])
     parts = [*new.method.parts.values(), *new.method.observers.values()]
-    if any(part.needs.embedding for part in parts) or any(hook.get('policy') in USES_FEATURES for hook in hooks):
-        embedding_reader(decode_heads(new)[-1])
+    if any(part.needs.embedding for part in parts):
+        embedding_reader(map_head(new))
+    if any(hook.get('policy') in USES_FEATURES for hook in hooks):
+        output_layer(map_head(new))
     if any(part.needs.attention for part in parts):
         attention_source(new.backbone)
 

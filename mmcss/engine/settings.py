@@ -20,7 +20,7 @@ from ..scenario import PROTOCOLS, SCENARIOS, ClassIncremental, Protocol
 # Keys of the user's config that no step's config has.
 OWN_KEYS = ('scenario', 'continual', 'protocol', 'profile', 'official', 'first_step', 'next_steps', 'run', 'runner_type')
 CONTINUAL_KEYS = ('targets', 'losses', 'loss_decode', 'new_rows', 'average', 'ignore_as_background', 'keep_old_labels',
-                  'unknown', 'classifier', 'frozen', 'row_lr', 'memory', 'online')
+                  'unknown', 'classifier', 'frozen', 'row_lr', 'stages', 'memory', 'online')
 UNKNOWN_KEYS = ('of', 'folder', 'scores')
 MEMORY_KEYS = ('size', 'policy', 'labels', 'share', 'iterations', 'export')
 PROFILES = ('paper', 'official')

@@ -76,7 +76,7 @@ def _model(cfg: Config, scenario: ClassIncremental, split: Split, folder: StepFo
     average = method.get('average', 'valid')
     model = _step_model(cfg, scenario, split.step, average)
     continual = dict(split=split.to_dict(), previous=None, teacher=None,
-                     **{key: method[key] for key in ('targets', 'losses', 'new_rows', 'frozen', 'row_lr') if key in method})
+                     **{key: method[key] for key in ('targets', 'losses', 'new_rows', 'frozen', 'row_lr', 'stages') if key in method})
     online = _online(cfg, split)
     if split.step > 0:
         model = without_pretrained(model)

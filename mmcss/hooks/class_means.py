@@ -13,7 +13,7 @@ from ..datasets import StepDataset
 from ..datasets.exemplars import Exemplar
 from ..losses.prototypes import class_means, class_sums
 from ..models.nearest_mean import NearestMean
-from ..models.taps import decode_heads
+from ..models.heads import decode_heads
 from ..parts import Needs
 from .data_pass import Pass, averaged_model, bare_model
 

@@ -19,7 +19,7 @@ from ..datasets.policies import POLICIES, USES_FEATURES, Candidates, class_featu
 from ..datasets.remembering import Candidate, candidates_of, holds_of, write_copies
 from ..datasets.stream import Look
 from ..losses.prototypes import class_sums
-from ..models.taps import decode_heads
+from ..models.heads import map_head, output_layer
 from ..parts import Needs, Prediction
 from .class_means import set_class_means
 from .data_pass import Pass, averaged_model
@@ -142,18 +142,18 @@ def looks_of(model: nn.Module, prediction: Prediction, target: Tensor, num_class
     sums, shown = sums.cpu().numpy(), (counts > 0).cpu().numpy()
     # Only the classes that an image shows are kept, of up to 150.
     return [(dict(zip(np.flatnonzero(mask).tolist(), values[mask])), sure) for values, mask, sure in zip(
-        sums, shown, certainty(decode_heads(model)[-1], features).tolist())]
+        sums, shown, certainty(output_layer(map_head(model)), features).tolist())]
 
 
 @torch.no_grad()
-def certainty(head: nn.Module, features: Tensor, draws: int = 10, ratio: float = 0.5) -> Tensor:
+def certainty(classify: nn.Module, features: Tensor, draws: int = 10, ratio: float = 0.5) -> Tensor:
     """How little a classifier's answer varies when channels are dropped (Monte Carlo dropout).
 
     All images are judged with the same dropped channels, so that their order
     and the number of processes don't matter.
 
     Args:
-        head: Decode head with a ``conv_seg``.
+        classify: Gives logits, ``[N, C, h, w]``.
         features: ``[N, D, h, w]`` its input.
         draws: How often channels are dropped.
         ratio: Share of channels that are dropped; the authors' code has 0.5.
@@ -165,5 +165,5 @@ def certainty(head: nn.Module, features: Tensor, draws: int = 10, ratio: float =
     features = features.float()  # mixed precision ends before
     generator = torch.Generator().manual_seed(0)
     kept = (torch.rand(draws, 1, features.shape[1], 1, 1, generator=generator) >= ratio) / (1 - ratio)
-    answers = torch.stack([head.conv_seg(features * mask.to(features)).softmax(dim=1) for mask in kept])
+    answers = torch.stack([classify(features * mask.to(features)).softmax(dim=1) for mask in kept])
     return -answers.var(dim=0, unbiased=False).mean(dim=(1, 2, 3))

@@ -1,8 +1,9 @@
 """What the losses that stand for a decode head's cross-entropy have in common."""
 from __future__ import annotations
 
-from typing import Optional
+from typing import Optional, Sequence
 
+import torch
 import torch.nn as nn
 from torch import Tensor
 
@@ -25,13 +26,15 @@ class DecodeLoss(nn.Module):
         loss_name: Name in the log; starts with 'loss_'.
         average: What the sum is divided by: the 'valid' pixels, or 'all' of
             them, ignored ones included.
+        class_weight: Factor on the loss of pixels by their label; None for
+            1. They leave what the sum is divided by as it is.
     """
 
     from_first_step: bool = False
     reads_batch: bool = False
 
     def __init__(self, num_old: int, loss_weight: float = 1.0, loss_name: str = 'loss_ce',
-                 average: str = 'valid') -> None:
+                 average: str = 'valid', class_weight: Optional[Sequence[float]] = None) -> None:
         super().__init__()
         if average not in AVERAGES:
             raise ValueError(f'average: got {average!r}, valid are {", ".join(AVERAGES)}.')
@@ -39,6 +42,8 @@ class DecodeLoss(nn.Module):
         self.loss_weight = loss_weight
         self.loss_name = loss_name
         self.average = average
+        weights = None if class_weight is None else torch.tensor(class_weight, dtype=torch.float32)
+        self.register_buffer('class_weight', weights, persistent=False)
 
     def per_pixel(self, logits: Tensor, target: Tensor, ignore_index: int) -> Tensor:
         """``[N, H, W]`` loss of ``[N, C, H, W]`` logits, 0 where ``target == ignore_index``."""
@@ -52,6 +57,8 @@ class DecodeLoss(nn.Module):
                 **kwargs) -> Tensor:
         """Scalar loss of ``[N, C, H, W]`` scores and ``[N, H, W]`` labels."""
         loss = self.per_pixel(cls_score, label, ignore_index)
+        if self.class_weight is not None:
+            loss = loss * self.class_weight[label.clamp(max=len(self.class_weight) - 1)]  # 255 has no loss anyway
         if weight is not None:
             loss = loss * weight
         valid = label != ignore_index if self.average == 'valid' else None

@@ -1,7 +1,7 @@
 """The student's body: growth, the frozen teacher, taps, and how targets are completed."""
 from .cosine_classifier import CosineClassifier
 from .extended import ExtendedCascadeEncoderDecoder, ExtendedEncoderDecoder, merge_unknown
-from .growth import class_dimensions, grow
+from .growth import class_axes, grow
 from .hand_over import hand_over_meta, load_hand_over, save_hand_over
 from .inplace_abn import LeakyResNet, SharedNormASPPHead
 from .method import Method
@@ -17,6 +17,6 @@ __all__ = [
     'ContinualCascadeEncoderDecoder', 'ContinualEncoderDecoder', 'ContinualMixin', 'CosineClassifier',
     'EntropyPseudoLabels', 'ExtendedCascadeEncoderDecoder', 'ExtendedEncoderDecoder', 'FrozenTeacher',
     'IgnoreBackground', 'LeakyResNet', 'Method', 'NEW_ROWS', 'NearestMean', 'SharedNormASPPHead', 'SigmoidPseudoLabels', 'StepHeads',
-    'class_dimensions', 'grow', 'hand_over_meta', 'load_hand_over', 'merge_unknown', 'predict', 'save_hand_over',
+    'class_axes', 'grow', 'hand_over_meta', 'load_hand_over', 'merge_unknown', 'predict', 'save_hand_over',
     'watch_inference', 'watch_training'
 ]

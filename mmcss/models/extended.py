@@ -10,7 +10,7 @@ from mmseg.registry import MODELS
 from mmseg.structures import SegDataSample
 from torch import Tensor
 
-from .taps import decode_heads
+from .heads import decode_heads, output_layer
 
 
 class ExtendedMixin:
@@ -36,7 +36,7 @@ class ExtendedMixin:
         if classifier is not None:
             head = decode_heads(self)[-1]
             head.conv_seg = MODELS.build(
-                dict(classifier, in_channels=head.conv_seg.in_channels, num_classes=head.num_classes))
+                dict(classifier, in_channels=output_layer(head).in_channels, num_classes=head.num_classes))
 
     @property
     def reserved_rows(self) -> int:

@@ -33,7 +33,7 @@ def freeze(model: nn.Module, split: Split, dimensions: Mapping[str, int], frozen
         model: The student.
         split: Its step.
         dimensions: Dimension of the classes by tensor name
-            (:func:`class_dimensions`).
+            (:class:`ClassAxes`).
         frozen: 'shared' (all that does not depend on the classes), 'norms'
             (all norm layers), one of :data:`GROUPS` (its rows), or the name of
             a module.
@@ -58,7 +58,9 @@ def freeze(model: nn.Module, split: Split, dimensions: Mapping[str, int], frozen
         if owner is not None:
             factors = torch.tensor([factor[heads[owner].group_of(name[len(owner) + 1:])]])
         elif name in dimensions:
-            factors = torch.tensor([factor[group] for group in groups])
+            # A mask head's last row, "no object", is what the background is to others.
+            behind = parameter.shape[dimensions[name]] - len(groups)
+            factors = torch.tensor([factor[group] for group in groups + ['background'] * behind])
         else:
             factors = torch.tensor([0.0 if 'shared' in frozen else 1.0])
         if name.startswith(prefixes) or ('norms' in frozen and id(parameter) in norms) or not factors.any():

@@ -1,53 +1,68 @@
 """Growth of a model from one step's classes to the next one's."""
 from __future__ import annotations
 
-from typing import Callable, Dict, Mapping, Tuple
+from typing import Callable, Dict, Mapping, NamedTuple, Tuple
 
 import torch
 import torch.nn as nn
 from torch import Tensor
 
+from .heads import OtherAxes, other_axes
 from .new_rows import NEW_ROWS
 
 StateDict = Mapping[str, Tensor]
 
 
-def class_dimensions(old: StateDict, new: StateDict, num_old: int, num_seen: int,
-                     required: bool = True) -> Dict[str, int]:
-    """Which tensors depend on the number of classes, and along which dimension.
+class ClassAxes(NamedTuple):
+    """Where a model's tensors depend on the number of classes, by name of the tensor.
 
-    Found by comparing shapes, so that no head needs to be known by name.
+    Attributes:
+        rows: The dimension whose entries are the classes, from the first one
+            on; what is no class stands behind them.
+        columns: The dimension of which the last entries are the classes: the
+            inputs of a layer that is also given class logits.
+    """
+
+    rows: Dict[str, int]
+    columns: Dict[str, int]
+
+
+def class_axes(old: StateDict, new: StateDict, num_old: int, num_seen: int, required: bool = True,
+               others: OtherAxes = OtherAxes()) -> ClassAxes:
+    """Which tensors depend on the number of classes, and along which dimensions.
+
+    Found by comparing shapes, so that no head needs to be known by name but
+    those of ``others``.
 
     Args:
         old: State dict of a model with ``num_old`` channels.
         new: State dict of the same model with ``num_seen`` channels.
         required: Whether there has to be one.
-
-    Returns:
-        Dimension of the classes by tensor name.
+        others: Tensors in which classes are not all that a dimension holds.
 
     Raises:
         ValueError: The two are no models of the same config, or a tensor
             differs in a way that classes do not explain, or none differs.
     """
     _check_names(old, new)
-    dimensions: Dict[str, int] = {}
-    unclear = []
+    axes, unclear = ClassAxes({}, {}), []
     for name, tensor in new.items():
         before, after = tuple(old[name].shape), tuple(tensor.shape)
-        if before == after:
-            continue
+        behind = int(name.startswith(others.no_object))
         differing = [d for d, (a, b) in enumerate(zip(before, after)) if a != b]
-        if len(before) == len(after) and len(differing) == 1 and (
-                before[differing[0]], after[differing[0]]) == (num_old, num_seen):
-            dimensions[name] = differing[0]
+        rows = [d for d in differing if (before[d] - behind, after[d] - behind) == (num_old, num_seen)]
+        columns = [d for d in differing if d not in rows and name.startswith(others.inputs)
+                   and after[d] - before[d] == num_seen - num_old]
+        if len(before) == len(after) and len(rows) <= 1 and len(columns) <= 1 and sorted(rows + columns) == differing:
+            axes.rows.update((name, d) for d in rows)
+            axes.columns.update((name, d) for d in columns)
         else:
             unclear.append(f'{name} {before} -> {after}')
-    if unclear or (required and not dimensions):
+    if unclear or (required and not axes.rows):
         raise ValueError(f'the class-dependent tensors of this model can not be found: from {num_old} to {num_seen} '
                          f'classes, {_some(unclear) if unclear else "no tensor changes its shape"}. '
                          'Each has to have exactly one dimension of the number of classes.')
-    return dimensions
+    return axes
 
 
 @torch.no_grad()
@@ -56,8 +71,10 @@ def grow(model: nn.Module, old: StateDict, num_old: int, new_rows: str = 'random
 
     Old rows are copied, new rows start as ``new_rows`` says, everything else
     must fit exactly. A model with as many classes as before (domains) is
-    loaded as it is. Rows that are no class's (:attr:`reserved_rows`) stay the
-    last ones.
+    loaded as it is. Rows that are no class's (:attr:`reserved_rows`, a mask
+    head's "no object") stay the last ones. A layer that reads class logits
+    reads those of new classes with weights of 0, so that at first it does what
+    it did.
 
     Args:
         model: The new step's model, freshly initialised.
@@ -68,22 +85,25 @@ def grow(model: nn.Module, old: StateDict, num_old: int, new_rows: str = 'random
     initialise = new_row_initialiser(new_rows)
     reserved = getattr(model, 'reserved_rows', 0)
     num_seen = model.num_classes - reserved
-    old, dimensions = growing_tensors(model, old, num_old, new_rows)
+    old, axes = growing_tensors(model, old, num_old, new_rows)
     grown = {}
     for name, tensor in model.state_dict().items():
         grown[name] = old[name].to(tensor)
-        if name in dimensions:
-            rows, before = tensor.movedim(dimensions[name], 0).clone(), grown[name].movedim(dimensions[name], 0)
+        if name in axes.columns:
+            grown[name] = _with_columns(grown[name].movedim(axes.columns[name], 0), num_seen - num_old,
+                                        reserved).movedim(0, axes.columns[name])
+        if name in axes.rows:
+            rows, before = tensor.movedim(axes.rows[name], 0).clone(), grown[name].movedim(axes.rows[name], 0)
             rows[:num_old] = before[:num_old]
             rows[num_seen:] = before[num_old:]
             initialise(name, rows, slice(num_old, num_seen))
-            grown[name] = rows.movedim(0, dimensions[name])
+            grown[name] = rows.movedim(0, axes.rows[name])
     model.load_state_dict(grown, strict=True)
 
 
 def growing_tensors(model: nn.Module, old: StateDict, num_old: int,
-                    new_rows: str = 'random') -> Tuple[StateDict, Dict[str, int]]:
-    """The step before with what modules that grow by themselves inherit, and which of its tensors gain rows.
+                    new_rows: str = 'random') -> Tuple[StateDict, ClassAxes]:
+    """The step before with what modules that grow by themselves inherit, and where its tensors gain classes.
 
     Args:
         model: The new step's model.
@@ -92,8 +112,8 @@ def growing_tensors(model: nn.Module, old: StateDict, num_old: int,
         new_rows: See :func:`grow`.
 
     Returns:
-        A state dict with the names of ``model``, and the dimension of the
-        classes by tensor name.
+        A state dict with the names of ``model``, and its class-dependent
+        tensors.
     """
     heads = {f'{name}.': module for name, module in model.named_modules() if hasattr(module, 'inherit')}
     for prefix, module in heads.items():
@@ -101,8 +121,8 @@ def growing_tensors(model: nn.Module, old: StateDict, num_old: int,
     reserved, state = getattr(model, 'reserved_rows', 0), model.state_dict()
     if model.num_classes == num_old + reserved:
         _check_names(old, state)
-        return old, {}
-    return old, class_dimensions(old, state, num_old + reserved, model.num_classes, required=not heads)
+        return old, ClassAxes({}, {})
+    return old, class_axes(old, state, num_old + reserved, model.num_classes, not heads, other_axes(model))
 
 
 def new_row_initialiser(name: str) -> Callable[[str, Tensor, slice], None]:
@@ -110,6 +130,12 @@ def new_row_initialiser(name: str) -> Callable[[str, Tensor, slice], None]:
     if name not in NEW_ROWS:
         raise ValueError(f'continual.new_rows: got {name!r}, valid are {", ".join(NEW_ROWS)}.')
     return NEW_ROWS[name]
+
+
+def _with_columns(before: Tensor, new: int, reserved: int) -> Tensor:
+    """Inputs ``[features + old classes + reserved, ...]`` with those of new classes between the last two, at 0."""
+    kept = len(before) - reserved
+    return torch.cat((before[:kept], before.new_zeros(new, *before.shape[1:]), before[kept:]))
 
 
 def _check_names(old: StateDict, new: StateDict) -> None:

@@ -23,7 +23,8 @@ def share_background(name: str, rows: Tensor, new: slice) -> None:
     ln(new classes + 1), the old background's too.
     """
     rows[new] = rows[:1]
-    if rows.dim() == 1 and name.endswith('bias'):
+    # EncNet's se_layer says whether a class is in the image, each by itself: nothing is shared.
+    if rows.dim() == 1 and name.endswith('bias') and not name.endswith('se_layer.bias'):
         share = math.log(new.stop - new.start + 1)
         rows[0] -= share
         rows[new] -= share

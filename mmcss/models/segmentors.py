@@ -18,7 +18,7 @@ from .freezing import body_is_frozen, freeze, still_modules
 from .growth import grow, growing_tensors
 from .hand_over import load_hand_over
 from .method import Method
-from .taps import given_features, watch_training
+from .taps import check_stages, given_features, watch_training
 from .teacher import FrozenTeacher
 
 
@@ -34,7 +34,8 @@ class ContinualMixin:
         continual: What the step's config adds to the model's: ``split``
             (:meth:`Split.to_dict`), ``targets`` and ``losses`` (see
             :class:`Method`), ``new_rows`` (see :func:`grow`), ``frozen`` and
-            ``row_lr`` (see :func:`freeze`), ``previous`` (hand-over file to
+            ``row_lr`` (see :func:`freeze`), ``stages`` (names of the modules
+            whose outputs are the stages; without, the backbone's), ``previous`` (hand-over file to
             grow from, or None) and ``teacher`` (stock config of the step
             before, or None).
 
@@ -55,7 +56,9 @@ class ContinualMixin:
         self.new_rows: str = continual.get('new_rows', 'random')
         self.previous: Optional[str] = continual.get('previous')
         teacher = continual.get('teacher')
-        self.teacher = FrozenTeacher(teacher, self.previous) if teacher else None
+        self.tapped_stages = tuple(continual.get('stages') or ())
+        check_stages(self, self.tapped_stages)
+        self.teacher = FrozenTeacher(teacher, self.previous, self.tapped_stages) if teacher else None
         self.row_rates: Dict[str, Tensor] = {}
         self._freeze(continual.get('frozen') or (), continual.get('row_lr') or {})
 
@@ -64,8 +67,8 @@ class ContinualMixin:
         # Without the step before (as when a plan looks at the model) nothing can be trained.
         if (frozen or rates) and self.previous is not None and Path(self.previous).is_file():
             old = load_hand_over(self.previous, self.split.old)['state_dict']
-            _, dimensions = growing_tensors(self, old, self.split.num_old)
-            self.row_rates = freeze(self, self.split, dimensions, frozen, rates)
+            _, axes = growing_tensors(self, old, self.split.num_old)
+            self.row_rates = freeze(self, self.split, axes.rows, frozen, rates)
         self._holds_still = bool(frozen) and self.previous is not None
 
     def train(self, mode: bool = True) -> 'ContinualMixin':

@@ -7,7 +7,7 @@ pass. Forward hooks on decode heads would not do: MMSegmentation calls their
 from __future__ import annotations
 
 from contextlib import ExitStack, contextmanager
-from typing import Any, Callable, Iterator, List, Optional, Tuple
+from typing import Any, Callable, Dict, Iterator, List, Optional, Sequence, Tuple
 
 import torch.nn as nn
 from mmseg.models.decode_heads.decode_head import BaseDecodeHead
@@ -15,22 +15,12 @@ from torch import Tensor
 
 from ..parts import Attention, Needs, Prediction
 from .attention import tap_attention
+from .heads import MASK_HEADS, decode_heads, embedding_reader, is_a, main_logits, map_head, mask_logits
+from .shadowing import shadow
+from .weighting import weigh_losses
 
-# Which of several outputs holds the logits of the whole map, by class of head.
-MAIN_OUTPUT = {'PIDHead': 1, 'IterativeDecodeHead': -1}
-
-
-def decode_heads(segmentor: nn.Module) -> List[nn.Module]:
-    """The decode heads of a segmentor, the final one last."""
-    head = segmentor.decode_head
-    return list(head) if isinstance(head, nn.ModuleList) else [head]
-
-
-def main_logits(head: nn.Module, output: Any) -> Tensor:
-    """The logits among what a decode head's ``forward`` returned."""
-    if isinstance(output, (tuple, list)):
-        return output[MAIN_OUTPUT.get(type(head).__name__, 0)]
-    return output
+# Backbones that return more in training than in evaluation: which of the outputs is the one of both.
+MAIN_FEATURE = {'PIDNet': 1, 'DDRNet': -1}
 
 
 class Watch:
@@ -45,22 +35,40 @@ class Watch:
         self.attention: List[Optional[Attention]] = []
 
     def prediction(self, size: Tuple[int, int], align_corners: bool) -> Prediction:
-        """The :class:`Prediction` for labels of ``size``."""
-        return Prediction(self.head_logits, size, align_corners, tuple(self.stages), self.body, self.embedding,
+        """The :class:`Prediction` for labels of ``size``.
+
+        Raises:
+            ValueError: A stage gave no map.
+        """
+        for number, stage in enumerate(self.stages):
+            if not isinstance(stage, Tensor) or stage.dim() != 4:
+                found = f'a tensor of shape {tuple(stage.shape)}' if isinstance(stage, Tensor) else type(stage).__name__
+                raise ValueError(f'stage {number} of this model gives no map [N, C, h, w] but {found}; name the modules '
+                                 'that do in continual.stages.')
+        embedding = self.embedding
+        if embedding is not None and embedding.dim() == 3:  # Segmenter's tokens
+            embedding = embedding.transpose(1, 2).unflatten(2, self.head_logits.shape[2:])
+        return Prediction(self.head_logits, size, align_corners, tuple(self.stages), self.body, embedding,
                           tuple(self.attention), upsampled=self.upsampled)
 
 
 @contextmanager
 def watch_features(segmentor: nn.Module, needs: Needs) -> Iterator[Watch]:
-    """Collect stage outputs, the embedding and attention of the next forward pass."""
+    """Collect stage outputs, the embedding and attention of the next forward pass.
+
+    The stages are those that a segmentor names (``tapped_stages``), or else
+    the backbone's.
+    """
     seen = Watch()
     with ExitStack() as stack:
-        if needs.stages:
+        if needs.stages and getattr(segmentor, 'tapped_stages', ()):
+            _tap_named(segmentor, segmentor.tapped_stages, seen, stack)
+        elif needs.stages:
             _tap_stages(segmentor.backbone, seen, stack)
         if needs.body:
             _tap_outputs(segmentor.backbone, lambda outputs: setattr(seen, 'body', outputs[-1]), stack)
         if needs.embedding:
-            _tap_embedding(decode_heads(segmentor)[-1], seen, stack)
+            _tap_embedding(map_head(segmentor), seen, stack)
         if needs.attention:
             seen.attention = tap_attention(segmentor.backbone, stack)
         yield seen
@@ -77,7 +85,7 @@ def _tap_stages(backbone: nn.Module, seen: Watch, stack: ExitStack) -> None:
         relu = getattr(backbone, name)[-1].relu
         # A block calls its one ReLU several times, the last time on the sum
         # with the shortcut. In place, the tap would see the sum after it.
-        _replace(relu, 'inplace', False, stack)
+        shadow(relu, 'inplace', False, stack)
 
         def keep_input(module: nn.Module, inputs: Tuple[Tensor, ...], number: int = number) -> None:
             seen.stages[number] = inputs[0]
@@ -85,22 +93,40 @@ def _tap_stages(backbone: nn.Module, seen: Watch, stack: ExitStack) -> None:
         stack.callback(relu.register_forward_pre_hook(keep_input).remove)
 
 
+def check_stages(segmentor: nn.Module, names: Sequence[str]) -> None:
+    """See that ``continual.stages`` names modules of a segmentor.
+
+    Raises:
+        ValueError: One is no module; the message lists those that are.
+    """
+    modules = [name for name, _ in segmentor.named_modules() if name]
+    unknown = [name for name in names if name not in modules]
+    if unknown:
+        shown = [name for name in modules if name.count('.') == 1 and not name.startswith('auxiliary_head')]
+        raise ValueError(f'continual.stages: {unknown} are no modules of this model; it has {", ".join(shown)}, and '
+                         'what is inside them.')
+
+
+def _tap_named(segmentor: nn.Module, names: Sequence[str], seen: Watch, stack: ExitStack) -> None:
+    """What the modules of these names return."""
+    seen.stages = [None] * len(names)
+    for number, name in enumerate(names):
+
+        def keep_output(module: nn.Module, inputs: Any, output: Any, number: int = number) -> None:
+            seen.stages[number] = output[0] if isinstance(output, (tuple, list)) else output
+
+        stack.callback(segmentor.get_submodule(name).register_forward_hook(keep_output).remove)
+
+
 def _tap_outputs(backbone: nn.Module, keep: Callable[[List[Tensor]], None], stack: ExitStack) -> None:
     """Hand what the backbone returns to ``keep``."""
 
     def keep_outputs(module: nn.Module, inputs: Any, outputs: Any) -> None:
-        keep(list(outputs) if isinstance(outputs, (tuple, list)) else [outputs])
+        outputs = list(outputs) if isinstance(outputs, (tuple, list)) else [outputs]
+        main = MAIN_FEATURE.get(type(module).__name__)
+        keep(outputs if main is None else [outputs[main if len(outputs) > 1 else 0]])
 
     stack.callback(backbone.register_forward_hook(keep_outputs).remove)
-
-
-def embedding_reader(head: nn.Module) -> nn.Module:
-    """The module of a decode head that takes its embedding: dropout or the classifier."""
-    module = getattr(head, 'dropout', None) or getattr(head, 'conv_seg', None)
-    if module is None:
-        raise ValueError(f'{type(head).__name__} has neither dropout nor conv_seg, so its embedding is not known; '
-                         'use a decode head that keeps to BaseDecodeHead, or a method without embedding.')
-    return module
 
 
 def _tap_embedding(head: nn.Module, seen: Watch, stack: ExitStack) -> None:
@@ -108,7 +134,13 @@ def _tap_embedding(head: nn.Module, seen: Watch, stack: ExitStack) -> None:
     def keep_input(module: nn.Module, inputs: Tuple[Tensor, ...]) -> None:
         seen.embedding = inputs[0]
 
-    stack.callback(embedding_reader(head).register_forward_pre_hook(keep_input).remove)
+    def keep_output(module: nn.Module, inputs: Any, outputs: Any) -> None:
+        seen.embedding = outputs[0]  # the features of masks; then what queries attend to
+
+    reader = embedding_reader(head)
+    hook = (reader.register_forward_hook(keep_output) if is_a(head, MASK_HEADS) else
+            reader.register_forward_pre_hook(keep_input))
+    stack.callback(hook.remove)
 
 
 @contextmanager
@@ -127,47 +159,65 @@ def watch_training(segmentor: nn.Module, needs: Needs, size: Tuple[int, int],
         ValueError: There are weights, and no decode head's loss takes them.
     """
     with watch_features(segmentor, needs) as seen, ExitStack() as stack:
-        samplers = []
-        for head in decode_heads(segmentor):
-            _watch_loss(head, seen, needs, size, stack)
-            if pixel_weight is not None:
-                samplers.append(PixelWeights(getattr(head, 'sampler', None), pixel_weight))
-                _replace(head, 'sampler', samplers[-1], stack)
+        _watch_loss(map_head(segmentor), seen, needs, size, stack)
+        taken = [weigh_losses(head, pixel_weight, stack) for head in decode_heads(segmentor)
+                 ] if pixel_weight is not None else []
         yield seen
-        if samplers and seen.head_logits is not None and not any(sampler.asked for sampler in samplers):
+        if taken and seen.head_logits is not None and not any(was_taken() for was_taken in taken):
             raise ValueError(f'the loss of {type(decode_heads(segmentor)[-1]).__name__} asks no pixel sampler, so that '
                              "the method's pixel weights don't reach it; switch them off (adaptive_factor=False), or "
                              'use another decode head.')
 
 
 def _watch_loss(head: nn.Module, seen: Watch, needs: Needs, size: Tuple[int, int], stack: ExitStack) -> None:
+    if is_a(head, MASK_HEADS):
+        _watch_masks(head, seen, stack)
+        return
     original = head.loss_by_feat
     # The stock loss would upsample the logits again: give it those of the
     # parts, whose size it keeps.
     shares = needs.logits and type(head).loss_by_feat is BaseDecodeHead.loss_by_feat
 
-    def loss_by_feat(output: Any, *args: Any, **kwargs: Any) -> dict:
-        logits = main_logits(head, output)
-        if logits.dim() == 4:  # PointRend's point head has [N, C, points]: keep the map of the head before
-            seen.head_logits, seen.upsampled = logits, None
-            if shares:
-                seen.upsampled = output = Prediction(logits, size, head.align_corners).logits
+    def loss_by_feat(output: Any, *args: Any, **kwargs: Any) -> Dict[str, Tensor]:
+        seen.head_logits, seen.upsampled = main_logits(head, output), None
+        if shares:
+            seen.upsampled = output = Prediction(seen.head_logits, size, head.align_corners).logits
         return original(output, *args, **kwargs)
 
-    _replace(head, 'loss_by_feat', loss_by_feat, stack)
+    shadow(head, 'loss_by_feat', loss_by_feat, stack)
+
+
+def _watch_masks(head: nn.Module, seen: Watch, stack: ExitStack) -> None:
+
+    def keep_logits(module: nn.Module, inputs: Any, outputs: Any) -> None:
+        seen.head_logits = mask_logits(outputs[0][-1], outputs[1][-1])
+
+    stack.callback(head.register_forward_hook(keep_logits).remove)
 
 
 @contextmanager
 def watch_inference(segmentor: nn.Module, needs: Needs) -> Iterator[Watch]:
-    """Watch ``encode_decode``; it then returns the final head's own resolution."""
-    head = decode_heads(segmentor)[-1]
+    """Watch ``encode_decode``; it then returns the head's own resolution, unless the head refines that."""
+    head = map_head(segmentor)
     with watch_features(segmentor, needs) as seen, ExitStack() as stack:
+        if is_a(head, MASK_HEADS):
+            _watch_masks(head, seen, stack)
+        elif head is decode_heads(segmentor)[-1]:
 
-        def predict_by_feat(output: Any, *args: Any, **kwargs: Any) -> Tensor:
-            seen.head_logits = main_logits(head, output)
-            return seen.head_logits
+            def predict_by_feat(output: Any, *args: Any, **kwargs: Any) -> Tensor:
+                seen.head_logits = main_logits(head, output)
+                return seen.head_logits
 
-        _replace(head, 'predict_by_feat', predict_by_feat, stack)
+            shadow(head, 'predict_by_feat', predict_by_feat, stack)
+        else:
+            original = head.forward
+
+            def forward(*args: Any, **kwargs: Any) -> Any:
+                output = original(*args, **kwargs)
+                seen.head_logits = main_logits(head, output)
+                return output
+
+            shadow(head, 'forward', forward, stack)
         yield seen
 
 
@@ -175,40 +225,5 @@ def watch_inference(segmentor: nn.Module, needs: Needs) -> Iterator[Watch]:
 def given_features(segmentor: nn.Module, features: Any) -> Iterator[None]:
     """Let a segmentor take these features for those of any image, in place of running its backbone and neck."""
     with ExitStack() as stack:
-        _replace(segmentor, 'extract_feat', lambda inputs: features, stack)
+        shadow(segmentor, 'extract_feat', lambda inputs: features, stack)
         yield
-
-
-class PixelWeights:
-    """A pixel sampler that multiplies another one's weights.
-
-    Takes the place of a decode head's ``sampler``, through which
-    MMSegmentation hands weights to every ``loss_decode``.
-    """
-
-    def __init__(self, inner: Optional[Any], weight: Tensor) -> None:
-        self.inner = inner
-        self.weight = weight
-        self.asked = False
-
-    def sample(self, seg_logit: Tensor, seg_label: Tensor) -> Tensor:
-        """``[N, H, W]`` weights for ``[N, C, H, W]`` logits and ``[N, 1, H, W]`` labels."""
-        self.asked = True
-        if self.inner is None:
-            return self.weight.expand(seg_label.squeeze(1).shape)
-        return self.weight * self.inner.sample(seg_logit, seg_label)
-
-
-def _replace(module: nn.Module, name: str, value: Any, stack: ExitStack) -> None:
-    """Shadow an attribute of ``module`` with an instance attribute for a while."""
-    missing = object()
-    before = module.__dict__.get(name, missing)
-    module.__dict__[name] = value
-
-    def restore() -> None:
-        if before is missing:
-            del module.__dict__[name]
-        else:
-            module.__dict__[name] = before
-
-    stack.callback(restore)

@@ -1,7 +1,7 @@
 """The frozen model of the step before."""
 from __future__ import annotations
 
-from typing import Any, Dict, Optional, Tuple
+from typing import Any, Dict, Optional, Sequence, Tuple
 
 import torch
 import torch.nn as nn
@@ -23,11 +23,14 @@ class FrozenTeacher:
     Args:
         model: Stock config of the step before.
         checkpoint: Its hand-over file.
+        stages: Names of the modules whose outputs are its stages; without,
+            the backbone's.
     """
 
-    def __init__(self, model: Dict[str, Any], checkpoint: str) -> None:
+    def __init__(self, model: Dict[str, Any], checkpoint: str, stages: Sequence[str] = ()) -> None:
         self.config = model
         self.checkpoint = checkpoint
+        self.stages = tuple(stages)
         self.model: Optional[nn.Module] = None
 
     def __deepcopy__(self, memo: dict) -> 'FrozenTeacher':
@@ -42,6 +45,7 @@ class FrozenTeacher:
             # The teacher is built without auxiliary heads: they predict nothing.
             state = {k: v for k, v in hand_over['state_dict'].items() if not k.startswith('auxiliary_head.')}
             model.load_state_dict(state, strict=True)
+            model.tapped_stages = self.stages
             self.model = model.requires_grad_(False).eval()
         return self.model.to(device)
 
@@ -63,6 +67,6 @@ def predict(model: nn.Module, inputs: Tensor, size: Tuple[int, int], needs: Need
     metas = [dict(ori_shape=shape, img_shape=shape, pad_shape=shape)] * len(inputs)
     with watch_inference(model, needs) as seen:
         output = model.encode_decode(inputs, metas)
-    if seen.head_logits is None:  # heads with a prediction of their own (PointRend)
+    if seen.head_logits is None:  # a head with a prediction of its own
         seen.head_logits = output
     return seen.prediction(size, model.align_corners)

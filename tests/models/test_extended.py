@@ -6,7 +6,7 @@ from torch import nn
 
 from mmcss.engine.model_config import extended_model
 from mmcss.models import ExtendedCascadeEncoderDecoder, ExtendedEncoderDecoder, StepHeads, merge_unknown
-from mmcss.models.taps import decode_heads
+from mmcss.models.heads import decode_heads
 from tests.models.makers import (MODEL_CONFIGS, build, encoder_decoder, images, initialise, labels, samples,
                                  with_classes)
 

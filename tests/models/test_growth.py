@@ -5,7 +5,7 @@ import torch
 import torch.nn as nn
 
 from mmcss.engine.model_config import extended_model
-from mmcss.models import class_dimensions, grow
+from mmcss.models import class_axes, grow
 from tests.models.makers import MODEL_CONFIGS, build, encoder_decoder, images, with_classes
 
 OLD, NEW = 4, 2
@@ -43,9 +43,9 @@ def logits(model, inputs):
 
 
 @pytest.mark.parametrize('name', NAMES)
-def test_class_dimensions(name):
+def test_class_axes(name):
     old, new = (build(with_classes(MODEL_CONFIGS[name], classes)).state_dict() for classes in (OLD, SEEN))
-    assert class_dimensions(old, new, OLD, SEEN) == dict.fromkeys(CLASS_TENSORS[name], 0)
+    assert class_axes(old, new, OLD, SEEN).rows == dict.fromkeys(CLASS_TENSORS[name], 0)
 
 
 @pytest.mark.parametrize('name', NAMES)
@@ -71,7 +71,8 @@ def test_growth_with_background_rows(name):
         if key not in CLASS_TENSORS[name]:
             assert torch.equal(tensor, before[key])
             continue
-        share = math.log(NEW + 1) if key.endswith('bias') else 0
+        shared = key.endswith('bias') and 'se_layer' not in key  # which has a sigmoid for each class
+        share = math.log(NEW + 1) if shared else 0
         assert torch.equal(tensor[1:OLD], before[key][1:])
         for row in (0, *range(OLD, SEEN)):
             torch.testing.assert_close(tensor[row], before[key][0] - share, rtol=0, atol=1e-6)
@@ -140,7 +141,7 @@ class Embeddings(nn.Module):
 def test_classes_along_another_dimension(new_rows):
     old, model = Embeddings(OLD), Embeddings(SEEN)
     fresh = model.embedding.detach().clone()
-    assert class_dimensions(old.state_dict(), model.state_dict(), OLD, SEEN) == {
+    assert class_axes(old.state_dict(), model.state_dict(), OLD, SEEN).rows == {
         'embedding': 1, 'norm.weight': 0, 'norm.bias': 0}
     grow(model, old.state_dict(), OLD, new_rows)
     assert torch.equal(model.embedding[:, :OLD], old.embedding)
@@ -163,7 +164,7 @@ def test_another_config_names_what_is_missing_and_what_is_too_much():
 def test_a_model_without_class_dependent_tensors():
     state = build(with_classes(MODEL_CONFIGS['FCN'], OLD)).state_dict()
     with pytest.raises(ValueError, match=f'from {OLD} to {SEEN} classes, no tensor changes its shape'):
-        class_dimensions(state, state, OLD, SEEN)
+        class_axes(state, state, OLD, SEEN)
 
 
 @pytest.mark.parametrize('before, after', [
@@ -179,7 +180,7 @@ def test_a_tensor_that_classes_do_not_explain(before, after):
     old = {'good.bias': torch.zeros(OLD), 'strange.weight': torch.zeros(before)}
     new = {'good.bias': torch.zeros(SEEN), 'strange.weight': torch.zeros(after)}
     with pytest.raises(ValueError, match='strange.weight') as error:
-        class_dimensions(old, new, OLD, SEEN)
+        class_axes(old, new, OLD, SEEN)
     assert f'{before} -> {after}' in str(error.value)
     assert 'good.bias' not in str(error.value)
 
@@ -240,7 +241,8 @@ def test_new_rows_go_before_the_unknown_s(name, new_rows):
         if key not in CLASS_TENSORS[name]:
             assert torch.equal(tensor, before[key])
             continue
-        share = math.log(NEW + 1) if new_rows == 'background' and key.endswith('bias') else 0
+        shared = key.endswith('bias') and 'se_layer' not in key
+        share = math.log(NEW + 1) if new_rows == 'background' and shared else 0
         expected = {'random': fresh[key][OLD:SEEN], 'background': before[key][:1] - share, 'unknown': before[key][-1:]}
         assert (len(before[key]), len(tensor)) == (OLD + 1, SEEN + 1)
         assert torch.equal(tensor[1:OLD], before[key][1:OLD])

@@ -96,11 +96,41 @@ def test_class_weights_are_cut_and_put_in_order(seen, expected):
 
 
 def test_class_weights_that_do_not_fit():
-    loss = dict(type='CrossEntropyLoss', class_weight=[.5] * 4)
+    loss = dict(type='CrossEntropyLoss', class_weight=[.5, .5, .5, .4])
     with pytest.raises(ValueError, match='class_weight: got 4 weights, expected 5'):
         stock_model(model_of(loss), ORDER, 3)
     with pytest.raises(ValueError, match='a file of weights can not be cut'):
         stock_model(model_of(dict(loss, class_weight='weights.npy')), ORDER, 3)
+
+
+def test_the_same_weight_for_all_classes_fits_any_number_of_them():
+    found = stock_model(model_of(dict(type='CrossEntropyLoss', class_weight=[.5] * 19)), ORDER, 3)
+    assert losses(found)[0]['class_weight'] == [.5] * 3
+
+
+def masks(*weights):
+    head = dict(type='Mask2FormerHead', num_classes=150, out_channels=150, feat_channels=150,
+                loss_cls=dict(type='mmdet.CrossEntropyLoss', class_weight=list(weights)))
+    return dict(type='EncoderDecoder', backbone=dict(type='ResNet'), decode_head=head)
+
+
+@pytest.mark.parametrize('weights, expected', [
+    ([1.] * 150 + [.1], [1.] * 3 + [.1]), ([.0, .1, .2, .3, .4, .9], [.0, .3, .1, .9])])
+def test_class_weights_of_a_mask_head_end_with_no_object_s(weights, expected):
+    found = stock_model(masks(*weights), ORDER, 3)['decode_head']
+    assert found['loss_cls']['class_weight'] == expected
+    assert (found['num_classes'], found['out_channels'], found['feat_channels']) == (3, 150, 150)
+
+
+def test_mask_heads_have_no_cross_entropy_to_replace():
+    with pytest.raises(ValueError, match='no loss_decode of its own. On such a head train with .* finetune, lwf'):
+        replace_cross_entropy(stock_model(masks(1., 1.), ORDER, 3), dict(type='UnbiasedCrossEntropyLoss'), 2)
+
+
+def test_a_loss_that_replaces_cross_entropy_keeps_the_weights_of_classes():
+    stock = stock_model(model_of(dict(CE, class_weight=[.1, .2, .3, .4, .5])), ORDER, 3)
+    found = losses(replace_cross_entropy(stock, dict(type='UnbiasedCrossEntropyLoss'), 2))[0]
+    assert found['class_weight'] == [.1, .4, .2] and found['type'] == 'UnbiasedCrossEntropyLoss'
 
 
 def test_cross_entropy_averages_over_valid_pixels():

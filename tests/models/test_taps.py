@@ -3,7 +3,8 @@ import torch
 import torch.nn as nn
 
 from mmcss.models import predict, watch_inference, watch_training
-from mmcss.models.taps import decode_heads, watch_features
+from mmcss.models.heads import decode_heads
+from mmcss.models.taps import watch_features
 from mmcss.parts import Needs
 from tests.models.makers import MODEL_CONFIGS, build, encoder_decoder, images, labels, samples, segformer, with_classes
 

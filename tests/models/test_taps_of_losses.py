@@ -2,14 +2,13 @@
 import pytest
 import torch
 import torch.nn.functional as F
-from mmseg.models.losses import CrossEntropyLoss
 
 from mmcss.models import watch_training
-from mmcss.models.taps import PixelWeights, decode_heads
+from mmcss.models.heads import decode_heads
 from mmcss.parts import Needs
-from tests.losses import loops
-from tests.models.makers import MODEL_CONFIGS, build, cascade, head, images, labels, samples, total, with_classes
+from tests.models.makers import MODEL_CONFIGS, build, cascade, head, total, with_classes
 from tests.models.test_taps import CLASSES, batch, make
+
 
 def spy_on(head):
     """Lists what reaches a head's ``loss_by_feat``."""
@@ -63,31 +62,6 @@ def test_logits_of_a_cascade_are_those_of_its_last_head():
     assert seen.head_logits is last[0] and first[0] is not last[0]
 
 
-LOGITS = 2 * torch.randn(2, 4, 5, 6, generator=torch.Generator().manual_seed(1))
-TARGET = labels([0, 1, 3, 255], size=(5, 6))
-WEIGHTS = [torch.tensor([.25, 2.]).view(2, 1, 1), torch.rand(2, 5, 6, generator=torch.Generator().manual_seed(2))]
-
-
-@pytest.mark.parametrize('weight', WEIGHTS)
-def test_pixel_weights(weight):
-    found = PixelWeights(None, weight).sample(LOGITS, TARGET[:, None])
-    assert torch.equal(found, weight.expand(2, 5, 6))
-    loss = CrossEntropyLoss(avg_non_ignore=True)(LOGITS, TARGET, weight=found, ignore_index=255)
-    per_pixel = loops.cross_entropy(LOGITS, TARGET)
-    expected = (per_pixel * weight.numpy()).sum() / (TARGET != 255).sum().item()
-    assert loss.item() == pytest.approx(expected, rel=1e-5)
-
-
-@pytest.mark.parametrize('weight', WEIGHTS)
-@pytest.mark.parametrize('settings', [dict(thresh=.3, min_kept=4), dict(min_kept=4)])
-def test_pixel_weights_on_those_of_ohem(weight, settings):
-    model = make('FCN', sampler=dict(type='OHEMPixelSampler', **settings))
-    inner = model.decode_head.sampler
-    kept = inner.sample(LOGITS, TARGET[:, None])
-    assert 0 < kept.sum() < (TARGET != 255).sum()  # OHEM leaves some out
-    assert torch.equal(PixelWeights(inner, weight).sample(LOGITS, TARGET[:, None]), weight * kept)
-
-
 @pytest.mark.parametrize('name', ['FCN', 'DA', 'OCR'])
 @pytest.mark.parametrize('sampler', [None, dict(type='OHEMPixelSampler', thresh=.5, min_kept=20)])
 def test_weights_reach_each_loss_of_the_decode_heads(name, sampler):
@@ -107,14 +81,3 @@ def test_weights_reach_each_loss_of_the_decode_heads(name, sampler):
         torch.testing.assert_close(doubled[key], 2 * plain[key])
     assert torch.equal(doubled['aux.loss_ce'], plain['aux.loss_ce'])
     assert total(doubled) > total(plain)
-
-
-DDR = dict(type='EncoderDecoder', backbone=dict(type='DDRNet', channels=8, ppm_channels=8),
-           decode_head=dict(type='DDRHead', in_channels=32, channels=8,
-                            loss_decode=[dict(type='CrossEntropyLoss'), dict(type='CrossEntropyLoss', loss_weight=.4)]))
-
-
-def test_weights_that_do_not_reach_the_loss_are_an_error():
-    model = build(with_classes(DDR, CLASSES))
-    with pytest.raises(ValueError, match='DDRHead'), watch_training(model, Needs(), (64, 64), torch.ones(2, 1, 1)):
-        model.loss(images(size=(64, 64)), samples(labels([0, 1, 4], size=(64, 64))))

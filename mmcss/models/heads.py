@@ -1,0 +1,136 @@
+"""What has to be known of decode heads by name.
+
+All else is found by looking at the model. A head counts as one of a name if it
+is of that class or inherits from it.
+"""
+from __future__ import annotations
+
+from typing import Any, Dict, List, NamedTuple, Tuple
+
+import torch
+import torch.nn as nn
+from torch import Tensor
+
+# Which of several outputs holds the logits of the whole map, in training.
+MAIN_OUTPUT = {'PIDHead': 1, 'IterativeDecodeHead': -1}
+# Heads that classify masks: each query has logits of the classes and, last, of no object.
+MASK_HEADS = ('MaskFormerHead', 'Mask2FormerHead')
+# Heads that refine single points of the map of the head before, whose logits are their last input channels.
+POINT_HEADS = ('PointHead', )
+# Heads whose losses ask no pixel sampler for weights.
+UNSAMPLED_HEADS = ('PIDHead', 'DDRHead', *POINT_HEADS)
+# Their two classes are edge and no edge.
+BOUNDARY_HEADS = ('STDCHead', )
+
+OLD_LOGITS_MOVE = 'new classes change the logits of old ones before any training: '
+WARNINGS = {
+    'SegmenterMaskTransformerHead': OLD_LOGITS_MOVE + 'its LayerNorm and its attention run over all classes',
+    'IterativeDecodeHead': OLD_LOGITS_MOVE + "its kernels attend to those of all classes",
+    'OCRHead': OLD_LOGITS_MOVE + 'its context is gathered from the regions of all classes (by about a thousandth)',
+    'PointHead': 'the points that it refines are chosen by the logits of all classes',
+    'LightHamHead': 'it draws random bases at each call (rand_init), so that no two predictions of an image are equal',
+}
+
+
+def names_of(head: nn.Module) -> Tuple[str, ...]:
+    """The names that a head goes by: its class's and those it inherits from."""
+    return tuple(cls.__name__ for cls in type(head).__mro__)
+
+
+def is_a(head: nn.Module, names: Tuple[str, ...]) -> bool:
+    """Whether a head is one of these."""
+    return any(name in names for name in names_of(head))
+
+
+def decode_heads(segmentor: nn.Module) -> List[nn.Module]:
+    """The decode heads of a segmentor, the final one last."""
+    head = segmentor.decode_head
+    return list(head) if isinstance(head, nn.ModuleList) else [head]
+
+
+def map_head(segmentor: nn.Module) -> nn.Module:
+    """The last decode head that has logits of the whole map: whose they are that student and teacher compare."""
+    return [head for head in decode_heads(segmentor) if not is_a(head, POINT_HEADS)][-1]
+
+
+def main_logits(head: nn.Module, output: Any) -> Tensor:
+    """The logits among what a decode head's ``forward`` returned."""
+    if isinstance(output, (tuple, list)):
+        return output[next((MAIN_OUTPUT[name] for name in names_of(head) if name in MAIN_OUTPUT), 0)]
+    return output
+
+
+def mask_logits(class_logits: Tensor, mask_logits: Tensor) -> Tensor:
+    """Logits of each pixel from those of a head that classifies masks.
+
+    Such a head scores a class at a pixel by the sum, over its queries, of the
+    class's probability times the mask's (Cheng et al., NeurIPS 2021, section
+    3.4). Logarithms of these scores are logits whose softmax shares the
+    pixel among the classes in that proportion.
+
+    Args:
+        class_logits: ``[N, Q, C + 1]``, no object last.
+        mask_logits: ``[N, Q, h, w]``.
+
+    Returns:
+        ``[N, C, h, w]``.
+    """
+    classes = class_logits.float().softmax(dim=-1)[..., :-1]
+    return torch.einsum('nqc,nqhw->nchw', classes, mask_logits.float().sigmoid()).clamp_min(1e-6).log()
+
+
+def embedding_reader(head: nn.Module) -> nn.Module:
+    """The module of a decode head whose first input is its embedding.
+
+    For a head that classifies masks it is the one that gives it: its pixel
+    decoder.
+
+    Raises:
+        ValueError: The head has no such module.
+    """
+    if is_a(head, MASK_HEADS):
+        return head.pixel_decoder
+    head = getattr(head, 'kernel_generate_head', head)  # K-Net
+    for name in ('patch_proj', 'dropout', 'conv_seg'):  # the first one is Segmenter's, which reads tokens
+        module = getattr(head, name, None)
+        if module is not None:
+            return module
+    raise ValueError(f'{type(head).__name__} has neither dropout nor conv_seg, so its embedding is not known; '
+                     'use a decode head that keeps to BaseDecodeHead, or a method without embedding.')
+
+
+def output_layer(head: nn.Module) -> nn.Module:
+    """The 1x1 convolution that gives a decode head's logits, or what has taken its place.
+
+    Raises:
+        ValueError: Its logits come from elsewhere.
+    """
+    found = getattr(head, 'conv_seg', None)
+    if found is None:
+        raise ValueError(f'{type(head).__name__} has no conv_seg that gives its logits; use a decode head that keeps to '
+                         'BaseDecodeHead.')
+    return found
+
+
+class OtherAxes(NamedTuple):
+    """Tensors whose classes do not simply start their only dimension of that size, by prefix of their names.
+
+    Attributes:
+        no_object: One more row stands behind the classes.
+        inputs: Class logits are the last input channels.
+    """
+
+    no_object: Tuple[str, ...] = ()
+    inputs: Tuple[str, ...] = ()
+
+
+def other_axes(model: nn.Module) -> OtherAxes:
+    """The :class:`OtherAxes` of a segmentor."""
+    named = [(f'{name}.', module) for name, module in model.named_modules()]
+    return OtherAxes(tuple(name for name, module in named if is_a(module, MASK_HEADS)),
+                     tuple(name for name, module in named if is_a(module, POINT_HEADS)))
+
+
+def warnings_of(segmentor: nn.Module) -> Dict[str, str]:
+    """What a user should know of a model that learns step by step, by name of the head."""
+    return {name: WARNINGS[name] for head in decode_heads(segmentor) for name in names_of(head) if name in WARNINGS}

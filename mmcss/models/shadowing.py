@@ -1,0 +1,22 @@
+"""Attributes of modules that are exchanged for a while."""
+from __future__ import annotations
+
+from contextlib import ExitStack
+from typing import Any
+
+import torch.nn as nn
+
+
+def shadow(module: nn.Module, name: str, value: Any, stack: ExitStack) -> None:
+    """Shadow an attribute of ``module`` with an instance attribute, until ``stack`` closes."""
+    missing = object()
+    before = module.__dict__.get(name, missing)
+    module.__dict__[name] = value
+
+    def restore() -> None:
+        if before is missing:
+            del module.__dict__[name]
+        else:
+            module.__dict__[name] = before
+
+    stack.callback(restore)

@@ -1,0 +1,325 @@
+"""Which stock models learn step by step, and with which methods.
+
+Walks MMSegmentation's base models and one full config of each of its families
+(or the configs given): builds step 0 with six classes, lets step 1 with one
+more grow from it, trains it by one batch of random images under each method,
+and loads the result into the stock model, which has to predict the same.
+Prints a table, as Markdown with --markdown.
+
+Configs are named as in MMSegmentation's configs folder
+(knet/knet-s3_r50-d8_fcn_8xb2-adamw-80k_ade20k-512x512) or by their path; a
+base model by its name alone (stdc). No weights are fetched.
+"""
+from __future__ import annotations
+
+import argparse
+import logging
+import tempfile
+import time
+import traceback
+import warnings
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any, Dict, Iterator, List, Optional, Sequence, Tuple
+
+import mmcss  # noqa: F401  first: it makes `_base_ = ['mmseg::...']` work under both stacks
+import mmseg
+import torch
+from mmcss.engine import build_scenario, deploy_config, step_config
+from mmcss.engine.folders import StepFolder
+from mmcss.engine.model_config import walk, without_pretrained
+from mmcss.files import plain
+from mmcss.models import save_hand_over
+from mmcss.models.growth import growing_tensors
+from mmcss.models.heads import decode_heads, map_head
+from mmcss.models.teacher import predict
+from mmcss.parts import Needs
+from mmengine.config import Config
+from mmengine.model import revert_sync_batchnorm
+from mmengine.registry import init_default_scope
+from mmseg.registry import MODELS
+from prettytable import PrettyTable, TableStyle
+from torch import nn
+
+from _random_step import prepare, random_batch, train
+
+CONFIGS = Path(__file__).resolve().parents[1] / 'configs' / '_base_'
+STOCK = Path(mmseg.__file__).parent / '.mim' / 'configs'
+METHODS = ('finetune', 'lwf', 'mib', 'plop', 'ssul', 'reminder', 'sats')
+
+# The smallest full config of families whose heads or backbones no base model has.
+FULL_CONFIGS = (
+    'ddrnet/ddrnet_23-slim_in1k-pre_2xb6-120k_cityscapes-1024x1024',
+    'hrnet/fcn_hr18s_4xb2-40k_cityscapes-512x1024',
+    'knet/knet-s3_r50-d8_fcn_8xb2-adamw-80k_ade20k-512x512',
+    'mae/mae-base_upernet_8xb2-amp-160k_ade20k-512x512',
+    'mask2former/mask2former_r50_8xb2-160k_ade20k-512x512',
+    'maskformer/maskformer_r50-d32_8xb2-160k_ade20k-512x512',
+    'mobilenet_v2/mobilenet-v2-d8_fcn_4xb2-80k_cityscapes-512x1024',
+    'pidnet/pidnet-s_2xb6-120k_1024x1024-cityscapes',
+    'resnest/resnest_s101-d8_fcn_4xb2-80k_cityscapes-512x1024',
+    'segmenter/segmenter_vit-s_fcn_8xb1-160k_ade20k-512x512',
+    'segmenter/segmenter_vit-t_mask_8xb1-160k_ade20k-512x512',
+    'segnext/segnext_mscan-t_1xb16-adamw-160k_ade20k-512x512',
+    'stdc/stdc1_4xb12-80k_cityscapes-512x1024',
+)
+# Models that ask for larger images than the others, by the name of a head.
+SIZES = {'LRASPPHead': 512, 'MaskFormerHead': 128, 'Mask2FormerHead': 128}
+# What a stock model needs that is not installed here: the first words of its error, and what to call it.
+MISSING = {
+    "No module named 'mmcv._ext'": "needs mmcv's compiled operators",
+    'Please install onedl-mmcv for point_sample': "needs mmcv's compiled operators",
+    'Please install mmcv-full for CrissCrossAttention': "needs mmcv's compiled operators",
+    'Failed to import custom modules from': 'needs {}',
+}
+
+
+@dataclass
+class Report:
+    """What was found of one model.
+
+    Attributes:
+        name: Its config.
+        heads: Classes of its decode and auxiliary heads.
+        grown: Class-dependent tensors that are no ``conv_seg``.
+        moved: How far the logits of old classes moved when new ones were
+            added, as a share of their size.
+        results: For each method 'yes', or why not.
+        reason: Why nothing was tried, or None.
+    """
+
+    name: str
+    heads: str = ''
+    grown: str = ''
+    moved: Optional[float] = None
+    results: Dict[str, str] = field(default_factory=dict)
+    reason: Optional[str] = None
+    seconds: float = 0.0
+
+
+def stock_names() -> List[str]:
+    """The base models, and one full config of each family that has its own."""
+    return sorted(path.stem for path in (STOCK / '_base_' / 'models').glob('*.py')) + list(FULL_CONFIGS)
+
+
+def load(name: str) -> Config:
+    """A stock config by name or path."""
+    path = Path(name)
+    if path.suffix != '.py':
+        path = STOCK / (f'{name}.py' if '/' in name else f'_base_/models/{name}.py')
+    if not path.is_file():
+        raise SystemExit(f'{name}: there is no {path}.')
+    return Config.fromfile(str(path))
+
+
+def step_zero_config(model: Config, method: str, size: int) -> Config:
+    """A config of shapes8 5-1 with a stock model and a method; no data is read."""
+    base = Config.fromfile(str(CONFIGS / 'scenarios' / 'shapes8_5-1.py'))
+    for part in ('schedules/shapes8.py', f'methods/{method}.py'):
+        base.merge_from_dict(Config.fromfile(str(CONFIGS / part))._cfg_dict.to_dict())
+    settings = base._cfg_dict.to_dict()
+    settings['model'] = small(plain(model), size)
+    return Config(settings)
+
+
+def small(model: Dict[str, Any], size: int) -> Dict[str, Any]:
+    """A stock model for small images on any device, without weights to fetch."""
+    model = without_pretrained(model)
+    model['data_preprocessor'] = None
+    # Placeholders and sizes that the stock leaf configs fill in.
+    if model.get('test_cfg', {}).get('mode') == 'slide':
+        model['test_cfg'] = dict(mode='slide', crop_size=(size, size), stride=(size * 2 // 3, size * 2 // 3))
+    for node in walk(model['backbone']):
+        if isinstance(node.get('img_size'), (list, tuple)) and node['type'] in ('BEiT', 'MAE'):
+            node['img_size'] = (size, size)
+    return model
+
+
+def check(name: str, methods: Sequence[str], folder: str, size: int = 64, batch: int = 2) -> Report:
+    """Let one model learn a step under each method."""
+    report, start = Report(name), time.perf_counter()
+    try:
+        # A config may import what is not installed.
+        model = load(name).model
+        names = [node['type'] for node in walk(model.to_dict()) if 'type' in node]
+        size = max([size] + [SIZES[kind] for kind in names if kind in SIZES])
+        step_zero = Growing(model, size, batch, folder)
+        report.heads, report.grown, report.moved = step_zero.describe()
+    except (Exception, SystemExit) as error:  # any: it is what the report is about
+        report.reason = short(error)
+    else:
+        for method in methods:
+            try:
+                step_zero.train(method)
+                report.results[method] = 'yes'
+            except Exception as error:
+                logging.getLogger('check_models').debug(traceback.format_exc())
+                report.results[method] = short(error)
+    report.seconds = time.perf_counter() - start
+    return report
+
+
+class Growing:
+    """A stock model at step 0, of which students under several methods start.
+
+    Args:
+        model: Config of the stock model.
+        size: Height and width of the images.
+        batch: Number of images.
+        folder: Where hand-overs go.
+    """
+
+    def __init__(self, model: Config, size: int, batch: int, folder: str) -> None:
+        self.model = model
+        self.size = size
+        self.batch = partial(random_batch, batch, size, size, device='cpu')
+        self.folder = folder
+        # With and without an unknown channel. Building large models is what takes the time.
+        self.old: Dict[bool, nn.Module] = {}
+        self.stock: Dict[bool, nn.Module] = {}
+        self.teachers: Dict[bool, nn.Module] = {}
+
+    def describe(self) -> Tuple[str, str, float]:
+        """Heads, class-dependent tensors, and how far old logits move by growth."""
+        old, student = self.step('finetune')
+        heads = [type(head).__name__ for head in decode_heads(student)]
+        auxiliary = getattr(student, 'auxiliary_head', None)
+        auxiliary = [] if auxiliary is None else auxiliary if isinstance(auxiliary, nn.ModuleList) else [auxiliary]
+        heads += [f'({type(head).__name__})' for head in auxiliary]
+        _, axes = growing_tensors(student, old.state_dict(), old.split.num_seen)
+        grown = {key.rsplit('.', 1)[0] if key.endswith(('weight', 'bias')) else key for key in (*axes.rows, *axes.columns)}
+        before, after = (logits(model, self.batch(model.split)['inputs']) for model in (old, student))
+        moved = (after[:, :before.shape[1]] - before).abs().max() / before.abs().max()
+        plain_ones = [name for name in grown if name.endswith('conv_seg') and name.count('.') <= 2]
+        return ' '.join(dict.fromkeys(heads)), ' '.join(sorted(grown - set(plain_ones))), float(moved)
+
+    def step(self, method: str) -> Tuple[nn.Module, nn.Module]:
+        """The model of step 0 and the student of step 1."""
+        self.cfg = step_zero_config(self.model, method, self.size)
+        self.scenario = build_scenario(self.cfg)
+        unknown = bool(self.cfg.get('continual', {}).get('unknown'))
+        folder = f'{self.folder}/{unknown}'
+        configs = [step_config(self.cfg, self.scenario, step, folder) for step in (0, 1)]
+        if unknown not in self.old:
+            self.old[unknown] = build(configs[0])
+            spread(self.old[unknown])
+            hand_over = StepFolder(folder, 0).hand_over
+            hand_over.parent.mkdir(parents=True, exist_ok=True)
+            save_hand_over(hand_over, self.old[unknown].state_dict(), dict(classes=list(self.scenario[0].seen)))
+        old = self.old[unknown]
+        # What parts leave at the end of step 0 is this method's.
+        old.method = type(old.method)(old.split, configs[0].model.continual.get('targets'),
+                                      configs[0].model.continual.get('losses'))
+        student = build(configs[1])
+        if student.teacher is not None:
+            student.teacher.model = self.teachers.get(unknown)
+            self.teachers[unknown] = student.teacher.build(torch.device('cpu'))
+        return old, student
+
+    def train(self, method: str) -> None:
+        """One update of step 1, and a reload in the stock model."""
+        old, student = self.step(method)
+        state = {name: value.clone() for name, value in old.state_dict().items()}
+        prepare(student.train(), old, self.batch)
+        old.load_state_dict(state)
+        trained = [parameter for parameter in student.parameters() if parameter.requires_grad]
+        loss = train(student, self.batch(student.split))
+        if not torch.isfinite(loss):
+            raise ValueError(f'the loss is {loss.item()}')
+        without = [name for name, parameter in student.named_parameters() if parameter.requires_grad and parameter.grad is None]
+        if without:
+            raise ValueError(f'{len(without)} parameters have no gradient, such as {without[0]}')
+        torch.optim.SGD(trained, lr=1e-3).step()
+        if student.unknown not in self.stock:
+            stock = MODELS.build(deploy_config(self.cfg, self.scenario, 1).model)
+            self.stock[student.unknown] = revert_sync_batchnorm(stock)
+        stock = self.stock[student.unknown]
+        stock.load_state_dict(student.state_dict(), strict=True)
+        inputs = self.batch(student.split)['inputs']
+        expected, found = (whole(model, inputs) for model in (student, stock))
+        if not torch.isfinite(expected).all() or not torch.allclose(expected, found, rtol=1e-4, atol=1e-5):
+            raise ValueError('the stock model predicts otherwise than the student')
+
+
+def build(config: Config) -> nn.Module:
+    """A model as a Runner starts with it, on one process."""
+    torch.manual_seed(0)
+    model = revert_sync_batchnorm(MODELS.build(config.model))
+    model.init_weights()
+    return model.eval()
+
+
+@torch.no_grad()
+def spread(model: nn.Module) -> None:
+    """Classifiers start near 0: give them logits that are worth comparing."""
+    for name, parameter in model.named_parameters():
+        if name.endswith(('conv_seg.weight', 'cls_embed.weight')):
+            parameter.normal_(0, 0.1)
+
+
+def logits(model: nn.Module, inputs: torch.Tensor) -> torch.Tensor:
+    """What the decode head says."""
+    torch.manual_seed(0)  # of heads that draw at each call
+    with torch.no_grad():
+        return predict(model.eval(), inputs, tuple(inputs.shape[2:]), Needs()).head_logits
+
+
+def whole(model: nn.Module, inputs: torch.Tensor) -> torch.Tensor:
+    """What ``predict`` gives, sliding windows included."""
+    torch.manual_seed(0)
+    with torch.no_grad():
+        return torch.stack([sample.seg_logits.data for sample in model.eval().predict(inputs)])
+
+
+def short(error: BaseException) -> str:
+    """An error in one line; what is not installed, by its name."""
+    text = ' '.join(str(error).split())
+    for words, meaning in MISSING.items():
+        if words in text:
+            return meaning.format(text[text.index(words) + len(words):].strip(" '[]"))
+    return f'{type(error).__name__}: {text[:200]}'
+
+
+def parse_args(arguments: Optional[Sequence[str]] = None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('configs', nargs='*', help='stock configs (default: all base models and a config of each family)')
+    parser.add_argument('--methods', nargs='+', default=list(METHODS), metavar='METHOD',
+                        help=f'names of files in configs/_base_/methods (default: {" ".join(METHODS)})')
+    parser.add_argument('--size', type=int, default=64, help='height and width of the images; some models take more')
+    parser.add_argument('--batch', type=int, default=2, help='images a batch')
+    parser.add_argument('--markdown', action='store_true', help='print the table as Markdown')
+    return parser.parse_args(arguments)
+
+
+def rows(reports: Sequence[Report], methods: Sequence[str]) -> Iterator[List[str]]:
+    """The table's rows; reasons that are no 'yes' become notes below."""
+    for report in reports:
+        moved = '' if report.moved is None else 'no' if report.moved < 1e-5 else f'{report.moved:.1e}'
+        yield [report.name, report.heads, report.grown, moved,
+               *(report.results.get(method, '') if report.results.get(method) in ('yes', None) else 'no'
+                 for method in methods)]
+
+
+def main() -> None:
+    args = parse_args()
+    init_default_scope('mmseg')
+    logging.disable(logging.INFO)
+    warnings.simplefilter('ignore')
+    table = PrettyTable(['model', 'heads', 'grows besides conv_seg', 'old logits move', *args.methods], align='l')
+    table.set_style(TableStyle.MARKDOWN if args.markdown else TableStyle.DEFAULT)
+    reports = []
+    for name in args.configs or stock_names():
+        with tempfile.TemporaryDirectory() as folder:
+            reports.append(check(name, args.methods, folder, args.size, args.batch))
+        print(f'{name}: {reports[-1].seconds:.1f} s', flush=True)
+    table.add_rows(list(rows(reports, args.methods)))
+    print(table)
+    for report in reports:
+        for about, reason in [('', report.reason), *report.results.items()]:
+            if reason not in ('yes', None):
+                print(f'- {report.name}{about and f", {about}"}: {reason}')
+
+
+if __name__ == '__main__':
+    main()
