@@ -43,7 +43,7 @@ def prepare(model: nn.Module, old: nn.Module, batch: Callable[[Split], Batch]) -
         part.attach(model, old.state_dict())
         if name in old.method.observers:
             part.load_previous(left_by(old.method.observers[name], old, batch(old.split)))
-        part.before_step(model.split, [model.look(**batch(model.split), needs=part.needs)])
+        part.before_step(model.split, (model.look(**batch(model.split), needs=part.needs) for _ in range(1)))
 
 
 def left_by(part: Part, model: nn.Module, data: Batch) -> Dict[str, torch.Tensor]:

@@ -41,6 +41,7 @@ from mmengine.registry import init_default_scope
 from mmseg.registry import MODELS
 from prettytable import PrettyTable, TableStyle
 from torch import nn
+from torch.overrides import TorchFunctionMode
 
 from _random_step import prepare, random_batch, train
 
@@ -50,6 +51,7 @@ METHODS = ('finetune', 'lwf', 'mib', 'plop', 'ssul', 'reminder', 'sats')
 
 # The smallest full config of families whose heads or backbones no base model has.
 FULL_CONFIGS = (
+    'convnext/convnext-tiny_upernet_8xb2-amp-160k_ade20k-512x512',
     'ddrnet/ddrnet_23-slim_in1k-pre_2xb6-120k_cityscapes-1024x1024',
     'hrnet/fcn_hr18s_4xb2-40k_cityscapes-512x1024',
     'knet/knet-s3_r50-d8_fcn_8xb2-adamw-80k_ade20k-512x512',
@@ -58,6 +60,7 @@ FULL_CONFIGS = (
     'maskformer/maskformer_r50-d32_8xb2-160k_ade20k-512x512',
     'mobilenet_v2/mobilenet-v2-d8_fcn_4xb2-80k_cityscapes-512x1024',
     'pidnet/pidnet-s_2xb6-120k_1024x1024-cityscapes',
+    'poolformer/fpn_poolformer_s12_8xb4-40k_ade20k-512x512',
     'resnest/resnest_s101-d8_fcn_4xb2-80k_cityscapes-512x1024',
     'segmenter/segmenter_vit-s_fcn_8xb1-160k_ade20k-512x512',
     'segmenter/segmenter_vit-t_mask_8xb1-160k_ade20k-512x512',
@@ -65,7 +68,7 @@ FULL_CONFIGS = (
     'stdc/stdc1_4xb12-80k_cityscapes-512x1024',
 )
 # Models that ask for larger images than the others, by the name of a head.
-SIZES = {'LRASPPHead': 512, 'MaskFormerHead': 128, 'Mask2FormerHead': 128}
+SIZES = {'LRASPPHead': 400, 'MaskFormerHead': 128, 'Mask2FormerHead': 128}
 # What a stock model needs that is not installed here: the first words of its error, and what to call it.
 MISSING = {
     "No module named 'mmcv._ext'": "needs mmcv's compiled operators",
@@ -156,6 +159,11 @@ def check(name: str, methods: Sequence[str], folder: str, size: int = 64, batch:
             except Exception as error:
                 logging.getLogger('check_models').debug(traceback.format_exc())
                 report.results[method] = short(error)
+        if report.results.get('finetune', 'yes') != 'yes':
+            try:
+                step_zero.alone()
+            except Exception as error:
+                report.reason, report.results = f'does not train by itself: {short(error)}', {}
     report.seconds = time.perf_counter() - start
     return report
 
@@ -211,11 +219,17 @@ class Growing:
         # What parts leave at the end of step 0 is this method's.
         old.method = type(old.method)(old.split, configs[0].model.continual.get('targets'),
                                       configs[0].model.continual.get('losses'))
-        student = build(configs[1])
-        if student.teacher is not None:
-            student.teacher.model = self.teachers.get(unknown)
-            self.teachers[unknown] = student.teacher.build(torch.device('cpu'))
+        with SkipLargeInitialisation():
+            student = build(configs[1])
+            if student.teacher is not None:
+                student.teacher.model = self.teachers.get(unknown)
+                self.teachers[unknown] = student.teacher.build(torch.device('cpu'))
         return old, student
+
+    def alone(self) -> None:
+        """One step of the stock model."""
+        old = self.old[False]
+        train(old.train(), self.batch(old.split))
 
     def train(self, method: str) -> None:
         """One update of step 1, and a reload in the stock model."""
@@ -232,14 +246,32 @@ class Growing:
             raise ValueError(f'{len(without)} parameters have no gradient, such as {without[0]}')
         torch.optim.SGD(trained, lr=1e-3).step()
         if student.unknown not in self.stock:
-            stock = MODELS.build(deploy_config(self.cfg, self.scenario, 1).model)
+            with SkipLargeInitialisation():
+                stock = MODELS.build(deploy_config(self.cfg, self.scenario, 1).model)
             self.stock[student.unknown] = revert_sync_batchnorm(stock)
         stock = self.stock[student.unknown]
         stock.load_state_dict(student.state_dict(), strict=True)
+        if method not in ('finetune', 'ssul'):  # the others have the same model as fine-tuning
+            return
         inputs = self.batch(student.split)['inputs']
         expected, found = (whole(model, inputs) for model in (student, stock))
         if not torch.isfinite(expected).all() or not torch.allclose(expected, found, rtol=1e-4, atol=1e-5):
             raise ValueError('the stock model predicts otherwise than the student')
+
+
+class SkipLargeInitialisation(TorchFunctionMode):
+    """Large tensors stay as they were allocated: half of the time would go into random numbers that are loaded over."""
+
+    random = ('normal_', 'uniform_', 'kaiming_normal_', 'kaiming_uniform_', 'xavier_uniform_', 'trunc_normal_')
+    large = 100_000
+
+    def __torch_function__(self, function, types, args=(), kwargs=None):
+        kwargs = kwargs or {}
+        if getattr(function, '__name__', '') in self.random:
+            tensor = args[0] if args else kwargs['tensor']
+            if tensor.numel() > self.large:
+                return tensor
+        return function(*args, **kwargs)
 
 
 def build(config: Config) -> nn.Module:
