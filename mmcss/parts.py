@@ -135,12 +135,15 @@ class Part:
     of such parts alone has none, and saves its forward pass.
     Parts that know what to do with a last channel and label for unknown (SSUL)
     set ``takes_unknown``; with others such a model is refused.
+    Parts that mean nothing where a step brings no new classes (domains) set
+    ``about_new_classes``, and are refused there.
     """
 
     needs: Needs = Needs()
     from_first_step: bool = False
     uses_teacher: bool = True
     takes_unknown: bool = False
+    about_new_classes: bool = False
 
     def load_previous(self, state: Dict[str, Tensor]) -> None:
         """Take over, before step 1 and later ones, what :meth:`state_dict` gave at the end of the step before."""

@@ -76,6 +76,7 @@ MISSING = {
     'Please install mmcv-full for CrissCrossAttention': "needs mmcv's compiled operators",
     'Failed to import custom modules from': 'needs {}',
 }
+NO_ATTENTION = 'the attention of'
 
 
 @dataclass
@@ -324,13 +325,32 @@ def parse_args(arguments: Optional[Sequence[str]] = None) -> argparse.Namespace:
     return parser.parse_args(arguments)
 
 
+def cell(result: Optional[str]) -> str:
+    """What stands in the table for a result."""
+    if result in ('yes', None):
+        return result or ''
+    return '-' if NO_ATTENTION in result else 'no'
+
+
 def rows(reports: Sequence[Report], methods: Sequence[str]) -> Iterator[List[str]]:
-    """The table's rows; reasons that are no 'yes' become notes below."""
+    """The table's rows."""
     for report in reports:
         moved = '' if report.moved is None else 'no' if report.moved < 1e-5 else f'{report.moved:.1e}'
-        yield [report.name, report.heads, report.grown, moved,
-               *(report.results.get(method, '') if report.results.get(method) in ('yes', None) else 'no'
-                 for method in methods)]
+        yield [report.name, report.heads, report.grown, moved, *(cell(report.results.get(method)) for method in methods)]
+
+
+def notes(reports: Sequence[Report]) -> Iterator[str]:
+    """Why something is not 'yes', in one line each."""
+    for report in reports:
+        if report.reason:
+            yield f'{report.name}: {report.reason}'
+        reasons: Dict[str, List[str]] = {}
+        for method, result in report.results.items():
+            if cell(result) == 'no':
+                reasons.setdefault(result, []).append(method)
+        yield from (f'{report.name}, {" and ".join(refused)}: {reason}' for reason, refused in reasons.items())
+    if any(cell(result) == '-' for report in reports for result in report.results.values()):
+        yield 'A "-": the method reads attention, and it is not known where this backbone has it.'
 
 
 def main() -> None:
@@ -347,10 +367,7 @@ def main() -> None:
         print(f'{name}: {reports[-1].seconds:.1f} s', flush=True)
     table.add_rows(list(rows(reports, args.methods)))
     print(table)
-    for report in reports:
-        for about, reason in [('', report.reason), *report.results.items()]:
-            if reason not in ('yes', None):
-                print(f'- {report.name}{about and f", {about}"}: {reason}')
+    print('\n'.join(['', *(f'- {note}' for note in notes(reports))]))
 
 
 if __name__ == '__main__':

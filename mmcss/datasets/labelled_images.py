@@ -1,13 +1,14 @@
 """The images of a data set and which classes they hold."""
 from __future__ import annotations
 
-from typing import Any, Dict, List, Mapping, Tuple, Union
+from typing import Any, Dict, List, Mapping, Optional, Tuple, Union
 
 import numpy as np
 from mmengine.dataset import BaseDataset
 from mmseg.registry import DATASETS
 
 from ..scenario import IGNORE, Protocol, Split, TrainView
+from .domains import DomainImages, listed_as, read_names
 from .presence import presence_table
 from .saliency import saliency_path
 from .sources import ClassNames, image_name, leaves_of, name_classes
@@ -21,24 +22,30 @@ class LabelledImages:
     Args:
         dataset: Stock data set or its config; ConcatDataset and RepeatDataset
             of stock data sets too.
+        skip_broken: Leave out images whose files can't be read, in place of
+            an error; they are listed in ``broken``.
+
+    Attributes:
+        broken: Files that can't be read, and why.
 
     Raises:
         ValueError: A label map holds a value that no class has (file and
             value), or can't be read.
     """
 
-    def __init__(self, dataset: Union[BaseDataset, Mapping[str, Any]]) -> None:
+    def __init__(self, dataset: Union[BaseDataset, Mapping[str, Any]], skip_broken: bool = False) -> None:
         dataset = DATASETS.build(dataset) if isinstance(dataset, Mapping) else dataset
         dataset.full_init()
         self.leaves: List[BaseDataset] = leaves_of(dataset)
         # A repeated leaf stands in the list several times; look at each once.
         unique = {id(leaf): leaf for leaf in self.leaves}
         self.names = _common_names(list(unique.values()))
+        self.broken: Optional[List[Tuple[str, str]]] = [] if skip_broken else None
         tables = {key: self._checked(leaf) for key, leaf in unique.items()}
         self.presence = [tables[id(leaf)] for leaf in self.leaves]
 
     def _checked(self, leaf: BaseDataset) -> np.ndarray:
-        presence = presence_table(leaf)
+        presence = presence_table(leaf, self.broken)
         known = np.zeros(256, dtype=bool)
         known[[*self.names.raw_ids.values(), IGNORE]] = True
         wrong = presence & ~known
@@ -50,7 +57,8 @@ class LabelledImages:
                              'Mend the file, or name all classes in metainfo.')
         return presence
 
-    def select(self, view: View, split: Split, complete: bool = True) -> np.ndarray:
+    def select(self, view: View, split: Split, complete: bool = True, domains: Optional[Mapping[str, Any]] = None,
+               listed: Optional[str] = None) -> np.ndarray:
         """The images that a step sees.
 
         Args:
@@ -58,6 +66,9 @@ class LabelledImages:
             split: The step.
             complete: Whether training needs an image of each new class; not
                 for a step that is not trained, whose data may be gone.
+            domains: Settings of :class:`DomainImages`, for steps of domains.
+            listed: Text file with the training images of the step
+                (:func:`read_names`), in place of the regime's rule.
 
         Returns:
             ``[images, 2]`` int: number of the leaf, and of the image in it.
@@ -70,11 +81,44 @@ class LabelledImages:
         if unknown:
             raise ValueError(f'{type(self.leaves[0]).__name__} does not know the classes {unknown} of the scenario, only '
                              f'{list(self.names.foreground)}. Give train and test data the same metainfo.')
-        chosen = [view.select(presence, split, self.names.raw_ids) for presence in self.presence]
-        if complete and isinstance(view, TrainView):
+        if split.domains is not None:
+            chosen = self._of_domains(view, split, domains or {}, complete)
+        elif listed is not None and isinstance(view, TrainView):
+            chosen = self._listed(listed)
+        else:
+            chosen = [view.select(presence, split, self.names.raw_ids) for presence in self.presence]
+        # Every label map holds some value: one that holds none could not be read.
+        chosen = [images[presence[images].any(axis=1)] for images, presence in zip(chosen, self.presence)]
+        if complete and isinstance(view, TrainView) and split.domains is None:
             self._check_each_class(chosen, view, split)
         return np.concatenate(
             [np.stack((np.full_like(images, leaf), images), axis=1) for leaf, images in enumerate(chosen)])
+
+    def image_names(self) -> List[str]:
+        """The images of all leaves by their files below their data set's image folder."""
+        return [image_name(leaf, leaf.get_data_info(i)) for leaf in self.leaves for i in range(len(leaf))]
+
+    def _by_leaf(self, chosen: np.ndarray) -> List[np.ndarray]:
+        """Numbers of the chosen images in each leaf, of ``[images]`` bool over all leaves."""
+        ends = np.cumsum([len(presence) for presence in self.presence])[:-1]
+        return [np.flatnonzero(part) for part in np.split(chosen, ends)]
+
+    def _of_domains(self, view: View, split: Split, settings: Mapping[str, Any], complete: bool) -> List[np.ndarray]:
+        training = isinstance(view, TrainView)
+        images = DomainImages(**settings)
+        chosen = images.chosen(self.image_names(), split.domains, training, getattr(view, 'images', 'seen') == 'all')
+        if training and complete and not chosen.any():
+            raise ValueError(f'step {split.step} has no training image of the domains {list(split.domains.new)}.')
+        return self._by_leaf(chosen)
+
+    def _listed(self, file: str) -> List[np.ndarray]:
+        names, wanted = self.image_names(), set(read_names(file))
+        found = [next((known for known in listed_as(name) if known in wanted), None) for name in names]
+        missing = sorted(wanted - set(found))
+        if missing:
+            raise ValueError(f'{file} lists {len(missing)} images that the data set has not, such as {missing[0]!r}; the '
+                             f"data set's are named like {names[0] if names else '(none)'!r}.")
+        return self._by_leaf(np.array([known is not None for known in found], dtype=bool))
 
     def saliency_maps(self, chosen: np.ndarray, folder: str) -> List[Tuple[str, str]]:
         """Pairs of an image and its saliency map.

@@ -2,19 +2,45 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import os
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, Dict, List
+from typing import Any, Dict, List, Optional, Tuple
 
+import mmcv
 import numpy as np
 from mmengine.dataset import BaseDataset
-from mmengine.dist import barrier, is_main_process
+from mmengine.dist import broadcast_object_list, is_main_process
+from mmengine.fileio import get
+from mmseg.datasets.transforms import LoadAnnotations
+from PIL import Image, ImageMode, UnidentifiedImageError
 from rich.progress import track
 
 from .sources import LabelReader
 
-VERSION = 1  # of the cached format and of how labels are read
+VERSION = 2  # of the cached format and of how labels are read
+Info = Dict[str, Any]
+Broken = List[Tuple[str, str]]
+
+
+class BrokenFile(ValueError):
+    """A file that can't be used.
+
+    Args:
+        kind: 'label map' or 'image'.
+        path: The file.
+        reason: What is wrong with it, to stand behind its path.
+    """
+
+    def __init__(self, kind: str, path: str, reason: str) -> None:
+        super().__init__(kind, path, reason)  # all of them: processes send it to each other
+        self.kind = kind
+        self.path = path
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return f'the {self.kind} {self.path} {self.reason}'
 
 
 def cache_folder() -> Path:
@@ -23,60 +49,146 @@ def cache_folder() -> Path:
     return Path(os.environ.get('MMCSS_CACHE', default)) / 'presence'
 
 
-def presence_table(leaf: BaseDataset) -> np.ndarray:
+def presence_table(leaf: BaseDataset, broken: Optional[Broken] = None, images: bool = True) -> np.ndarray:
     """Which raw label values each image of a data set holds.
+
+    The main process looks; all get its table, its list and its error.
 
     Args:
         leaf: A stock data set, fully initialised.
+        broken: None for an error at the first label map that can't be used.
+            To a list each such file is appended, with what is wrong with it,
+            and the row of its image is all False.
+        images: Whether, with such a list, image files are decoded too, and
+            their sizes compared with those of the label maps.
 
     Returns:
         ``[images, 256]`` bool.
+
+    Raises:
+        BrokenFile: A label map is missing, can't be read, or is no
+            single-channel map of 8 bits.
     """
-    infos = [leaf.get_data_info(i) for i in range(len(leaf))]
     reader = LabelReader(leaf)
-    path = cache_folder() / f'{_key(infos, reader)}.npy'
-    # One process scans, the others wait for its file.
-    table = None
-    if is_main_process() and not path.is_file():
-        table = _scan(infos, reader)
-        _store(path, table)
-    barrier()
-    if table is not None:
-        return table
+    box: List[Any] = [None, [], None]
+    if is_main_process():
+        infos = [leaf.get_data_info(i) for i in range(len(leaf))]
+        try:
+            table = _cached(infos, _Look(reader, images and broken is not None), box[1], broken is None)
+            box[0] = np.packbits(table, axis=1)
+        except ValueError as error:
+            box[2] = error
+    broadcast_object_list(box)
+    packed, found, error = box
+    if error is not None:
+        raise error
+    if broken is not None:
+        broken.extend(found)
+    return np.unpackbits(packed, axis=1).astype(bool)
+
+
+class _Look:
+    """Looks at one image's files.
+
+    Args:
+        reader: Reads label maps.
+        images: Whether to open the image files too.
+    """
+
+    def __init__(self, reader: LabelReader, images: bool) -> None:
+        self.reader = reader
+        self.images = images
+        self.backend_args = reader.loader.backend_args
+        # A loader of one's own may read wide or coloured label maps on purpose.
+        self.stock = type(reader.loader) is LoadAnnotations
+
+    def __call__(self, info: Info) -> Tuple[np.ndarray, List[BrokenFile]]:
+        """Row of the table, all False if there are bad files, and these."""
+        arrays, bad = [], []
+        for read in (self._labels, self._image) if self.images else (self._labels, ):
+            try:
+                arrays.append(read(info))
+            except BrokenFile as error:
+                bad.append(error)
+        if len(arrays) == 2 and arrays[0].shape != arrays[1].shape[:2]:
+            (rows, columns), (height, width) = arrays[0].shape, arrays[1].shape[:2]
+            bad.append(BrokenFile('image', info['img_path'], f'has {width} x {height} pixels, but its label map '
+                                  f"{info['seg_map_path']} has {columns} x {rows}"))
+        row = np.zeros(256, dtype=bool) if bad else np.bincount(arrays[0].ravel(), minlength=256) > 0
+        return row, bad
+
+    def _labels(self, info: Info) -> np.ndarray:
+        path = info['seg_map_path']
+        try:
+            labels = self.reader(info)
+            bits = self._bits(path)
+        except Exception as error:
+            missing = f"there is no such file for the image {info['img_path']}"
+            raise BrokenFile('label map', path, f'can not be read: {_why(error, missing)}') from error
+        if labels.ndim != 2:
+            raise BrokenFile('label map', path, f'has shape {labels.shape}; a single-channel map of class numbers is '
+                             'needed; convert colours to class numbers first')
+        if bits > 8 or labels.dtype.itemsize > 1:
+            raise BrokenFile('label map', path, f'has {max(bits, 8 * labels.dtype.itemsize)} bits a pixel, of which '
+                             'MMSegmentation keeps 8; write class numbers of 0 to 255 as 8 bits')
+        return labels
+
+    def _bits(self, path: str) -> int:
+        """Bits of a pixel in the file, which the stock loader cuts down to 8 without a word."""
+        if not self.stock:
+            return 8
+        try:
+            with Image.open(io.BytesIO(get(path, self.backend_args))) as opened:
+                return 8 * np.dtype(ImageMode.getmode(opened.mode).typestr).itemsize
+        except UnidentifiedImageError:  # of a format that only the loader's own backend knows
+            return 8
+
+    def _image(self, info: Info) -> np.ndarray:
+        path = info['img_path']
+        try:
+            # Pillow refuses images that end too early; OpenCV makes the rest of them grey.
+            return mmcv.imfrombytes(get(path, self.backend_args), backend='pillow')
+        except Exception as error:
+            raise BrokenFile('image', path, f"can not be read: {_why(error, 'there is no such file')}") from error
+
+
+def _why(error: Exception, missing: str) -> str:
+    if isinstance(error, FileNotFoundError):
+        return missing
+    if isinstance(error, UnidentifiedImageError):
+        return 'it is no image, or begins like none'
+    return f'{type(error).__name__}: {error}'
+
+
+def _cached(infos: List[Info], look: _Look, broken: Broken, strict: bool) -> np.ndarray:
+    """The table from the cache, where only flawless ones are, or of a scan."""
+    path = cache_folder() / f'{_key(infos, look)}.npy'
     if path.is_file():
         return np.unpackbits(np.load(path), axis=1).astype(bool)
-    return _scan(infos, reader)  # the folder can not be written, or is not shared
-
-
-def _scan(infos: List[Dict[str, Any]], reader: LabelReader) -> np.ndarray:
-
-    def look(info: Dict[str, Any]) -> np.ndarray:
-        try:
-            labels = reader(info)
-        except Exception as error:
-            raise ValueError(f"the label map {info.get('seg_map_path')} can not be read: {error}") from error
-        if labels.ndim != 2:
-            raise ValueError(f"the label map {info['seg_map_path']} has shape {labels.shape}; "
-                             'a single-channel map of class numbers is needed.')
-        return np.bincount(labels.ravel(), minlength=256) > 0
-
     with ThreadPoolExecutor(min(16, os.cpu_count() or 1)) as pool:
-        rows = list(track(pool.map(look, infos), 'Scanning label maps', total=len(infos),
-                          disable=not is_main_process(), transient=True))
-    return np.array(rows, dtype=bool).reshape(-1, 256)
+        rows = []
+        for row, bad in track(pool.map(look, infos), 'Scanning label maps', total=len(infos), transient=True):
+            if bad and strict:
+                raise bad[0]
+            broken.extend((file.path, file.reason) for file in bad)
+            rows.append(row)
+    table = np.array(rows, dtype=bool).reshape(-1, 256)
+    if not broken:
+        _store(path, table)
+    return table
 
 
-def _key(infos: List[Dict[str, Any]], reader: LabelReader) -> str:
-    """A key that changes when the label files or the way of reading them do."""
-    digest = hashlib.sha256(f'{VERSION} {reader.loader!r}'.encode())
+def _key(infos: List[Info], look: _Look) -> str:
+    """A key that changes when the files or the way of reading them do."""
+    digest = hashlib.sha256(f'{VERSION} {look.images} {look.reader.loader!r}'.encode())
     for info in infos:
-        path = info.get('seg_map_path')
-        try:
-            stat = os.stat(path)
-            mark = f'{stat.st_size} {stat.st_mtime_ns}'
-        except (OSError, TypeError):  # missing, which the scan reports, or on a remote file system
-            mark = ''
-        digest.update(f"{path} {mark} {info.get('label_map')}\n".encode())
+        for path in (info['seg_map_path'], info['img_path'])[:1 + look.images]:
+            try:
+                stat = os.stat(path)
+                mark = f'{stat.st_size} {stat.st_mtime_ns}'
+            except OSError:  # missing, which the scan reports, or on a remote file system
+                mark = ''
+            digest.update(f"{path} {mark} {info.get('label_map')}\n".encode())
     return digest.hexdigest()[:32]
 
 

@@ -11,6 +11,7 @@ from mmseg.registry import DATASETS
 from torch.utils.data import Dataset
 
 from ..scenario import Protocol, Split, TrainView
+from .domains import domain_reader
 from .exemplars import Exemplar
 from .labelled_images import LabelledImages, View
 from .map_labels import MapLabels
@@ -45,6 +46,9 @@ class StepDataset(Dataset):
             (:class:`RememberedImages`), or None; of use in training only.
         saliency: Folder of saliency maps, for a view whose unknown is
             'saliency'.
+        domains: See :meth:`LabelledImages.select`.
+        listed: Likewise.
+        skip_broken: See :class:`LabelledImages`.
 
     Raises:
         ValueError: See :class:`LabelledImages`.
@@ -56,11 +60,16 @@ class StepDataset(Dataset):
                  view: Mapping[str, Any],
                  min_length: int = 0,
                  memory: Optional[Mapping[str, Any]] = None,
-                 saliency: Optional[str] = None) -> None:
-        self.images = LabelledImages(dataset)
+                 saliency: Optional[str] = None,
+                 domains: Optional[Mapping[str, Any]] = None,
+                 listed: Optional[str] = None,
+                 skip_broken: bool = False) -> None:
+        self.images = LabelledImages(dataset, skip_broken)
         self.split = Split.from_dict(split)
         self.view = build_view(view)
-        self.index = self.images.select(self.view, self.split)
+        self.index = self.images.select(self.view, self.split, domains=domains, listed=listed)
+        # In tests each image tells its domain, for the metric to keep them apart.
+        self.domain_of = domain_reader(domains['rule']) if domains and isinstance(self.view, Protocol) else None
         self.num_images = len(self.index)
         if 0 < self.num_images < min_length:
             repeats = -(-min_length // self.num_images)
@@ -135,7 +144,9 @@ class StepDataset(Dataset):
 
     def _prepare(self, idx: int) -> Optional[Any]:
         leaf, info = self.locate(idx)
-        data = self.pipelines[leaf](info)
+        data = self._load(leaf, info)
+        if self.domain_of is not None:
+            data['data_samples'].set_metainfo(dict(domain=self.domain_of(image_name(self.images.leaves[leaf], info))))
         if idx >= len(self):
             return self._told(data, self.remembered.kept(self.remembered.memory.exemplars[idx - len(self)]))
         return data if self.remembered is None else self._told(data, self.view.kept(self.split), sample_idx=int(idx))
@@ -151,7 +162,13 @@ class StepDataset(Dataset):
 
     def _read_exemplar(self, one: Exemplar) -> Optional[Any]:
         leaf, info = self.remembered.read(one)
-        return self._told(self.pipelines[leaf](dict(info, seg_fields=[])), self.remembered.kept(one))
+        return self._told(self._load(leaf, dict(info, seg_fields=[])), self.remembered.kept(one))
+
+    def _load(self, leaf: int, info: Dict[str, Any]) -> Any:
+        try:
+            return self.pipelines[leaf](info)
+        except Exception as error:
+            raise ValueError(f"{info['img_path']} can not be loaded: {type(error).__name__}: {error}") from error
 
     def _told(self, data: Any, kept: Sequence[str], **metainfo: int) -> Any:
         """Data whose sample tells, ``[C]`` bool, which seen foreground classes its labels know."""

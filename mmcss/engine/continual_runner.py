@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import time
 import uuid
+import warnings
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Dict, List, Optional
@@ -52,6 +53,7 @@ class ContinualRunner:
         self.cfg = cfg
         self.work_dir = Path(cfg.get('work_dir') or Path('work_dirs') / Path(cfg.filename or 'run').stem)
         self.scenario = build_scenario(cfg)
+        self._check_partition()
         options = cfg.get('run', {})
         self.steps = parse_steps(options.get('steps'), len(self.scenario))
         self.first_step_from: Optional[str] = options.get('first_step_from')
@@ -108,6 +110,15 @@ class ContinualRunner:
             lines.append(f'\nstep {step}, config against {f"step {step - 1}" if step else "the one given"}:')
             lines.extend(f'  {line}' for line in config_difference(before, config))
         return '\n'.join(lines)
+
+    def _check_partition(self) -> None:
+        if getattr(self.scenario, 'partition', 'once') == 'once':
+            return
+        if self.profile != 'official':
+            raise ValueError(f'scenario.partition: {self.scenario.partition!r} tests on images that were trained on; it is '
+                             "there to compare with published numbers, by profile='official'. Take 'once'.")
+        warnings.warn("the official profile draws test images anew at each step, as PLOP's released code does: most of them "
+                      "were trained on. Don't compare its numbers with those of a clean split.")
 
     def _told_profile(self) -> List[str]:
         """What the profile changed of the config given."""
@@ -211,6 +222,9 @@ class ContinualRunner:
         if meta.get('regime', self.scenario.regime) != self.scenario.regime:
             raise ValueError(f"{source} was trained in the regime '{meta['regime']}', this scenario is "
                              f"'{self.scenario.regime}': their steps 0 saw different images.")
+        brings = list(self.scenario[0].brings)
+        if meta.get('domains', brings) != brings:
+            raise ValueError(f"{source} was trained on the domains {meta['domains']}, step 0 of this scenario is {brings}.")
         self._compare_first_step(source, meta.get('first_step'))
         if source.resolve() == folder.hand_over.resolve():
             raise ValueError(f'--first-step-from: {source} is this run itself; leave the option out and start with '
@@ -248,7 +262,7 @@ class ContinualRunner:
         if not steps:
             return {}
         summary = summarise(steps)
-        summary.update(scenario=[list(split.new) for split in self.scenario], profile=self.profile,
+        summary.update(scenario=[list(split.brings) for split in self.scenario], profile=self.profile,
                        protocol=self.protocol, protocol_name=self.protocol_name)
         if is_main_process():
             write_json(self.work_dir / 'results.json', summary)

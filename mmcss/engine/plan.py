@@ -3,8 +3,9 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import dataclass
-from typing import Any, Container, List, Sequence, Tuple
+from typing import Any, Container, List, Mapping, Sequence, Tuple
 
+import numpy as np
 from mmengine.config import Config
 from mmengine.dist import is_main_process
 from mmengine.registry import init_default_scope
@@ -17,7 +18,7 @@ from ..models.attention import attention_source
 from ..models.freezing import freeze
 from ..models.growth import grow, growing_tensors, new_row_initialiser
 from ..models.heads import embedding_reader, map_head, output_layer, warnings_of
-from ..scenario import ClassIncremental, Split
+from ..scenario import Scenario, Split
 
 
 @dataclass(frozen=True)
@@ -30,7 +31,7 @@ class StepPlan:
     num_test: int
 
 
-def make_plan(configs: Sequence[Config], scenario: ClassIncremental, trained: Container[int]) -> List[StepPlan]:
+def make_plan(configs: Sequence[Config], scenario: Scenario, trained: Container[int]) -> List[StepPlan]:
     """Select the images of all steps, and find what would stop a later step.
 
     Each data set is opened once for all steps.
@@ -48,12 +49,10 @@ def make_plan(configs: Sequence[Config], scenario: ClassIncremental, trained: Co
     init_default_scope('mmseg')
     new_row_initialiser(configs[-1].model.continual.get('new_rows', 'random'))
     check_growth(configs)
-    sources = {role: LabelledImages(configs[0][f'{role}_dataloader']['dataset']['dataset'])
-               for role in ('train', 'test')}
+    sources = {role: _source(configs[0][f'{role}_dataloader'].dataset) for role in ('train', 'test')}
     plans, maps = [], set()
     for split, config in zip(scenario, configs):
-        chosen = {role: source.select(build_view(config[f'{role}_dataloader']['dataset']['view']), split,
-                                      complete=split.step in trained)
+        chosen = {role: _select(source, config[f'{role}_dataloader'].dataset, split, split.step in trained)
                   for role, source in sources.items()}
         counts = [len(chosen[role]) for role in ('train', 'test')]
         if counts[1] == 0:
@@ -65,6 +64,18 @@ def make_plan(configs: Sequence[Config], scenario: ClassIncremental, trained: Co
             maps.update(sources['train'].saliency_maps(chosen['train'], saliency))
     check_saliency(sorted(maps))
     return plans
+
+
+def _source(dataset: Mapping[str, Any]) -> LabelledImages:
+    source = LabelledImages(dataset['dataset'], dataset.get('skip_broken', False))
+    if source.broken and is_main_process():
+        listed = '\n'.join(f'  {path}: {reason}' for path, reason in source.broken)
+        warnings.warn(f'--skip-broken leaves out {len(source.broken)} files:\n{listed}')
+    return source
+
+
+def _select(source: LabelledImages, dataset: Mapping[str, Any], split: Split, complete: bool) -> np.ndarray:
+    return source.select(build_view(dataset['view']), split, complete, dataset.get('domains'), dataset.get('listed'))
 
 
 def check_growth(configs: Sequence[Config]) -> None:
@@ -95,13 +106,14 @@ def check_growth(configs: Sequence[Config]) -> None:
 
 
 def plan_table(plans: Sequence[StepPlan]) -> str:
-    """The steps with their classes and numbers of images."""
-    table = PrettyTable(['step', 'train images', 'test images', 'classes', 'new classes'], align='r')
-    table.align['new classes'] = 'l'
+    """The steps with their classes or domains and numbers of images."""
+    brings = 'new classes' if plans[0].split.domains is None else 'new domains'
+    table = PrettyTable(['step', 'train images', 'test images', 'classes', brings], align='r')
+    table.align[brings] = 'l'
     for plan in plans:
-        new = ', '.join(plan.split.new)
+        new = ', '.join(plan.split.brings)
         table.add_row([plan.split.step, plan.num_train, plan.num_test, plan.split.num_seen,
-                       new if len(new) <= 60 else f'{len(plan.split.new)}: {new[:50]}...'])
+                       new if len(new) <= 60 else f'{len(plan.split.brings)}: {new[:50]}...'])
     return table.get_string()
 
 

@@ -15,7 +15,7 @@ from ..datasets.replay import ITERATIONS
 from ..files import plain
 from ..hooks.replays import Replay
 from ..models.extended import UNKNOWN_SCORES
-from ..scenario import PROTOCOLS, SCENARIOS, ClassIncremental, Protocol
+from ..scenario import PROTOCOLS, SCENARIOS, Protocol, Scenario
 
 # Keys of the user's config that no step's config has.
 OWN_KEYS = ('scenario', 'continual', 'protocol', 'profile', 'official', 'first_step', 'next_steps', 'run', 'runner_type')
@@ -105,7 +105,19 @@ def check_settings(cfg: Config) -> None:
         raise ValueError("continual.memory: labels='unshifted' is a slip about the unknown class; set continual.unknown.")
     if method.get('online'):
         _check_online(method)
+    if cfg.scenario.get('type') == 'DomainIncremental':
+        _check_domains(method)
     protocol(cfg)
+
+
+def _check_domains(method: Mapping[str, Any]) -> None:
+    """Refuse what is about new classes where steps bring domains, with the labels of all classes."""
+    idle = [f'continual.{key}' for key in ('targets', 'loss_decode', 'unknown', 'new_rows', 'classifier') if method.get(key)]
+    idle += [f'continual.losses.{name}' for name, part in (method.get('losses') or {}).items()
+             if part and getattr(MODELS.get(part['type']), 'about_new_classes', False)]
+    if idle:
+        raise ValueError(f'steps of domains bring no new classes, so that {", ".join(idle)} mean nothing there; take '
+                         'methods/finetune, lwf, ilt, ewc, pi, rw, er, plop_domain or mib_domain of configs/_base_.')
 
 
 def _check_online(method: Mapping[str, Any]) -> None:
@@ -155,27 +167,30 @@ def _scores_background(cfg: Config, background: Any) -> bool:
     return background
 
 
-def build_scenario(cfg: Config) -> ClassIncremental:
+def build_scenario(cfg: Config) -> Scenario:
     """The scenario of a config, with the class names of its data set."""
     options = dict(cfg.scenario)
     kind = options.pop('type', 'ClassIncremental')
     if kind not in SCENARIOS:
         raise ValueError(f'scenario.type: got {kind!r}, valid are {", ".join(SCENARIOS)}.')
     names = name_classes(*_stated_classes(cfg.train_dataloader.dataset))
+    # Steps of domains know all classes: there is a background only where the data set has one.
+    background = BACKGROUND if kind != 'DomainIncremental' or BACKGROUND in names.raw_ids else None
     try:
-        return SCENARIOS[kind].from_config(names.foreground, BACKGROUND, **options)
+        return SCENARIOS[kind].from_config(names.foreground, background, **options)
     except TypeError as error:
         valid = list(inspect.signature(SCENARIOS[kind].from_config).parameters)[2:]
         raise ValueError(f'scenario: {error}; valid keys are type, {", ".join(valid)}.') from error
 
 
-def class_positions(cfg: Config, scenario: ClassIncremental) -> Sequence[int]:
+def class_positions(cfg: Config, scenario: Scenario) -> Sequence[int]:
     """For each class in learning order, its position in the data set's list.
 
-    The background stands at 0, also where the data set does not list it.
+    The background stands at 0, also where the data set does not list it; a
+    scenario without one has none.
     """
     names = name_classes(*_stated_classes(cfg.train_dataloader.dataset))
-    listed = [BACKGROUND, *names.foreground]
+    listed = [*([] if scenario[0].background is None else [BACKGROUND]), *names.foreground]
     return [listed.index(name) for split in scenario for name in split.new]
 
 

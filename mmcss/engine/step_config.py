@@ -12,7 +12,7 @@ from mmseg.registry import DATA_SAMPLERS, MODELS
 from ..datasets.policies import USES_FEATURES
 from ..datasets.replay import remembered_share
 from ..files import plain as plain_dict
-from ..scenario import ClassIncremental, Split
+from ..scenario import Scenario, Split
 from .folders import StepFolder
 from .model_config import (extended_model, replace_cross_entropy, stock_model, student_model, teacher_model, walk,
                            without_pretrained)
@@ -20,7 +20,7 @@ from .settings import (OWN_KEYS, acts_at_first_step, class_positions, classifier
                        protocol, with_profile)
 
 
-def step_config(cfg: Config, scenario: ClassIncremental, step: int, work_dir: str, world_size: int = 1) -> Config:
+def step_config(cfg: Config, scenario: Scenario, step: int, work_dir: str, world_size: int = 1) -> Config:
     """The plain mmengine config of one step. A pure function.
 
     Args:
@@ -53,7 +53,7 @@ def step_config(cfg: Config, scenario: ClassIncremental, step: int, work_dir: st
     return Config(plain, filename=cfg.filename)
 
 
-def deploy_config(cfg: Config, scenario: ClassIncremental, step: int) -> Config:
+def deploy_config(cfg: Config, scenario: Scenario, step: int) -> Config:
     """A config of a step's model for stock MMSegmentation.
 
     No mmcss is in it, unless the model itself is one of mmcss's; it then
@@ -71,7 +71,7 @@ def deploy_config(cfg: Config, scenario: ClassIncremental, step: int) -> Config:
     return Config(deploy)
 
 
-def _model(cfg: Config, scenario: ClassIncremental, split: Split, folder: StepFolder) -> Dict[str, Any]:
+def _model(cfg: Config, scenario: Scenario, split: Split, folder: StepFolder) -> Dict[str, Any]:
     method = dict(cfg.get('continual', {}))
     average = method.get('average', 'valid')
     model = _step_model(cfg, scenario, split.step, average)
@@ -94,7 +94,7 @@ def _model(cfg: Config, scenario: ClassIncremental, split: Split, folder: StepFo
     return student_model(model, continual)
 
 
-def _step_model(cfg: Config, scenario: ClassIncremental, step: int, average: str = 'valid') -> Dict[str, Any]:
+def _step_model(cfg: Config, scenario: Scenario, step: int, average: str = 'valid') -> Dict[str, Any]:
     """The model of a step without the method that trains it."""
     method = cfg.get('continual', {})
     unknown, scores = bool(method.get('unknown')), (method.get('unknown') or {}).get('scores', 'sigmoid')
@@ -103,7 +103,7 @@ def _step_model(cfg: Config, scenario: ClassIncremental, step: int, average: str
     return extended_model(model, unknown, classifier_config(method.get('classifier')), steps, scores)
 
 
-def _set_data(plain: Dict[str, Any], cfg: Config, scenario: ClassIncremental, split: Split, work_dir: Path,
+def _set_data(plain: Dict[str, Any], cfg: Config, scenario: Scenario, split: Split, work_dir: Path,
               world_size: int) -> None:
     loader = plain['train_dataloader']
     method = cfg.get('continual', {})
@@ -113,8 +113,9 @@ def _set_data(plain: Dict[str, Any], cfg: Config, scenario: ClassIncremental, sp
         switches['unknown'] = unknown.get('of')
     view = dict(role='train', regime=scenario.regime, **switches)
     # A step of few images repeats them to fill one batch of each process.
+    chosen = _chosen(cfg, scenario, split)
     loader['dataset'] = dict(type='StepDataset', dataset=loader['dataset'], split=split.to_dict(), view=view,
-                             min_length=world_size * loader.get('batch_size', 1))
+                             min_length=world_size * loader.get('batch_size', 1), **chosen)
     if unknown.get('of') == 'saliency':
         loader['dataset']['saliency'] = unknown.get('folder', 'saliency_map')
     if _online(cfg, split):
@@ -131,7 +132,7 @@ def _set_data(plain: Dict[str, Any], cfg: Config, scenario: ClassIncremental, sp
             continue
         plain[f'{role}_dataloader'] = loader = copy.deepcopy(loader)
         loader['dataset'] = dict(type='StepDataset', dataset=loader['dataset'], split=split.to_dict(),
-                                 view=dict(role='test', **asdict(protocol(cfg))))
+                                 view=dict(role='test', **asdict(protocol(cfg))), **chosen)
         if loader.get('sampler', {}).get('type') == 'DefaultSampler':
             loader['sampler']['round_up'] = False  # no image is counted twice
         evaluators = plain.get(f'{role}_evaluator') or []
@@ -141,6 +142,18 @@ def _set_data(plain: Dict[str, Any], cfg: Config, scenario: ClassIncremental, sp
         plain[f'{role}_evaluator'] = evaluators
     plain.setdefault('test_cfg', None)
     plain['test_cfg'] = plain['test_cfg'] or dict(type='TestLoop')
+
+
+def _chosen(cfg: Config, scenario: Scenario, split: Split) -> Dict[str, Any]:
+    """What tells the images of a step besides its classes."""
+    chosen: Dict[str, Any] = {}
+    if split.domains is not None:
+        chosen['domains'] = scenario.selection
+    elif scenario.images_per_step is not None:
+        chosen['listed'] = scenario.images_per_step[split.step]
+    if cfg.get('run', {}).get('skip_broken'):
+        chosen['skip_broken'] = True
+    return chosen
 
 
 def _set_replay(loader: Dict[str, Any], memory: Mapping[str, Any], previous: StepFolder) -> None:
@@ -184,8 +197,10 @@ def _test_loader(cfg: Config) -> Dict[str, Any]:
     return copy.deepcopy(loader.to_dict())
 
 
-def _set_hooks(plain: Dict[str, Any], cfg: Config, scenario: ClassIncremental, folder: StepFolder) -> None:
+def _set_hooks(plain: Dict[str, Any], cfg: Config, scenario: Scenario, folder: StepFolder) -> None:
     about = dict(step=folder.step, num_steps=len(scenario), regime=scenario.regime)
+    if scenario[folder.step].domains is not None:
+        about['domains'] = list(scenario[folder.step].domains.new)
     previous = str(StepFolder(folder.work_dir, folder.step - 1).hand_over) if folder.step else None
     own: List[Dict[str, Any]] = [
         dict(type='ContinualHook'),

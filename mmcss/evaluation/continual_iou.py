@@ -1,7 +1,7 @@
 """IoU of old, new and all classes."""
 from __future__ import annotations
 
-from typing import Any, Dict, List, Optional, Sequence
+from typing import Any, Dict, Iterable, List, Optional, Sequence
 
 import numpy as np
 import torch
@@ -11,6 +11,7 @@ from mmengine.logging import MMLogger, print_log
 from mmseg.registry import METRICS
 
 from ..scenario import Split
+from ..scenario.split import Names
 from .confusion import (accuracy_per_class, confusion_matrix, iou_per_class, mean_of_group, mean_over,
                         pixel_accuracy)
 from .tables import class_table
@@ -23,7 +24,9 @@ class ContinualIoUMetric(BaseMetric):
     Agrees with MMSegmentation's IoUMetric and adds the means that continual
     learning reports: ``mIoU_old`` (classes of step 0, background included, as
     in PLOP's tables), ``mIoU_new`` (the other seen classes) and ``mIoU`` (all
-    seen classes). Which class is which, and what a class without labels
+    seen classes). In a scenario of domains these are means over all classes,
+    of the images of step 0's domains, of the other seen domains, and of all
+    images. Which class is which, and what a class without labels
     counts (:class:`Protocol`), comes from the data set's metainfo; with a
     stock data set only ``mIoU`` is given.
 
@@ -55,7 +58,10 @@ class ContinualIoUMetric(BaseMetric):
             prediction = sample['pred_sem_seg']['data'].squeeze()
             label = sample['gt_sem_seg']['data'].squeeze().to(prediction.device)
             counts = confusion_matrix(prediction, label, num_classes, self.ignore_index)
-            self.confusion = counts if self.confusion is None else self.confusion + counts
+            if self.confusion is None:
+                self.confusion = counts.new_zeros(len(self.domains) + 1, num_classes, num_classes)
+            domain = sample.get('domain')
+            self.confusion[self.domains.index(domain) if domain in self.domains else -1] += counts
             self.num_images += 1
 
     def evaluate(self, size: int) -> Dict[str, float]:
@@ -69,7 +75,7 @@ class ContinualIoUMetric(BaseMetric):
         """
         num_classes = len(self.dataset_meta['classes'])
         # One reduction carries the counts and the number of images.
-        counts = torch.zeros(num_classes**2 + 1, dtype=torch.int64)
+        counts = torch.zeros((len(self.domains) + 1) * num_classes**2 + 1, dtype=torch.int64)
         if self.confusion is not None:
             counts[:-1] = self.confusion.flatten().cpu()
         counts[-1] = self.num_images
@@ -78,11 +84,18 @@ class ContinualIoUMetric(BaseMetric):
         if counts[-1] != size:
             print_log(f'evaluated {int(counts[-1])} images of a data set of {size}: a sampler with round_up=True counts '
                       'some twice', logger='current', level=30)
-        metrics = self.compute_metrics([counts[:-1].reshape(num_classes, num_classes).numpy()])
+        metrics = self.compute_metrics(list(counts[:-1].reshape(-1, num_classes, num_classes).numpy()))
         return {f'{self.prefix}/{name}' if self.prefix else name: value for name, value in metrics.items()}
 
+    @property
+    def domains(self) -> Names:
+        """The seen domains, where steps bring domains; their confusions are kept apart, and last that of the others."""
+        split = self.dataset_meta.get('split')
+        domains = Split.from_dict(split).domains if split else None
+        return domains.seen if domains else ()
+
     def compute_metrics(self, results: List[np.ndarray]) -> Dict[str, float]:
-        """Metrics of confusion matrices (their sum)."""
+        """Metrics of confusion matrices: one for each domain, and one of what is of none."""
         confusion = np.sum(results, axis=0)
         iou, accuracy = iou_per_class(confusion), accuracy_per_class(confusion)
         classes = list(self.dataset_meta['classes'])
@@ -93,6 +106,8 @@ class ContinualIoUMetric(BaseMetric):
         by_group = {'': 'skip'} if absent == 'plop' else {}
         means = {f'mIoU{name}': mean_of_group(iou, labelled, members, by_group.get(name, absent))
                  for name, members in groups.items()}
+        of_domains = self._of_domains(results, groups[''], absent)
+        means.update(of_domains.pop('means'))
         metrics = dict(means, mAcc=mean_over(accuracy, groups['']), aAcc=pixel_accuracy(confusion))
         metrics = {name: round(value, 2) for name, value in metrics.items()}
         self.report = dict(
@@ -100,9 +115,25 @@ class ContinualIoUMetric(BaseMetric):
             classes=classes,
             IoU=[_plain(value) for value in np.where(labelled, iou, iou if absent == 'stock' else np.nan)],
             Acc=[_plain(value) for value in accuracy],
-            scored=[i in groups[''] for i in range(len(classes))])
+            scored=[i in groups[''] for i in range(len(classes))],
+            **of_domains)
         print_log('\n' + class_table(self.report), logger=MMLogger.get_current_instance())
         return metrics
+
+    def _of_domains(self, results: Sequence[np.ndarray], members: List[int], absent: str) -> Dict[str, Any]:
+        """The mIoU of each seen domain (``domains``), and of step 0's and the others together (``means``)."""
+
+        def mean_iou(names: Iterable[str]) -> float:
+            confusion = np.sum([results[self.domains.index(name)] for name in names], axis=0)
+            return mean_of_group(iou_per_class(confusion), confusion.sum(1) > 0, members, absent)
+
+        if not self.domains:
+            return dict(means={})
+        base = Split.from_dict(self.dataset_meta['split']).domains.base
+        groups = {'mIoU_old': [name for name in self.domains if name in base],
+                  'mIoU_new': [name for name in self.domains if name not in base]}
+        return dict(means={name: mean_iou(group) for name, group in groups.items() if group},
+                    domains={name: _plain(mean_iou([name])) for name in self.domains})
 
 
 def score_groups(classes: Sequence[str], dataset_meta: Dict[str, Any]) -> Dict[str, List[int]]:
@@ -114,8 +145,9 @@ def score_groups(classes: Sequence[str], dataset_meta: Dict[str, Any]) -> Dict[s
     groups = {'': [i for i, name in enumerate(classes) if name not in skipped]}
     if split:
         base = Split.from_dict(split).base
-        groups['_old'] = [i for i in groups[''] if classes[i] in base]
-        groups['_new'] = [i for i in groups[''] if classes[i] not in base]
+        if Split.from_dict(split).domains is None:
+            groups['_old'] = [i for i in groups[''] if classes[i] in base]
+            groups['_new'] = [i for i in groups[''] if classes[i] not in base]
     return {name: members for name, members in groups.items() if members}
 
 

@@ -16,27 +16,34 @@ def summarise(steps: Sequence[Mapping[str, Any]]) -> Dict[str, Any]:
     Returns:
         - ``steps``: the results without their values per class,
         - ``matrix``: IoU by class name, one value a step, None where a class
-          is not known yet or has no pixel,
-        - ``forgetting``: by class name, the best IoU of the steps so far minus
+          is not known yet or has no pixel; in a scenario of domains the mIoU
+          by name of the domain (``domains`` of the results),
+        - ``matrix_of``: 'class' or 'domain',
+        - ``forgetting``: by the same names, the best IoU of the steps so far minus
           the last one (0 at least; None with fewer than two values),
         - ``mean_forgetting``: its mean over the classes that have one,
         - ``average``: mean of ``mIoU`` over the steps (the papers' "avg").
     """
     matrix: Dict[str, List[Optional[float]]] = {}
-    for step in steps:
-        for name in step['classes']:
-            matrix.setdefault(name, [None] * len(steps))
     for column, step in enumerate(steps):
-        for name, value, scored in zip(step['classes'], step['IoU'], step['scored']):
-            matrix[name][column] = value if scored else None
+        for name, value in _row_values(step).items():
+            matrix.setdefault(name, [None] * len(steps))[column] = value
     forgetting = {name: _forgetting(row) for name, row in matrix.items()}
-    per_class = ('IoU', 'Acc', 'scored')
+    per_class = ('IoU', 'Acc', 'scored', 'domains')
     return dict(
         steps=[{key: value for key, value in step.items() if key not in per_class} for step in steps],
         matrix=matrix,
+        matrix_of='domain' if steps and 'domains' in steps[0] else 'class',
         forgetting=forgetting,
         mean_forgetting=_mean(list(forgetting.values())),
         average=_mean([step['mIoU'] for step in steps]))
+
+
+def _row_values(step: Mapping[str, Any]) -> Dict[str, Optional[float]]:
+    """What a step adds to the matrix, by name."""
+    if 'domains' in step:
+        return step['domains']
+    return {name: value if scored else None for name, value, scored in zip(step['classes'], step['IoU'], step['scored'])}
 
 
 def _mean(values: Sequence[Optional[float]]) -> Optional[float]:

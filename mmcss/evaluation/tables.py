@@ -27,11 +27,11 @@ def steps_table(results: Mapping[str, Any], markdown: bool = False) -> str:
 
 
 def matrix_table(results: Mapping[str, Any]) -> str:
-    """IoU of each class after each step, its best so far minus now, one row a class."""
+    """IoU of each class (mIoU of each domain) after each step, its best so far minus now, one row each."""
     steps = [f"step {step['step']}" for step in results['steps']]
     rows = [[name, *map(_number, row), _number(results['forgetting'][name])]
             for name, row in results['matrix'].items()]
-    return _table(['class', *steps, 'forgetting'], rows)
+    return _table([results['matrix_of'], *steps, 'forgetting'], rows)
 
 
 def compare_table(runs: Mapping[str, Mapping[str, Any]], markdown: bool = True) -> str:

@@ -78,6 +78,7 @@ class UnbiasedDistillation(Part):
     """
 
     needs = Needs(logits=True)
+    about_new_classes = True
 
     def __init__(self, loss_weight: float = 10.0, alpha: float = 1.0) -> None:
         self.loss_weight = loss_weight

@@ -160,7 +160,9 @@ class LocalPOD(Part):
         terms = [self.loss_weight * self._distance(new, old) for new, old in pairs]
         folded = fold_new_into_background(student.head_logits.float(), split.num_old, self.fold)
         terms.append(self.logits_weight * self._distance(folded, teacher.head_logits))
-        return (split.num_seen / split.num_new)**0.5 * torch.stack(terms).mean()
+        # Domains bring no new classes.
+        growth = split.num_seen / split.num_new if split.num_new else 1.0
+        return growth**0.5 * torch.stack(terms).mean()
 
     def _distance(self, student: Tensor, teacher: Tensor) -> Tensor:
         return local_pod(student, teacher, self.scales, self.remainder, self.squared)

@@ -94,6 +94,8 @@ class ClassSimilarityWeightedKD(Part):
             which the weight was found with.
     """
 
+    about_new_classes = True
+
     def __init__(self,
                  loss_weight: float = 0.5,
                  temperature: float = 3.0,

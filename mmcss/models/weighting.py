@@ -3,7 +3,7 @@ from __future__ import annotations
 
 import inspect
 from contextlib import ExitStack
-from typing import Any, Callable, Dict, List, Optional
+from typing import Any, Callable, Dict, Optional
 
 import torch.nn as nn
 from torch import Tensor

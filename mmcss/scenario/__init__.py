@@ -1,10 +1,16 @@
 """What is learned when. Pure Python and numpy."""
+from typing import Union
+
 from .class_incremental import ClassIncremental, parse_short_form
-from .split import Split
+from .domain_incremental import DomainIncremental
+from .orders import CLASS_ORDERS, PLOP_PAPER_ORDERS
+from .split import Domains, Split
 from .views import IGNORE, PROTOCOLS, REGIMES, Protocol, TrainView
 
-SCENARIOS = {'ClassIncremental': ClassIncremental}
+Scenario = Union[ClassIncremental, DomainIncremental]
+SCENARIOS = {'ClassIncremental': ClassIncremental, 'DomainIncremental': DomainIncremental}
 
 __all__ = [
-    'IGNORE', 'PROTOCOLS', 'REGIMES', 'SCENARIOS', 'ClassIncremental', 'Protocol', 'Split', 'TrainView', 'parse_short_form'
+    'CLASS_ORDERS', 'IGNORE', 'PLOP_PAPER_ORDERS', 'PROTOCOLS', 'REGIMES', 'SCENARIOS', 'ClassIncremental',
+    'DomainIncremental', 'Domains', 'Protocol', 'Scenario', 'Split', 'TrainView', 'parse_short_form'
 ]

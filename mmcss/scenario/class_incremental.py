@@ -6,6 +6,7 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import Iterator, List, Optional, Sequence, Tuple, Union
 
+from .orders import class_order as published_order
 from .split import Names, Split
 from .views import REGIMES
 
@@ -28,12 +29,16 @@ class ClassIncremental:
             :class:`mmcss.scenario.TrainView`.
         joint: Train all classes in one step (the upper bound). The steps
             still say which classes are reported as old and new.
+        images_per_step: Text files, one for each step, that list its training
+            images in place of what the regime selects (MiB's partition of
+            ADE20K follows none); None for the regime's.
     """
 
     steps: Tuple[Names, ...]
     background: Optional[str] = 'background'
     regime: str = 'overlapped'
     joint: bool = False
+    images_per_step: Optional[Tuple[str, ...]] = None
 
     def __post_init__(self) -> None:
         if self.regime not in REGIMES:
@@ -49,6 +54,20 @@ class ClassIncremental:
                         f'scenario.steps: class {name!r} stands in steps {where[name]} and {step}; '
                         'a class enters once. Edit scenario.steps or scenario.class_order.')
                 where[name] = step
+        self._check_images_per_step()
+
+    def _check_images_per_step(self) -> None:
+        files = self.images_per_step
+        if files is None:
+            return
+        if not isinstance(files, tuple) or not all(isinstance(file, str) and file for file in files):
+            raise ValueError(f'scenario.images_per_step: got {files!r}, expected a list of names of text files.')
+        if self.joint:
+            raise ValueError('scenario.images_per_step: a joint run has one step, which sees the images of all; take '
+                             'images_per_step or joint=True away.')
+        if len(files) != len(self.steps):
+            raise ValueError(f'scenario.images_per_step: got {len(files)} files, expected {len(self.steps)}, one for '
+                             'each step.')
 
     def __len__(self) -> int:
         return 1 if self.joint else len(self.steps)
@@ -78,9 +97,10 @@ class ClassIncremental:
                     base: Optional[int] = None,
                     increment: Optional[int] = None,
                     steps: Union[str, Sequence[Sequence[str]], None] = None,
-                    class_order: Optional[Order] = None,
+                    class_order: Union[str, Order, None] = None,
                     regime: str = 'overlapped',
-                    joint: bool = False) -> 'ClassIncremental':
+                    joint: bool = False,
+                    images_per_step: Optional[Sequence[str]] = None) -> 'ClassIncremental':
         """Make a scenario from what stands in a config.
 
         Args:
@@ -95,13 +115,16 @@ class ClassIncremental:
                 missing (they stay background for ever).
             class_order: The order in which classes are learned, as names or
                 as positions in ``classes`` counted from 1 (0 is the
-                background, as in the papers' lists). Default: the data set's.
+                background, as in the papers' lists), or the name of a
+                published order such as 'voc_b'
+                (:data:`mmcss.scenario.CLASS_ORDERS`). Default: the data set's.
             regime: See :class:`ClassIncremental`.
             joint: See :class:`ClassIncremental`.
+            images_per_step: See :class:`ClassIncremental`.
 
         Raises:
-            ValueError: An unknown class or regime, a class in two steps, an
-                order that is no permutation, sizes that don't fit.
+            ValueError: An unknown class, order or regime, a class in two
+                steps, an order that is no permutation, sizes that don't fit.
         """
         if steps is not None and not isinstance(steps, str):
             if base is not None or increment is not None or class_order is not None:
@@ -113,7 +136,8 @@ class ClassIncremental:
                 base, increment = parse_short_form(steps)
             order = _resolve_order(class_order, classes)
             listed = _cut(order, base, increment)
-        return cls(steps=listed, background=background, regime=regime, joint=joint)
+        files = tuple(images_per_step) if isinstance(images_per_step, (list, tuple)) else images_per_step
+        return cls(steps=listed, background=background, regime=regime, joint=joint, images_per_step=files)
 
 
 def parse_short_form(text: str) -> Tuple[int, int]:
@@ -141,9 +165,11 @@ def _cut(order: Names, base: Optional[int], increment: Optional[int]) -> Tuple[N
     return (order[:base], ) + tuple(order[cut:cut + increment] for cut in cuts)
 
 
-def _resolve_order(class_order: Optional[Order], classes: Sequence[str]) -> Names:
+def _resolve_order(class_order: Union[str, Order, None], classes: Sequence[str]) -> Names:
     if class_order is None:
         return tuple(classes)
+    if isinstance(class_order, str):
+        class_order = published_order(class_order)
     names: List[str] = []
     for entry in class_order:
         if isinstance(entry, int):

@@ -8,6 +8,28 @@ Names = Tuple[str, ...]
 
 
 @dataclass(frozen=True)
+class Domains:
+    """The domains of one step.
+
+    Args:
+        old: Domains of the steps before.
+        new: Domains that enter at this step.
+        future: Domains of later steps.
+        base: Domains of the scenario's step 0, which are reported as "old".
+    """
+
+    old: Names
+    new: Names
+    future: Names
+    base: Names
+
+    @property
+    def seen(self) -> Names:
+        """Old and new domains."""
+        return self.old + self.new
+
+
+@dataclass(frozen=True)
 class Split:
     """The classes of one step, in learning order (background first).
 
@@ -21,6 +43,8 @@ class Split:
             single step holds all classes.
         background: Name of the background class, None if there is none. It
             stands first in ``base``.
+        domains: The step's domains, where steps bring domains and not
+            classes; None elsewhere.
     """
 
     step: int
@@ -29,11 +53,17 @@ class Split:
     future: Names
     base: Names
     background: Optional[str] = None
+    domains: Optional[Domains] = None
 
     @property
     def seen(self) -> Names:
         """Old and new classes: the channels of this step's model."""
         return self.old + self.new
+
+    @property
+    def brings(self) -> Names:
+        """What enters at this step: classes, or domains."""
+        return self.new if self.domains is None else self.domains.new
 
     @property
     def num_old(self) -> int:
@@ -58,15 +88,23 @@ class Split:
 
     def to_dict(self) -> dict:
         """Plain dict of strings, ints and lists, for configs and JSON."""
-        return {
-            key: list(value) if isinstance(value, tuple) else value
-            for key, value in asdict(self).items()
-        }
+        values = asdict(self)
+        if self.domains is None:
+            del values['domains']
+        return _with(list, values)
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> 'Split':
         """Inverse of :meth:`to_dict`."""
-        return cls(**{
-            key: tuple(value) if isinstance(value, (list, tuple)) else value
-            for key, value in values.items()
-        })
+        values = _with(tuple, values)
+        if values.get('domains') is not None:
+            values['domains'] = Domains(**values['domains'])
+        return cls(**values)
+
+
+def _with(kind: type, values: Mapping[str, Any]) -> dict:
+    """A copy of nested dicts with this kind of sequence."""
+    return {
+        key: _with(kind, value) if isinstance(value, Mapping) else kind(value) if isinstance(value, (list, tuple)) else value
+        for key, value in values.items()
+    }

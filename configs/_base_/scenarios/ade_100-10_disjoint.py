@@ -1,0 +1,2 @@
+_base_ = './ade_100-10.py'
+scenario = dict(regime='disjoint')

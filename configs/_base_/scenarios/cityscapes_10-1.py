@@ -1,0 +1,2 @@
+_base_ = './cityscapes_14-1.py'
+scenario = dict(base=10)

@@ -1,0 +1,2 @@
+_base_ = './voc_15-1.py'
+scenario = dict(regime='disjoint')

@@ -1,0 +1,2 @@
+_base_ = './voc_15-5.py'
+scenario = dict(regime='disjoint')

@@ -1,0 +1,2 @@
+_base_ = './voc_19-1.py'
+scenario = dict(regime='disjoint')

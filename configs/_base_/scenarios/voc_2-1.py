@@ -1,0 +1,2 @@
+_base_ = '../datasets/voc2012.py'
+scenario = dict(type='ClassIncremental', base=2, increment=1, regime='overlapped')

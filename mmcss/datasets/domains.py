@@ -1,0 +1,128 @@
+"""The images of a domain, and those of them that are kept for tests."""
+from __future__ import annotations
+
+import re
+from pathlib import PurePosixPath
+from typing import Any, Callable, Dict, List, Optional, Sequence, Set, Tuple
+
+import numpy as np
+from mmengine.fileio import get_text
+
+from ..scenario import Domains
+
+DomainOf = Callable[[str], Optional[str]]
+
+
+class DomainImages:
+    """Tells the images of a step of domains by their names.
+
+    Args:
+        rule: See :func:`mmcss.scenario.check_rule`.
+        test_share: See :class:`mmcss.scenario.DomainIncremental`.
+        seed: Likewise.
+        partition: Likewise.
+    """
+
+    def __init__(self, rule: Any, test_share: float = 0.0, seed: int = 0, partition: str = 'once') -> None:
+        self.domain_of = domain_reader(rule)
+        self.test_share = test_share
+        self.seed = seed
+        self.partition = partition
+
+    def domains(self, names: Sequence[str]) -> List[Optional[str]]:
+        """The domain of each image; None where it is of none."""
+        return [self.domain_of(name) for name in names]
+
+    def chosen(self, names: Sequence[str], domains: Domains, training: bool, everything: bool = False) -> np.ndarray:
+        """Which images a step sees.
+
+        Args:
+            names: Names of all images of the data set, below its image folder.
+            domains: Those of the step.
+            training: Whether to train on them.
+            everything: Test on images of future domains as well.
+
+        Returns:
+            ``[images]`` bool.
+
+        Raises:
+            ValueError: A domain of the step has no image to train on, or, with
+                a ``test_share``, an image's name tells no domain.
+        """
+        found = self.domains(names)
+        if training or self.test_share:
+            self._check(names, found, domains)
+        if self.partition == 'published':
+            return self._published(found, domains.new if training else domains.seen, training)
+        kept = self._kept_for_tests(names, found)
+        if training:
+            return np.array([domain in domains.new and name not in kept for name, domain in zip(names, found)], dtype=bool)
+        # A test set of its own may hold images of no domain of the scenario: they belong to every step.
+        shown = [everything or domain not in domains.future if not self.test_share else
+                 name in kept and (domain in domains.seen or (everything and domain in domains.future))
+                 for name, domain in zip(names, found)]
+        return np.array(shown, dtype=bool)
+
+    def _kept_for_tests(self, names: Sequence[str], found: Sequence[Optional[str]]) -> Set[str]:
+        """Names that are never trained on: drawn once for each domain, whatever the order of the files."""
+        if not self.test_share:
+            return set()
+        kept: Set[str] = set()
+        for domain in sorted({domain for domain in found if domain is not None}):
+            own = sorted({name for name, its in zip(names, found) if its == domain})
+            # Seeded by the name: a domain's draw does not depend on which others there are.
+            random = np.random.RandomState([self.seed, *domain.encode()])
+            number = max(1, round(self.test_share * len(own))) if len(own) > 1 else 0
+            kept.update(own[i] for i in random.permutation(len(own))[:number])
+        return kept
+
+    def _published(self, found: Sequence[Optional[str]], wanted: Sequence[str], training: bool) -> np.ndarray:
+        """As the released code of PLOP draws: one shuffle of the step's images, another of all images so far."""
+        numbers = [number for number, domain in enumerate(found) if domain in wanted]
+        np.random.RandomState(1).shuffle(numbers)
+        cut = int((1 - self.test_share) * len(numbers))
+        chosen = np.zeros(len(found), dtype=bool)
+        chosen[numbers[:cut] if training else numbers[cut:]] = True
+        return chosen
+
+    def _check(self, names: Sequence[str], found: Sequence[Optional[str]], domains: Domains) -> None:
+        known = {domain for domain in found if domain is not None}
+        absent = [domain for domain in domains.new if domain not in known]
+        if absent:
+            raise ValueError(f'no image is of the domains {absent}; the rule finds {sorted(known)[:30]} in names such as '
+                             f'{names[0] if names else "(no images)"!r}. Mend scenario.domains or scenario.rule.')
+
+
+def domain_reader(rule: Any) -> DomainOf:
+    """A function from an image's name, below the data set's image folder, to its domain."""
+    if rule == 'folder':
+        return lambda name: PurePosixPath(name).parent.name or None
+    if 'prefix' in rule:
+        return lambda name: PurePosixPath(name).name[:rule['prefix']]
+    if 'lists' in rule:
+        domains: Dict[str, str] = {}
+        for domain, file in rule['lists'].items():
+            domains.update(dict.fromkeys(read_names(file), domain))
+        return lambda name: next((domains[known] for known in listed_as(name) if known in domains), None)
+    pattern = re.compile(rule['regex'])
+
+    def find(name: str) -> Optional[str]:
+        match = pattern.search(name)
+        return match.group(1) if match else None
+
+    return find
+
+
+def read_names(file: str) -> List[str]:
+    """The images that a text file lists, one a line; see :func:`listed_as`.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+    """
+    return [line.strip() for line in get_text(file).splitlines() if line.strip()]
+
+
+def listed_as(name: str) -> Tuple[str, ...]:
+    """What a list may call an image: its path below the image folder or its file's name, with or without suffix."""
+    path = PurePosixPath(name)
+    return str(path), str(path.with_suffix('')), path.name, path.stem

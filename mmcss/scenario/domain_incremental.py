@@ -1,0 +1,147 @@
+"""Scenarios in which the same classes are seen in one domain after another."""
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from typing import Any, Dict, Iterator, Mapping, Optional, Sequence, Tuple, Union
+
+from .split import Domains, Names, Split
+
+Rule = Union[str, Mapping[str, Any]]
+RULES = ('folder', 'prefix', 'regex', 'lists')
+PARTITIONS = ('once', 'published')
+
+
+@dataclass(frozen=True)
+class DomainIncremental:
+    """A sequence of steps, each of which brings the images of new domains, with the labels of all classes.
+
+    All classes are known from step 0 on: models don't grow. What a class
+    looks like changes, from city to city (PLOP, Douillard et al., CVPR 2021,
+    section 4) or from day to night.
+
+    Args:
+        classes: All classes, background first where the data set has one.
+        steps: Names of the domains of each step.
+        rule: How an image's name tells its domain, see :func:`check_rule`.
+        background: As in :class:`ClassIncremental`.
+        test_share: Share of each domain's images that is kept for tests and
+            never trained on; train and test data are then the same images. 0
+            where the data set has a test set of its own.
+        seed: Of the draw of these images, once for each domain.
+        partition: 'once' draws once for each domain. 'published' is the
+            released code of PLOP, which draws the test images of all domains
+            so far anew at each step: it tests on images that it has trained
+            on.
+        joint: Train all domains in one step (the upper bound).
+    """
+
+    classes: Names
+    steps: Tuple[Names, ...]
+    rule: Rule = 'folder'
+    background: Optional[str] = None
+    test_share: float = 0.0
+    seed: int = 0
+    partition: str = 'once'
+    joint: bool = False
+    # Labels of all classes are given at every step.
+    regime: str = field(default='sequential', init=False)
+
+    def __post_init__(self) -> None:
+        check_rule(self.rule)
+        if not self.steps or not all(self.steps):
+            raise ValueError(f'scenario.domains: got {[list(step) for step in self.steps]}, expected the names of the '
+                             'domains of each step, at least one a step.')
+        names = [name for step in self.steps for name in step]
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if twice:
+            raise ValueError(f'scenario.domains: {twice} stand in two steps; a domain enters once.')
+        if not 0 <= self.test_share < 1:
+            raise ValueError(f'scenario.test_share: got {self.test_share}, expected at least 0 and less than 1.')
+        if self.partition not in PARTITIONS:
+            raise ValueError(f'scenario.partition: got {self.partition!r}, valid are {", ".join(PARTITIONS)}.')
+        if self.partition == 'published' and self.test_share == 0:
+            raise ValueError("scenario.partition: 'published' draws the test images from the training set; "
+                             'set test_share (0.2 there).')
+
+    def __len__(self) -> int:
+        return 1 if self.joint else len(self.steps)
+
+    def __getitem__(self, step: int) -> Split:
+        if not 0 <= step < len(self):
+            raise IndexError(f'step {step} is not in this scenario of {len(self)} steps (0 to {len(self) - 1}).')
+        parts = [sum(self.steps, ())] if self.joint else list(self.steps)
+        domains = Domains(sum(parts[:step], ()), parts[step], sum(parts[step + 1:], ()), self.steps[0])
+        old, new = ((), self.classes) if step == 0 else (self.classes, ())
+        return Split(step, old, new, (), self.classes, self.background, domains)
+
+    def __iter__(self) -> Iterator[Split]:
+        return (self[step] for step in range(len(self)))
+
+    @property
+    def selection(self) -> Dict[str, Any]:
+        """What tells the images of a domain, for a data set's config."""
+        rule = dict(self.rule) if isinstance(self.rule, Mapping) else self.rule
+        return dict(rule=rule, test_share=self.test_share, seed=self.seed, partition=self.partition)
+
+    @classmethod
+    def from_config(cls,
+                    classes: Sequence[str],
+                    background: Optional[str] = None,
+                    *,
+                    domains: Sequence[Union[str, Sequence[str]]] = (),
+                    rule: Rule = 'folder',
+                    test_share: float = 0.0,
+                    seed: int = 0,
+                    partition: str = 'once',
+                    joint: bool = False) -> 'DomainIncremental':
+        """Make a scenario from what stands in a config.
+
+        Args:
+            classes: Foreground classes of the data set, in its own order.
+            background: Name of the background class, or None.
+            domains: Names of the domains of each step; a step of one domain
+                may be its name alone.
+            rule: See :func:`check_rule`.
+            test_share: See :class:`DomainIncremental`.
+            seed: Likewise.
+            partition: Likewise.
+            joint: Likewise.
+        """
+        steps = tuple((step, ) if isinstance(step, str) else tuple(step) for step in domains)
+        first = () if background is None else (background, )
+        return cls((*first, *classes), steps, rule, background, test_share, seed, partition, joint)
+
+
+def check_rule(rule: Rule) -> None:
+    """See that a rule is one.
+
+    - 'folder': the name of the folder that the image lies in (Cityscapes'
+      cities);
+    - ``dict(prefix=6)``: the first characters of the file's name, that many;
+    - ``dict(regex=...)``: the first group that the expression finds in the
+      image's path below the data set's image folder;
+    - ``dict(lists={domain: file})``: text files with an image a line, by its
+      path below the image folder or its name, with or without suffix.
+
+    Raises:
+        ValueError: It is none of them.
+    """
+    if rule == 'folder':
+        return
+    kind = next(iter(rule)) if isinstance(rule, Mapping) and len(rule) == 1 else None
+    value = rule[kind] if kind else None
+    if kind == 'prefix' and isinstance(value, int) and value > 0:
+        return
+    if kind == 'lists' and isinstance(value, Mapping) and value:
+        return
+    if kind == 'regex' and isinstance(value, str):
+        try:
+            groups = re.compile(value).groups
+        except re.error as error:
+            raise ValueError(f'scenario.rule: {value!r} is no regular expression: {error}.') from error
+        if groups:
+            return
+        raise ValueError(f'scenario.rule: {value!r} has no group; put the domain in parentheses.')
+    raise ValueError(f"scenario.rule: got {rule!r}, valid are 'folder', dict(prefix=NUMBER), dict(regex='...(...)...'), "
+                     'dict(lists={domain: file}).')

@@ -1,0 +1,99 @@
+import numpy as np
+import pytest
+
+from mmcss.datasets.domains import DomainImages, domain_reader, listed_as, read_names
+from mmcss.scenario import DomainIncremental
+
+NAMES = [f'{city}/{city}_{i:02d}.png' for city, number in (('aachen', 10), ('bremen', 5), ('celle', 1)) for i in range(number)]
+STEPS = DomainIncremental.from_config(('road', ), domains=['aachen', 'bremen', 'celle'])
+
+
+def shown(images, step, **roles):
+    chosen = images.chosen(NAMES, STEPS[step].domains, **roles)
+    assert chosen.dtype == bool and chosen.shape == (16, )
+    return {NAMES[i] for i in np.flatnonzero(chosen)}
+
+
+def of(*cities):
+    return {name for name in NAMES if name.startswith(cities)}
+
+
+@pytest.mark.parametrize('rule, name, domain', [
+    ('folder', 'train/aachen/x.png', 'aachen'), ('folder', 'x.png', None), (dict(prefix=6), 'a/0001TP_1.jpg', '0001TP'),
+    (dict(regex=r'_(\w+)\.'), 'a/x_night.jpg', 'night'), (dict(regex=r'_(\w+)\.'), 'x.jpg', None)])
+def test_rules(rule, name, domain):
+    assert domain_reader(rule)(name) == domain
+
+
+@pytest.mark.parametrize('line', ['a/x.y.png', 'a/x.y', 'x.y.png', 'x.y'])
+def test_lists_name_images_in_several_ways(tmp_path, line):
+    (tmp_path / 'day.txt').write_text(f'{line}\n\n')
+    (tmp_path / 'night.txt').write_text('b/z\n')
+    read = domain_reader(dict(lists=dict(day=str(tmp_path / 'day.txt'), night=str(tmp_path / 'night.txt'))))
+    assert [read(name) for name in ('a/x.y.png', 'b/z.jpg', 'b/w.jpg')] == ['day', 'night', None]
+    assert read_names(str(tmp_path / 'day.txt')) == [line]
+    assert line in listed_as('a/x.y.png')
+
+
+def test_a_test_set_of_its_own():
+    images = DomainImages('folder')
+    assert shown(images, 1, training=True) == of('bremen')
+    assert shown(images, 1, training=False) == of('aachen', 'bremen')
+    assert shown(images, 1, training=False, everything=True) == of('aachen', 'bremen', 'celle')
+    other = images.chosen(['ulm/x.png'], STEPS[0].domains, training=False)
+    assert other.tolist() == [True]  # of no domain of the scenario: tested at every step
+
+
+@pytest.mark.parametrize('seed', [0, 1])
+def test_no_image_is_ever_tested_that_was_trained_on(seed):
+    images = DomainImages('folder', test_share=.2, seed=seed)
+    trained = [shown(images, step, training=True) for step in range(3)]
+    tested = [shown(images, step, training=False) for step in range(3)]
+    assert [len(one) for one in trained] == [8, 4, 1]
+    assert [len(one) for one in tested] == [2, 3, 3]  # one image alone is for training
+    assert tested[0] < tested[1] == tested[2]
+    assert not set.union(*trained) & tested[2]
+    assert set.union(*trained) | tested[2] == set(NAMES)
+    assert shown(images, 0, training=False, everything=True) == tested[2]
+
+
+def test_the_draw_depends_on_the_seed_alone():
+    drawn = [shown(DomainImages('folder', test_share=.2, seed=seed), 0, training=False) for seed in (0, 0, 1)]
+    assert drawn[0] == drawn[1] != drawn[2]
+    images = DomainImages('folder', test_share=.2)
+    back = images.chosen(NAMES[::-1], STEPS[0].domains, training=False)[::-1]
+    assert {NAMES[i] for i in np.flatnonzero(back)} == drawn[0]
+    alone = images.chosen(NAMES[:10], STEPS[0].domains, training=False)
+    assert {NAMES[i] for i in np.flatnonzero(alone)} == drawn[0]
+
+
+def test_an_image_that_stands_in_two_data_sets_is_drawn_once():
+    images = DomainImages('folder', test_share=.2)
+    twice = images.chosen(NAMES + NAMES, STEPS[0].domains, training=True)
+    assert np.array_equal(twice[:16], twice[16:])
+
+
+def test_the_published_draw_tests_on_images_that_it_has_trained_on():
+    names = [f'{city}/{i}.png' for city in ('aachen', 'bremen', 'celle') for i in range(50)]
+    images = DomainImages('folder', test_share=.2, partition='published')
+
+    def chosen(step, training):
+        return images.chosen(names, STEPS[step].domains, training)
+
+    trained = [chosen(step, True) for step in range(3)]
+    assert [one.sum() for one in trained] == [40, 40, 40]
+    assert not (trained[0] & chosen(0, False)).any()  # step 0 alone is clean
+    tested = chosen(2, False)
+    assert tested.sum() == 30
+    leaked = (np.any(trained, axis=0) & tested).sum()
+    assert leaked / 30 > .5
+    numbers = list(range(150))
+    np.random.RandomState(1).shuffle(numbers)
+    assert np.flatnonzero(tested).tolist() == sorted(numbers[120:])
+
+
+@pytest.mark.parametrize('training, share', [(True, 0.), (False, .2)])
+def test_a_domain_without_images(training, share):
+    steps = DomainIncremental.from_config(('road', ), domains=['aachen', 'dresden'])
+    with pytest.raises(ValueError, match=r"no image is of the domains \['dresden'\]; the rule finds \['aachen', 'bremen'"):
+        DomainImages('folder', test_share=share).chosen(NAMES, steps[1].domains, training)
