@@ -9,7 +9,7 @@ from mmseg.registry import DATASETS
 
 from ..scenario import IGNORE, Protocol, Split, TrainView
 from .domains import DomainImages, listed_as, read_names
-from .presence import presence_table
+from .presence import BrokenFile, presence_table
 from .saliency import saliency_path
 from .sources import ClassNames, image_name, leaves_of, name_classes
 
@@ -26,7 +26,7 @@ class LabelledImages:
             an error; they are listed in ``broken``.
 
     Attributes:
-        broken: Files that can't be read, and why.
+        broken: With ``skip_broken`` the files that can't be used; else None.
 
     Raises:
         ValueError: A label map holds a value that no class has (file and
@@ -40,7 +40,7 @@ class LabelledImages:
         # A repeated leaf stands in the list several times; look at each once.
         unique = {id(leaf): leaf for leaf in self.leaves}
         self.names = _common_names(list(unique.values()))
-        self.broken: Optional[List[Tuple[str, str]]] = [] if skip_broken else None
+        self.broken: Optional[List[BrokenFile]] = [] if skip_broken else None
         tables = {key: self._checked(leaf) for key, leaf in unique.items()}
         self.presence = [tables[id(leaf)] for leaf in self.leaves]
 

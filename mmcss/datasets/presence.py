@@ -66,15 +66,17 @@ def presence_table(leaf: BaseDataset, broken: Optional[Broken] = None, images: b
         ``[images, 256]`` bool.
 
     Raises:
-        BrokenFile: A label map is missing, can't be read, or is no
-            single-channel map of 8 bits.
+        ValueError: A label map is missing, can't be read, or is no
+            single-channel map of 8 bits; the message names it.
     """
     reader = LabelReader(leaf)
     box: List[Any] = [None, [], None]
     if is_main_process():
         infos = [leaf.get_data_info(i) for i in range(len(leaf))]
         try:
-            table = _cached(infos, _Look(reader, images and broken is not None), box[1], broken is None)
+            if infos and 'seg_map_path' not in infos[0]:
+                raise ValueError(f'{type(leaf).__name__} has no label maps; give its data_prefix a seg_map_path.')
+            table = _cached(infos, _Look(reader, images and broken is not None), box[1], strict=broken is None)
             box[0] = np.packbits(table, axis=1)
         except ValueError as error:
             box[2] = error

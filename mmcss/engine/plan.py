@@ -69,8 +69,8 @@ def make_plan(configs: Sequence[Config], scenario: Scenario, trained: Container[
 def _source(dataset: Mapping[str, Any]) -> LabelledImages:
     source = LabelledImages(dataset['dataset'], dataset.get('skip_broken', False))
     if source.broken and is_main_process():
-        listed = '\n'.join(f'  {path}: {reason}' for path, reason in source.broken)
-        warnings.warn(f'--skip-broken leaves out {len(source.broken)} files:\n{listed}')
+        listed = '\n'.join(f'  {file}' for file in source.broken)
+        warnings.warn(f'--skip-broken leaves out the images of {len(source.broken)} files:\n{listed}')
     return source
 
 

@@ -160,7 +160,8 @@ def _cut(order: Names, base: Optional[int], increment: Optional[int]) -> Tuple[N
     if base == len(order):
         return (order, )
     if increment is None or increment < 1:
-        raise ValueError(f'scenario.increment: got {increment}, expected at least 1 ({len(order) - base} classes left).')
+        left = len(order) - base
+        raise ValueError(f'scenario.increment: got {increment}, expected at least 1 ({left} classes left).')
     cuts = range(base, len(order), increment)
     return (order[:base], ) + tuple(order[cut:cut + increment] for cut in cuts)
 

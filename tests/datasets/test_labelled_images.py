@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import pytest
 from mmseg.registry import DATASETS
 from PIL import Image
@@ -105,3 +107,27 @@ def test_a_class_that_the_data_set_does_not_know_is_named(tmp_path):
 def test_takes_a_data_set_that_is_built(tmp_path):
     stock = DATASETS.build(folder_config(tmp_path, lazy_init=True))
     assert LabelledImages(stock).presence[0].shape == (len(LABELS), 256)
+
+
+def test_a_list_of_images_takes_the_place_of_the_rule(tmp_path):
+    images = LabelledImages(folder_config(tmp_path))
+    names = images.image_names()
+    (tmp_path / 'step.txt').write_text(f'{names[4]}\n{Path(names[2]).stem}\n')
+    assert images.select(TrainView(), split(0), listed=str(tmp_path / 'step.txt'), complete=False).tolist() == [[0, 2], [0, 4]]
+    assert len(images.select(Protocol(images='all'), split(0), listed=str(tmp_path / 'step.txt'))) == len(names)
+    (tmp_path / 'step.txt').write_text('nowhere.png\nneither\n')
+    with pytest.raises(ValueError, match=r"step.txt lists 2 images that the data set has not, such as 'neither'"):
+        images.select(TrainView(), split(0), listed=str(tmp_path / 'step.txt'))
+
+
+def test_broken_images_are_left_out_and_listed(tmp_path):
+    config = folder_config(tmp_path)
+    whole = LabelledImages(config, skip_broken=True)
+    assert whole.broken == [] and LabelledImages(config).broken is None
+    (tmp_path / 'labels' / 'i3.png').write_bytes(b'nothing')
+    images = LabelledImages(config, skip_broken=True)
+    assert ['i3.png' in str(file) for file in images.broken] == [True]
+    for view in (TrainView(), Protocol(images='all')):
+        kept = [pair for pair in whole.select(view, split(1)).tolist() if pair != [0, 3]]
+        assert images.select(view, split(1)).tolist() == kept
+    assert [0, 3] in whole.select(TrainView(), split(1)).tolist()

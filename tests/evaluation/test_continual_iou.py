@@ -10,7 +10,7 @@ from torch import distributed, multiprocessing
 
 from mmcss.evaluation import ContinualIoUMetric
 from mmcss.files import read_json, write_json
-from mmcss.scenario import ClassIncremental
+from mmcss.scenario import ClassIncremental, DomainIncremental
 
 NAMES = ('background', 'a', 'b', 'c')
 SCENARIO = ClassIncremental.from_config(NAMES[1:], base=1, increment=1)
@@ -243,3 +243,30 @@ def test_two_processes_equal_one(tmp_path):
             assert results[name] == dict(metrics=whole, IoU=metric.report['IoU'], warned=False)
         assert results['rounded up']['metrics'] == doubled
         assert results['rounded up']['warned']
+
+
+def of_domain(one, domain):
+    return dict(one, domain=domain)
+
+
+def test_domains_are_scored_apart():
+    """Old are the images of step 0's domains, new those of the others; what is of no domain counts for all."""
+    scenario = DomainIncremental.from_config(NAMES[1:], NAMES[0], domains=['day', 'night', 'snow', 'fog'])
+    images = {name: random_samples(2, 4, seed) for seed, name in enumerate(('day', 'night', 'snow', 'elsewhere'))}
+    tagged = [of_domain(one, name) for name, own in images.items() for one in own]
+    metrics, metric = evaluate(tagged, meta(2, scenario))
+
+    def alone(*names):
+        return evaluate([one for name in names for one in images[name]], dict(classes=NAMES))[0]['continual/mIoU']
+
+    assert metrics['continual/mIoU'] == alone('day', 'night', 'snow', 'elsewhere')
+    assert metrics['continual/mIoU_old'] == alone('day') and metrics['continual/mIoU_new'] == alone('night', 'snow')
+    assert {name: round(value, 2) for name, value in metric.report['domains'].items()} == {
+        name: alone(name) for name in ('day', 'night', 'snow')}
+    first, metric = evaluate([of_domain(one, 'day') for one in images['day']], meta(0, scenario))
+    assert first['continual/mIoU'] == first['continual/mIoU_old'] and 'continual/mIoU_new' not in first
+    assert list(metric.report['domains']) == ['day']
+
+
+def test_scenarios_of_classes_report_no_domains():
+    assert 'domains' not in evaluate(random_samples(1, 3, 0), meta(1))[1].report

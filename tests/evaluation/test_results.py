@@ -63,3 +63,13 @@ def test_a_step_without_a_mean_does_not_stop_the_others():
     results = summarise([STEPS[0], step(1, ['background', 'a'], [None, None], None)])
     assert results['average'] == 75.
     assert results['matrix'] == {'background': [90., None], 'a': [60., None]}
+
+
+def test_a_scenario_of_domains_has_a_row_a_domain():
+    steps = [step(0, ['background', 'a'], [90., 60.], 75., domains=dict(day=75.)),
+             step(1, ['background', 'a'], [80., 40.], 60., domains=dict(day=70., night=50.))]
+    results = summarise(steps)
+    assert results['matrix_of'] == 'domain' and summarise(STEPS)['matrix_of'] == 'class'
+    assert results['matrix'] == {'day': [75., 70.], 'night': [None, 50.]}
+    assert results['forgetting'] == {'day': 5., 'night': None} and results['mean_forgetting'] == 5.
+    assert all('domains' not in one for one in results['steps'])

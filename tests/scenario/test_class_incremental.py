@@ -64,6 +64,12 @@ def test_joint_is_one_step_that_still_knows_its_base():
     assert scenario[0].future == ()
 
 
+def test_lists_of_images_are_kept_by_step():
+    files = ['step_0.txt', 'step_1.txt', 'step_2.txt']
+    assert make(base=3, increment=2, images_per_step=files).images_per_step == tuple(files)
+    assert make(base=3, increment=2).images_per_step is None
+
+
 def test_foreground_leaves_the_background_out():
     split = make(base=3, increment=2)[0]
     assert split.foreground(split.new) == ('a', 'b', 'c')
@@ -86,6 +92,13 @@ def test_split_survives_json():
     (dict(base=3, increment=2, class_order=['a', 'a', 'b', 'c', 'd', 'e', 'f']), r"twice: \['a'\], missing: \['g'\]"),
     (dict(base=3, increment=2, class_order=[0, 1, 2, 3, 4, 5, 6]), 'position 0 is not in 1 to 7'),
     (dict(base=3, increment=2, class_order=['x']), r"scenario.class_order: \['x'\]"),
+    (dict(base=3, increment=2, images_per_step=['0.txt', '1.txt']), 'images_per_step: got 2 files, expected 3, one'),
+    (dict(base=3, increment=2, images_per_step=[]), 'images_per_step: got 0 files, expected 3'),
+    (dict(base=7, images_per_step=['0.txt'], joint=True), 'take images_per_step or joint=True away'),
+    (dict(base=3, increment=2, images_per_step='abc'), "images_per_step: got 'abc', expected a list of names of text"),
+    (dict(base=3, increment=2, images_per_step=['0.txt', None, '2.txt']), r"got \('0.txt', None, '2.txt'\), expected"),
+    (dict(base=3, increment=2, images_per_step=['0.txt', '', '2.txt']), 'expected a list of names of text files'),
+    (dict(base=3, increment=2, images_per_step=dict.fromkeys('abc')), 'expected a list of names of text files'),
 ])
 def test_errors_say_what_is_wrong(options, message):
     with pytest.raises(ValueError, match=message):

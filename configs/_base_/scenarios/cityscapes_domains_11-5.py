@@ -1,0 +1,13 @@
+# Cities of Cityscapes: eleven, then five and five (PLOP). A fifth of each city is
+# kept for tests, drawn once.
+_base_ = '../datasets/cityscapes_all.py'
+scenario = dict(
+    type='DomainIncremental',
+    domains=[
+        ['aachen', 'bremen', 'darmstadt', 'erfurt', 'hanover', 'krefeld', 'strasbourg', 'tubingen',
+         'weimar', 'bochum', 'cologne'],
+        ['dusseldorf', 'hamburg', 'jena', 'monchengladbach', 'stuttgart'],
+        ['ulm', 'zurich', 'frankfurt', 'lindau', 'munster']
+    ],
+    rule='folder',
+    test_share=0.2)

@@ -1,0 +1,263 @@
+"""Checks a tree of images and label maps before a run: no model, no training.
+
+Prints what training and test data hold: files, sizes, images of each class and
+of each step of the scenario. Ends with what there is to mend, and exit status
+1 if there is anything.
+"""
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import warnings
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
+
+import mmcss  # noqa: F401  first: it makes `_base_ = ['mmseg::...']` work under both stacks
+import numpy as np
+from mmcss.datasets import ClassNames, LabelledImages, build_view, name_classes, presence_table
+from mmcss.engine import build_scenario, step_config
+from mmcss.engine.settings import leaf_configs
+from mmcss.scenario import IGNORE
+from mmengine.config import Config, DictAction
+from mmengine.dataset import BaseDataset
+from mmengine.registry import init_default_scope
+from mmseg.registry import DATASETS
+from PIL import Image
+from prettytable import PrettyTable
+
+ROLES = ('train', 'test')
+FOLDERS = ('img_path', 'seg_map_path')
+
+
+@dataclass
+class Part:
+    """A stock data set, and what its label maps hold.
+
+    Attributes:
+        leaf: The data set.
+        names: Its classes.
+        presence: ``[images, 256]`` bool (:func:`presence_table`), all False
+            for images with broken files.
+    """
+
+    leaf: BaseDataset
+    names: ClassNames
+    presence: np.ndarray
+
+
+class CheckedImages(LabelledImages):
+    """Selects from what is whole, where :class:`LabelledImages` would stop at the first broken file."""
+
+    def __init__(self, parts: Sequence[Part]) -> None:
+        self.leaves = [part.leaf for part in parts]
+        self.names = parts[0].names
+        self.presence = [part.presence for part in parts]
+
+
+class Checker:
+    """Looks at the data of a config.
+
+    Args:
+        cfg: The config.
+        images: Whether to decode all images as well.
+
+    Attributes:
+        problems: What there is to mend, one text each.
+        tables: What to print.
+    """
+
+    def __init__(self, cfg: Config, images: bool = False) -> None:
+        self.cfg = cfg
+        self.images = images
+        self.problems: List[str] = []
+        self.tables: List[PrettyTable] = []
+
+    def run(self) -> None:
+        """Look at everything that can be looked at."""
+        table = PrettyTable(['data', 'images in', 'images', 'label maps', 'without label map', 'without image', 'broken',
+                             'sizes of label maps'], align='r')
+        self.tables.append(table)
+        parts: Dict[str, List[Part]] = {}
+        for role in ROLES:
+            configs = list(leaf_configs(self._data_of(role)))
+            found = [self._part(role, config, table) for config in configs]
+            parts[role] = [part for part in found if part is not None]
+            if len(parts[role]) < len(configs):
+                parts.pop(role)
+        if len(parts) == len(ROLES):
+            self._count(parts)
+
+    def _data_of(self, role: str) -> Mapping[str, Any]:
+        loader = self.cfg.get(f'{role}_dataloader') or (role == 'test' and self.cfg.get('val_dataloader'))
+        if not loader:
+            raise SystemExit(f'the config has no {role}_dataloader.')
+        return loader['dataset']
+
+    def _part(self, role: str, config: Mapping[str, Any], table: PrettyTable) -> Optional[Part]:
+        """One stock data set; None if it can't be used."""
+        try:
+            # An empty one can be opened only if it need not be serialised.
+            leaf = DATASETS.build(dict(config, lazy_init=True, serialize_data=False))
+            absent = self._absent(leaf)
+            if not absent:
+                leaf.full_init()
+                return self._look(role, leaf, table)
+            self.problems.extend(f'{role}: {text}' for text in absent)
+        except Exception as error:  # any: it is what the report is about
+            self.problems.append(f"{role}: {config.get('type')} in {config.get('data_root')} can not be opened: "
+                                 f'{type(error).__name__}: {error}')
+        return None
+
+    @staticmethod
+    def _absent(leaf: BaseDataset) -> List[str]:
+        """Folders and lists of files that are not there."""
+        prefix = getattr(leaf, 'data_prefix', {})
+        places = [(f'data_prefix.{key}', prefix[key], os.path.isdir) for key in FOLDERS if prefix.get(key)]
+        places.append(('ann_file', getattr(leaf, 'ann_file', ''), os.path.exists))
+        return [f'there is no {place}; mend data_root or {key}, or put the data there'
+                for key, place, exists in places if place and '://' not in place and not exists(place)]
+
+    def _look(self, role: str, leaf: BaseDataset, table: PrettyTable) -> Part:
+        infos = [leaf.get_data_info(i) for i in range(len(leaf))]
+        folder = getattr(leaf, 'data_prefix', {}).get('img_path') or ''
+        if not infos:
+            self.problems.append(f"{role}: there is no image *{getattr(leaf, 'img_suffix', '')} in {folder}, or none is "
+                                 'listed; mend data_prefix.img_path, img_suffix or ann_file')
+        broken: List[Tuple[str, str]] = []
+        presence = presence_table(leaf, broken, self.images)
+        if not self.images:
+            broken += [(info['img_path'], 'can not be read: there is no such file') for info in infos
+                       if is_missing(info['img_path'])]
+        self._tell_broken(broken)
+        unlabelled = sum(is_missing(info['seg_map_path']) for info in infos)
+        number, lone = label_maps(leaf)
+        if lone:
+            self.problems.append(f'{lone[0]} has no image' + more(len(lone)))
+        names = name_classes(leaf.metainfo['classes'], getattr(leaf, 'reduce_zero_label', False))
+        self._tell_values(leaf, names, presence)
+        table.add_row([role, folder, len(infos), '-' if number is None else number, unlabelled,
+                       '-' if number is None else len(lone), len({path for path, _ in broken}), sizes(infos)])
+        return Part(leaf, names, presence)
+
+    def _tell_broken(self, broken: Sequence[Tuple[str, str]]) -> None:
+        """One problem for all files that suffer from the same."""
+        groups: Dict[str, List[str]] = {}
+        for path, reason in broken:
+            groups.setdefault(' '.join(reason.split()[:5]), []).append(f'{path} {reason}')
+        self.problems.extend(texts[0] + more(len(texts)) for texts in groups.values())
+
+    def _tell_values(self, leaf: BaseDataset, names: ClassNames, presence: np.ndarray) -> None:
+        for value in np.flatnonzero(presence.any(axis=0)).tolist():
+            if value not in names.raw_ids.values() and value != IGNORE:
+                images = np.flatnonzero(presence[:, value])
+                self.problems.append(
+                    f"{leaf.get_data_info(int(images[0]))['seg_map_path']} holds the label value {value}, which is no "
+                    f'class of {type(leaf).__name__}; mend the file or name all classes in metainfo' + more(len(images)))
+
+    def _count(self, parts: Mapping[str, List[Part]]) -> None:
+        """Images of each class and of each step."""
+        first = parts['train'][0].names
+        if any(part.names != first for role in ROLES for part in parts[role]):
+            self.problems.append('the data sets have different classes; give all of them the same metainfo')
+            return
+        table = PrettyTable(['class', 'label value', 'train images', 'test images'], align='r')
+        for name, value in first.raw_ids.items():
+            table.add_row([name, value, *(sum(int(part.presence[:, value].sum()) for part in parts[role])
+                                          for role in ROLES)])
+        self.tables.append(table)
+        try:
+            self._count_steps({role: CheckedImages(parts[role]) for role in ROLES})
+        except Exception as error:
+            self.problems.append(f'the steps can not be counted: {type(error).__name__}: {error}')
+
+    def _count_steps(self, sources: Mapping[str, LabelledImages]) -> None:
+        scenario = build_scenario(self.cfg)
+        table = PrettyTable(['step', 'new classes', 'train images', 'test images'], align='r')
+        self.tables.append(table)
+        for split in scenario:
+            config = step_config(self.cfg, scenario, split.step, '')
+            counts: List[Any] = []
+            for role in ROLES:
+                data = config[f'{role}_dataloader']['dataset']
+                settings = {key: data[key] for key in ('domains', 'listed') if key in data}
+                try:
+                    counts.append(len(sources[role].select(build_view(data['view']), split, **settings)))
+                except ValueError as error:
+                    self.problems.append(str(error))
+                    counts.append('-')
+            if counts[1] == 0:
+                self.problems.append(f'step {split.step} has no test image with a class of {list(split.seen)}')
+            table.add_row([split.step, len(split.new), *counts])
+
+
+def is_missing(path: str) -> bool:
+    """Whether a file of this machine is not there."""
+    return '://' not in path and not os.path.exists(path)
+
+
+def more(number: int) -> str:
+    """What stands behind the first of several."""
+    return f' (and {number - 1} more like it)' if number > 1 else ''
+
+
+def files_below(folder: str, suffix: str) -> List[str]:
+    """Files of a folder and of those in it, without folder and suffix, sorted."""
+    found = (os.path.relpath(os.path.join(parent, name), folder)
+             for parent, _, names in os.walk(folder, followlinks=True) for name in names if name.endswith(suffix))
+    return sorted(path[:len(path) - len(suffix)] for path in found)
+
+
+def label_maps(leaf: BaseDataset) -> Tuple[Optional[int], List[str]]:
+    """Number of label maps in a data set's folder, None where it is not known, and those without an image."""
+    suffixes = [getattr(leaf, name, None) for name in ('img_suffix', 'seg_map_suffix')]
+    folders = [getattr(leaf, 'data_prefix', {}).get(key) for key in FOLDERS]
+    if None in suffixes or not all(folders) or any('://' in folder for folder in folders):
+        return None, []
+    images, maps = (files_below(folder, suffix) for folder, suffix in zip(folders, suffixes))
+    known = set(images)
+    return len(maps), [os.path.join(folders[1], stem + suffixes[1]) for stem in maps if stem not in known]
+
+
+def sizes(infos: Sequence[Mapping[str, Any]]) -> str:
+    """Smallest and largest label map, by its pixels, and how many sizes there are."""
+
+    def look(info: Mapping[str, Any]) -> Optional[Tuple[int, int]]:
+        try:
+            with Image.open(info['seg_map_path']) as opened:
+                return opened.size
+        except Exception:  # told by the scan
+            return None
+
+    with ThreadPoolExecutor(min(16, os.cpu_count() or 1)) as pool:
+        found = sorted(set(pool.map(look, infos)) - {None}, key=lambda size: (size[0] * size[1], size))
+    if not found:
+        return '-'
+    texts = [f'{width} x {height}' for width, height in found]
+    return texts[0] if len(texts) == 1 else f'{texts[0]} to {texts[-1]}, {len(texts)} different'
+
+
+def main(arguments: Optional[Sequence[str]] = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('config', help='config file')
+    parser.add_argument('--cfg-options', nargs='+', action=DictAction, help='override config entries, as key=value')
+    parser.add_argument('--images', action='store_true',
+                        help='decode all images too, and compare their sizes with those of the label maps')
+    args = parser.parse_args(arguments)
+    warnings.simplefilter('ignore')
+    init_default_scope('mmseg')
+    cfg = Config.fromfile(args.config)
+    cfg.merge_from_dict(args.cfg_options or {})
+    checker = Checker(cfg, args.images)
+    checker.run()
+    print('\n'.join(table.get_string() for table in checker.tables))
+    problems = list(dict.fromkeys(checker.problems))  # train and test data may share a folder
+    if problems:
+        print(f'\nwhat to mend ({len(problems)}):\n' + '\n'.join(f'- {problem}.' for problem in problems))
+        sys.exit(1)
+    print('\nnothing to mend')
+
+
+if __name__ == '__main__':
+    main()
