@@ -11,8 +11,7 @@ import os
 import sys
 import warnings
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
+from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
 import mmcss  # noqa: F401  first: it makes `_base_ = ['mmseg::...']` work under both stacks
 import numpy as np
@@ -31,8 +30,7 @@ ROLES = ('train', 'test')
 FOLDERS = ('img_path', 'seg_map_path')
 
 
-@dataclass
-class Part:
+class Part(NamedTuple):
     """A stock data set, and what its label maps hold.
 
     Attributes:

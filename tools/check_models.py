@@ -14,9 +14,9 @@ from __future__ import annotations
 
 import argparse
 import logging
+import re
 import tempfile
 import time
-import traceback
 import warnings
 from dataclasses import dataclass, field
 from functools import partial
@@ -32,7 +32,7 @@ from mmcss.engine.model_config import walk, without_pretrained
 from mmcss.files import plain
 from mmcss.models import save_hand_over
 from mmcss.models.growth import growing_tensors
-from mmcss.models.heads import decode_heads, map_head
+from mmcss.models.heads import decode_heads
 from mmcss.models.teacher import predict
 from mmcss.parts import Needs
 from mmengine.config import Config
@@ -69,13 +69,11 @@ FULL_CONFIGS = (
 )
 # Models that ask for larger images than the others, by the name of a head.
 SIZES = {'LRASPPHead': 400, 'MaskFormerHead': 128, 'Mask2FormerHead': 128}
-# What a stock model needs that is not installed here: the first words of its error, and what to call it.
-MISSING = {
-    "No module named 'mmcv._ext'": "needs mmcv's compiled operators",
-    'Please install onedl-mmcv for point_sample': "needs mmcv's compiled operators",
-    'Please install mmcv-full for CrissCrossAttention': "needs mmcv's compiled operators",
-    'Failed to import custom modules from': 'needs {}',
-}
+# What a stock model needs that is not installed here: what its error says, and what to call it.
+MISSING = (
+    (r"mmcv\._ext|Please install \S*mmcv\S* for \w+ ops", "needs mmcv's compiled operators"),
+    (r"Failed to import custom modules from .*?'imports': \[?'(\w+)", r'needs \1'),
+)
 NO_ATTENTION = 'the attention of'
 
 
@@ -134,7 +132,7 @@ def small(model: Dict[str, Any], size: int) -> Dict[str, Any]:
     # Placeholders and sizes that the stock leaf configs fill in.
     if model.get('test_cfg', {}).get('mode') == 'slide':
         model['test_cfg'] = dict(mode='slide', crop_size=(size, size), stride=(size * 2 // 3, size * 2 // 3))
-    for node in walk(model['backbone']):
+    for node in walk(model.get('backbone', {})):
         if isinstance(node.get('img_size'), (list, tuple)) and node['type'] in ('BEiT', 'MAE'):
             node['img_size'] = (size, size)
     return model
@@ -147,24 +145,13 @@ def check(name: str, methods: Sequence[str], folder: str, size: int = 64, batch:
         # A config may import what is not installed.
         model = load(name).model
         names = [node['type'] for node in walk(model.to_dict()) if 'type' in node]
-        size = max([size] + [SIZES[kind] for kind in names if kind in SIZES])
-        step_zero = Growing(model, size, batch, folder)
-        report.heads, report.grown, report.moved = step_zero.describe()
-    except (Exception, SystemExit) as error:  # any: it is what the report is about
-        report.reason = short(error)
-    else:
+        growing = Growing(model, max([size] + [SIZES[kind] for kind in names if kind in SIZES]), batch, folder)
+        growing.alone()
+        report.heads, report.grown, report.moved = growing.describe()
         for method in methods:
-            try:
-                step_zero.train(method)
-                report.results[method] = 'yes'
-            except Exception as error:
-                logging.getLogger('check_models').debug(traceback.format_exc())
-                report.results[method] = short(error)
-        if report.results.get('finetune', 'yes') != 'yes':
-            try:
-                step_zero.alone()
-            except Exception as error:
-                report.reason, report.results = f'does not train by itself: {short(error)}', {}
+            report.results[method] = growing.result(method)
+    except Exception as error:  # any: it is what the report is about
+        report.reason = short(error)
     report.seconds = time.perf_counter() - start
     return report
 
@@ -200,11 +187,11 @@ class Growing:
         grown = {key.rsplit('.', 1)[0] if key.endswith(('weight', 'bias')) else key for key in (*axes.rows, *axes.columns)}
         before, after = (logits(model, self.batch(model.split)['inputs']) for model in (old, student))
         moved = (after[:, :before.shape[1]] - before).abs().max() / before.abs().max()
-        plain_ones = [name for name in grown if name.endswith('conv_seg') and name.count('.') <= 2]
+        plain_ones = [name for name in grown if re.fullmatch(r'(decode|auxiliary)_head(\.\d+)?\.conv_seg', name)]
         return ' '.join(dict.fromkeys(heads)), ' '.join(sorted(grown - set(plain_ones))), float(moved)
 
-    def step(self, method: str) -> Tuple[nn.Module, nn.Module]:
-        """The model of step 0 and the student of step 1."""
+    def step(self, method: str, student: bool = True) -> Tuple[nn.Module, Optional[nn.Module]]:
+        """The model of step 0 and, if asked for, the student of step 1."""
         self.cfg = step_zero_config(self.model, method, self.size)
         self.scenario = build_scenario(self.cfg)
         unknown = bool(self.cfg.get('continual', {}).get('unknown'))
@@ -220,6 +207,8 @@ class Growing:
         # What parts leave at the end of step 0 is this method's.
         old.method = type(old.method)(old.split, configs[0].model.continual.get('targets'),
                                       configs[0].model.continual.get('losses'))
+        if not student:
+            return old, None
         with SkipLargeInitialisation():
             student = build(configs[1])
             if student.teacher is not None:
@@ -228,9 +217,26 @@ class Growing:
         return old, student
 
     def alone(self) -> None:
-        """One step of the stock model."""
-        old = self.old[False]
-        train(old.train(), self.batch(old.split))
+        """One update of step 0, as the stock model would train.
+
+        Raises:
+            ValueError: It can't; what follows would not be about mmcss.
+        """
+        old, _ = self.step('finetune', student=False)
+        state = {name: value.clone() for name, value in old.state_dict().items()}
+        try:
+            train(old.train(), self.batch(old.split))
+        except Exception as error:
+            raise ValueError(f'does not train by itself: {short(error)}') from error
+        old.load_state_dict(state)
+
+    def result(self, method: str) -> str:
+        """'yes' if :meth:`train` goes well, else why not."""
+        try:
+            self.train(method)
+        except Exception as error:
+            return short(error)
+        return 'yes'
 
     def train(self, method: str) -> None:
         """One update of step 1, and a reload in the stock model."""
@@ -308,10 +314,11 @@ def whole(model: nn.Module, inputs: torch.Tensor) -> torch.Tensor:
 def short(error: BaseException) -> str:
     """An error in one line; what is not installed, by its name."""
     text = ' '.join(str(error).split())
-    for words, meaning in MISSING.items():
-        if words in text:
-            return meaning.format(text[text.index(words) + len(words):].strip(" '[]"))
-    return f'{type(error).__name__}: {text[:200]}'
+    for pattern, meaning in MISSING:
+        match = re.search(pattern, text)
+        if match:
+            return match.expand(meaning)
+    return f'{type(error).__name__}: {text[:200]}' if not isinstance(error, ValueError) else text[:240]
 
 
 def parse_args(arguments: Optional[Sequence[str]] = None) -> argparse.Namespace:

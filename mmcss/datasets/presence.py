@@ -76,8 +76,7 @@ def presence_table(leaf: BaseDataset, broken: Optional[Broken] = None, images: b
         try:
             if infos and 'seg_map_path' not in infos[0]:
                 raise ValueError(f'{type(leaf).__name__} has no label maps; give its data_prefix a seg_map_path.')
-            table = _cached(infos, _Look(reader, images and broken is not None), box[1], strict=broken is None)
-            box[0] = np.packbits(table, axis=1)
+            box[0] = _cached(infos, _Look(reader, images and broken is not None), box[1], strict=broken is None)
         except ValueError as error:
             box[2] = error
     broadcast_object_list(box)
@@ -86,7 +85,8 @@ def presence_table(leaf: BaseDataset, broken: Optional[Broken] = None, images: b
         raise error
     if broken is not None:
         broken.extend(found)
-    return np.unpackbits(packed, axis=1).astype(bool)
+    # Class after class: selecting a step's images is then ten times as fast.
+    return np.unpackbits(packed, axis=1).astype(bool, order='F')
 
 
 class _Look:
@@ -163,10 +163,10 @@ def _why(error: Exception, missing: str) -> str:
 
 
 def _cached(infos: List[Info], look: _Look, broken: Broken, strict: bool) -> np.ndarray:
-    """The table from the cache, where only flawless ones are, or of a scan."""
+    """The table, its rows packed, from the cache, where only flawless ones are, or of a scan."""
     path = cache_folder() / f'{_key(infos, look)}.npy'
     if path.is_file():
-        return np.unpackbits(np.load(path), axis=1).astype(bool)
+        return np.load(path)
     with ThreadPoolExecutor(min(16, os.cpu_count() or 1)) as pool:
         rows = []
         for row, bad in track(pool.map(look, infos), 'Scanning label maps', total=len(infos), transient=True):
@@ -174,7 +174,7 @@ def _cached(infos: List[Info], look: _Look, broken: Broken, strict: bool) -> np.
                 raise bad[0]
             broken.extend((file.path, file.reason) for file in bad)
             rows.append(row)
-    table = np.array(rows, dtype=bool).reshape(-1, 256)
+    table = np.packbits(np.array(rows, dtype=bool).reshape(-1, 256), axis=1)
     if not broken:
         _store(path, table)
     return table
@@ -198,7 +198,7 @@ def _store(path: Path, table: np.ndarray) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         partial = path.with_name(f'{path.name}.{os.getpid()}.npy')
-        np.save(partial, np.packbits(table, axis=1))
+        np.save(partial, table)
         os.replace(partial, path)
     except OSError:
         pass  # a cache that can't be written costs time, not the run

@@ -47,6 +47,8 @@ def stock_model(model: Mapping[str, Any], order: Sequence[int], seen: int, avera
     """
     if average not in AVERAGES:
         raise ValueError(f'continual.average: got {average!r}, valid are {", ".join(AVERAGES)}.')
+    if model['type'] not in STUDENTS:
+        raise ValueError(f"model.type: got {model['type']!r}; mmcss trains {', '.join(STUDENTS)}.")
     model = copy.deepcopy(plain(model))
     channels = seen + unknown
     heads = [model['decode_head'], *([model['auxiliary_head']] if model.get('auxiliary_head') else [])]
@@ -102,8 +104,6 @@ def extended_model(model: Config, unknown: bool, classifier: Optional[Mapping[st
 
 def student_model(model: Config, continual: Mapping[str, Any]) -> Config:
     """The student of a stock model: same config, continual type."""
-    if model['type'] not in STUDENTS:
-        raise ValueError(f"model.type: got {model['type']!r}; mmcss trains {', '.join(STUDENTS)}.")
     return dict(model, type=STUDENTS[model['type']], continual=plain(continual))
 
 

@@ -77,7 +77,6 @@ PLANNED = {
 LOADED = {
     'an image is no image': (lambda root, cfg: (root / IMAGE).write_text('red'), IMAGE),
     'an image is empty': (lambda root, cfg: (root / IMAGE).write_bytes(b''), IMAGE),
-    'an image is a folder': (lambda root, cfg: (root / IMAGE).unlink() or (root / IMAGE).mkdir(), IMAGE),
     'an image of the list is not there': (
         lambda root, cfg: listed(root, cfg, '000', '001', '002', '003') or (root / IMAGE).unlink(), IMAGE),
     'an image has another size than its label map': (

@@ -1,0 +1,142 @@
+import importlib.util
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from tests.datasets.test_bad_trees import IMAGE, LABEL, LOADED, PLANNED, repaint, spoilt
+from tests.tiny import make_data, tiny_config
+
+TOOL = Path(__file__).resolve().parents[2] / 'tools' / 'check_data.py'
+spec = importlib.util.spec_from_file_location('check_data', TOOL)
+check_data = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(check_data)
+
+
+def cells(table):
+    """A table's rows as text."""
+    return [list(map(str, row)) for row in table.rows]
+
+
+def check(cfg, images=False):
+    checker = check_data.Checker(cfg, images)
+    checker.run()
+    return checker
+
+
+def test_a_sound_tree(tmp_path):
+    root = make_data(tmp_path / 'data')
+    (root / 'labels' / 'train' / 'notes.txt').write_text('no label map')
+    checker = check(tiny_config(root, tmp_path / 'work'), images=True)
+    assert checker.problems == []
+    files, classes, steps = map(cells, checker.tables)
+    assert files == [['train', f'{root}/images/train', '12', '12', '0', '0', '0', '32 x 32'],
+                     ['test', f'{root}/images/val', '4', '4', '0', '0', '0', '32 x 32']]
+    assert classes == [['background', '0', '12', '4'], ['red', '1', '4', '1'], ['green', '2', '5', '1'],
+                       ['blue', '3', '7', '3'], ['white', '4', '5', '2']]
+    assert steps == [['0', '3', '8', '2'], ['1', '1', '7', '3'], ['2', '1', '5', '4']]
+    assert not (tmp_path / 'work').exists()
+
+
+# Where the tool says it otherwise than the plan.
+SAID = {
+    'a label value is of no class': f'{LABEL} holds the label value 77, which is no class of BaseSegDataset',
+    'the folder of label maps is absent': 'train: there is no {root}/labels/train; mend data_root or '
+                                          'data_prefix.seg_map_path',
+    'the folder of images is absent': 'train: there is no {root}/images/train; mend data_root or data_prefix.img_path',
+    'the folder of test images is absent': 'test: there is no {root}/images/val',
+    'the folder of images is empty': 'train: there is no image *.png in {root}/images/train',
+    'the folder of test images is empty': 'test: there is no image *.png in {root}/images/val',
+    'the list of images is absent': 'train: there is no {root}/absent.txt; mend data_root or ann_file',
+    'the list of images is empty': 'train: there is no image *.png in {root}/images/train, or none is listed',
+    'an image of the list is not there': f'{IMAGE} can not be read: there is no such file',
+    'an image is no image': f'{IMAGE} can not be read: it is no image',
+    'an image is empty': f'{IMAGE} can not be read: it is no image',
+}
+
+
+@pytest.mark.parametrize('kind', [*PLANNED, *LOADED])
+def test_every_bad_tree_is_told(tmp_path, kind):
+    spoil, message = {**PLANNED, **LOADED}[kind]
+    root, cfg = spoilt(tmp_path, spoil)
+    told = '\n'.join(check(cfg, images=kind in LOADED).problems)
+    assert SAID.get(kind, message).format(root=root) in told
+
+
+def test_files_that_suffer_from_the_same_are_told_once(tmp_path):
+    root, cfg = spoilt(tmp_path, lambda root, cfg: [(root / f'labels/train/00{i}.png').unlink() for i in (1, 3, 8)])
+    Image.new('RGB', (32, 32)).save(root / LABEL.replace('003', '005'))
+    repaint(root / 'labels/train/000.png', 1, 44)
+    repaint(root / 'labels/train/004.png', 1, 44)
+    checker = check(cfg)
+    folder = f'{root}/labels/train'
+    assert checker.problems[:3] == [
+        f'{folder}/001.png can not be read: there is no such file for the image {root}/images/train/001.png '
+        '(and 2 more like it)',
+        f'{folder}/005.png has shape (32, 32, 3); a single-channel map of class numbers is needed; convert colours to '
+        'class numbers first',
+        f'{folder}/000.png holds the label value 44, which is no class of BaseSegDataset; mend the file or name all '
+        'classes in metainfo (and 1 more like it)']
+    assert cells(checker.tables[0])[0][2:7] == ['12', '9', '3', '0', '4']
+
+
+def test_images_are_decoded_on_request_only(tmp_path):
+    root, cfg = spoilt(tmp_path, lambda root, cfg: (root / IMAGE).write_bytes(b''))
+    assert check(cfg).problems == []
+    assert len(check(cfg, images=True).problems) == 1
+
+
+def test_label_maps_without_images(tmp_path):
+    root, cfg = spoilt(tmp_path, lambda root, cfg: [(root / f'images/train/00{i}.png').unlink() for i in (3, 7)])
+    checker = check(cfg)
+    assert checker.problems == [f'{root}/{LABEL} has no image (and 1 more like it)']
+    assert cells(checker.tables[0])[0][2:7] == ['10', '12', '0', '2', '0']
+
+
+def test_sizes(tmp_path):
+    root, cfg = spoilt(tmp_path, lambda root, cfg: None)
+    for i, size in enumerate([(8, 20), (40, 40), (41, 39)]):
+        Image.new('L', size, 255).save(root / f'labels/train/00{i}.png')
+    assert cells(check(cfg).tables[0])[0][-1] == '8 x 20 to 40 x 40, 4 different'
+
+
+def test_parts_of_other_classes(tmp_path):
+    root, cfg = spoilt(tmp_path, lambda root, cfg: None)
+    cfg.test_dataloader.dataset.metainfo = dict(classes=('background', 'a', 'b', 'c', 'd'))
+    assert check(cfg).problems == ['the data sets have different classes; give all of them the same metainfo']
+
+
+def test_one_part_of_several_is_absent(tmp_path):
+    root, cfg = spoilt(tmp_path, lambda root, cfg: None)
+    whole = cfg.train_dataloader.dataset.to_dict()
+    gone = dict(whole, data_prefix=dict(img_path='images/more', seg_map_path='labels/more'))
+    cfg.train_dataloader.dataset = dict(type='ConcatDataset', datasets=[gone, whole])
+    checker = check(cfg)
+    assert [problem.split(';')[0] for problem in checker.problems] == [
+        f'train: there is no {root}/images/more', f'train: there is no {root}/labels/more']
+    assert [row[0] for row in cells(checker.tables[0])] == ['train', 'test']
+    assert len(checker.tables) == 1
+
+
+def test_a_scenario_of_other_classes(tmp_path):
+    _, cfg = spoilt(tmp_path, lambda root, cfg: None)
+    cfg.scenario = dict(steps=[['red', 'pink'], ['blue']])
+    checker = check(cfg)
+    assert len(checker.problems) == 1 and 'pink' in checker.problems[0]
+
+
+@pytest.mark.parametrize('spoil, status, end', [
+    (lambda root, cfg: None, 0, 'nothing to mend\n'),
+    (lambda root, cfg: (root / LABEL).write_bytes(b''), 1, 'what to mend (1):\n- {root}/' + LABEL + ' can not be read: '
+     'it is no image, or begins like none.\n'),
+])
+def test_the_command(tmp_path, spoil, status, end):
+    root, cfg = spoilt(tmp_path, spoil)
+    cfg.dump(tmp_path / 'config.py')
+    done = subprocess.run([sys.executable, str(TOOL), str(tmp_path / 'config.py'), '--cfg-options', 'scenario.base=3'],
+                          capture_output=True, text=True)
+    assert done.returncode == status, done.stderr
+    assert done.stdout.endswith(end.format(root=root))
+    assert 'Traceback' not in done.stderr
