@@ -24,7 +24,8 @@ FILES = dict(BLOCK.findall(PAGE))
 def write_pair(root, role, name, values):
     """An image, and a label map with a column for each value."""
     labels = np.repeat(np.tile(np.array(values, np.uint8), (32, 1)), 64 // len(values), axis=1)
-    for kind, suffix, array in (('images', 'jpg', np.repeat(labels[..., None], 3, axis=2)), ('labels', 'png', labels)):
+    image = np.repeat(labels[..., None], 3, axis=2)
+    for kind, suffix, array in (('images', 'jpg', image), ('labels', 'png', labels)):
         path = root / kind / role / f'{name}.{suffix}'
         path.parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(array).save(path)
@@ -49,14 +50,14 @@ def folder(tmp_path, monkeypatch):
 
 
 # As the page's model, with an eighth of its channels.
-THIN = {'model.backbone': dict(base_channels=8, stem_channels=8), 'model.decode_head': dict(in_channels=64, channels=16)}
+THIN = dict(backbone=dict(base_channels=8, stem_channels=8), decode_head=dict(in_channels=64, channels=16))
 
 
 def runner_of(name, **options):
     cfg = Config.fromfile(f'configs/own/{name}.py')
     small = {f'{role}_dataloader.num_workers': 0 for role in ('train', 'test')}
-    cfg.merge_from_dict({**small, **THIN, 'train_dataloader.batch_size': 2, 'train_cfg.max_epochs': 1, 'log_level': 'WARNING',
-                         'work_dir': f'work_dirs/own/{name}', **options})
+    cfg.merge_from_dict({**small, 'model': THIN, 'train_dataloader.batch_size': 2, 'train_cfg.max_epochs': 1,
+                         'log_level': 'WARNING', 'work_dir': f'work_dirs/own/{name}', **options})
     return ContinualRunner.from_cfg(cfg)
 
 
@@ -65,7 +66,8 @@ def told(plans):
 
 
 def test_the_files_of_the_page():
-    assert list(FILES) == ['configs/own/harbour.py', 'configs/own/two_folders.py', 'configs/own/harbour_buoy.py', 'convert.py']
+    configs = [f'configs/own/{name}.py' for name in ('harbour', 'two_folders', 'harbour_buoy')]
+    assert list(FILES) == [*configs, 'convert.py']
     assert len(FILES['configs/own/harbour.py'].splitlines()) <= 10
 
 

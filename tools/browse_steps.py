@@ -40,7 +40,8 @@ def spread(holds: np.ndarray, number: int) -> List[int]:
         Numbers of images, each once.
     """
     random = np.random.default_rng(0)  # not the first ones: those of a video are nearly the same
-    turns = chain.from_iterable(zip_longest(*(random.permutation(np.flatnonzero(column)).tolist() for column in holds.T)))
+    queues = [random.permutation(np.flatnonzero(column)).tolist() for column in holds.T]
+    turns = chain.from_iterable(zip_longest(*queues))
     return list(dict.fromkeys(image for image in turns if image is not None))[:number]
 
 
@@ -96,7 +97,8 @@ def draw_step(dataset: StepDataset, number: int, out: Path) -> Path:
 
 def main() -> None:
     parser = common_parser(__doc__)
-    parser.add_argument('--out', type=Path, metavar='DIR', help='folder of the pictures (default: browse below --work-dir)')
+    parser.add_argument('--out', type=Path, metavar='DIR',
+                        help='folder of the pictures (default: browse below --work-dir)')
     parser.add_argument('--images', type=int, default=8, help='images a step at most (default: 8)')
     args = parser.parse_args()
     if args.images < 1:

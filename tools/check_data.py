@@ -38,20 +38,23 @@ class Part(NamedTuple):
         names: Its classes.
         presence: ``[images, 256]`` bool (:func:`presence_table`), all False
             for images with broken files.
+        broken: These files, each with what is wrong with it.
     """
 
     leaf: BaseDataset
     names: ClassNames
     presence: np.ndarray
+    broken: List[Tuple[str, str]]
 
 
 class CheckedImages(LabelledImages):
-    """Selects from what is whole, where :class:`LabelledImages` would stop at the first broken file."""
+    """Selects from what is whole, where :class:`LabelledImages` would look at the files again."""
 
     def __init__(self, parts: Sequence[Part]) -> None:
         self.leaves = [part.leaf for part in parts]
         self.names = parts[0].names
         self.presence = [part.presence for part in parts]
+        self.broken = [entry for part in parts for entry in part.broken]
 
 
 class Checker:
@@ -126,8 +129,9 @@ class Checker:
         broken: List[Tuple[str, str]] = []
         presence = presence_table(leaf, broken, self.images)
         if not self.images:
-            broken += [(info['img_path'], 'can not be read: there is no such file') for info in infos
-                       if is_missing(info['img_path'])]
+            gone = [i for i, info in enumerate(infos) if is_missing(info['img_path'])]
+            presence[gone] = False
+            broken += [(infos[i]['img_path'], 'can not be read: there is no such file') for i in gone]
         self._tell_broken(broken)
         unlabelled = sum(is_missing(info['seg_map_path']) for info in infos)
         number, lone = label_maps(leaf)
@@ -137,7 +141,7 @@ class Checker:
         self._tell_values(leaf, names, presence)
         table.add_row([role, folder, len(infos), '-' if number is None else number, unlabelled,
                        '-' if number is None else len(lone), len({path for path, _ in broken}), sizes(infos)])
-        return Part(leaf, names, presence)
+        return Part(leaf, names, presence, broken)
 
     def _tell_broken(self, broken: Sequence[Tuple[str, str]]) -> None:
         """One problem for all files that suffer from the same."""

@@ -75,8 +75,9 @@ def contact_sheet_figure(rows: Sequence[SheetRow], classes: Sequence[str], palet
     handles = class_patches([labels for row in rows for labels in (row.labels, row.seen)], classes, palette)
     legend_columns = int(COLUMNS * CELL / LEGEND_ENTRY)
     around = TITLE * (2 + title.count('\n')) + LEGEND_LINE * (1 + math.ceil(len(handles) / legend_columns))
+    height = around + sum(TITLE + CELL * shape for shape in shapes)
     # Not through pyplot: it would keep the figure, and ask for a display.
-    figure = Figure(figsize=(COLUMNS * CELL, around + sum(TITLE + CELL * shape for shape in shapes)), layout='constrained')
+    figure = Figure(figsize=(COLUMNS * CELL, height), layout='constrained')
     places = figure.subplots(len(rows), COLUMNS, squeeze=False, subplot_kw=dict(xticks=[], yticks=[]),
                              gridspec_kw=dict(height_ratios=shapes))
     for axes, row in zip(places, rows):

@@ -175,17 +175,17 @@ def test_certainty_by_hand():
         dropped = torch.where(kept[None, :, None, None], 2 * features, 0)
         answers.append(made.conv_seg(dropped).softmax(dim=1))
     variance = torch.stack([(one - sum(answers) / 10)**2 for one in answers]).mean(dim=0)
-    torch.testing.assert_close(certainty(made, features), -variance.flatten(1).mean(dim=1))
-    assert torch.equal(certainty(made, features, ratio=0.), torch.zeros(3))
+    torch.testing.assert_close(certainty(made.conv_seg, features), -variance.flatten(1).mean(dim=1))
+    assert torch.equal(certainty(made.conv_seg, features, ratio=0.), torch.zeros(3))
 
 
 def test_certainty_does_not_depend_on_the_order_of_a_batch():
     features, made, order = torch.randn(5, 6, 2, 2), head(), torch.tensor([3, 0, 4, 1, 2])
-    found = certainty(made, features)
-    torch.testing.assert_close(certainty(made, features[order]), found[order])
-    torch.testing.assert_close(torch.cat([certainty(made, one[None]) for one in features]), found)
+    found = certainty(made.conv_seg, features)
+    torch.testing.assert_close(certainty(made.conv_seg, features[order]), found[order])
+    torch.testing.assert_close(torch.cat([certainty(made.conv_seg, one[None]) for one in features]), found)
     state = torch.get_rng_state()
-    assert torch.equal(certainty(made, features), found) and torch.equal(torch.get_rng_state(), state)
+    assert torch.equal(certainty(made.conv_seg, features), found) and torch.equal(torch.get_rng_state(), state)
     assert (found < 0).all() and len(set(found.tolist())) == 5
 
 

@@ -169,7 +169,7 @@ def test_student():
         assert {key: found[key] for key in stock if key != 'type'} == {key: stock[key] for key in stock if key != 'type'}
         assert stock['type'] == config['type'] and 'continual' not in stock
     with pytest.raises(ValueError, match="got 'SAN'; mmcss trains EncoderDecoder, CascadeEncoderDecoder"):
-        student_model(dict(type='SAN'), {})
+        stock_model(dict(type='SAN'), ORDER, 3)
 
 
 def test_teacher():

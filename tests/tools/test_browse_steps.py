@@ -64,7 +64,8 @@ def test_what_is_drawn(browse, tiny_data, tmp_path, monkeypatch):
     scenario = dict(base=2, increment=1, class_order=['blue', 'white', 'red', 'green'])
     dataset = step_dataset(tiny_data, 1, scenario=scenario, continual={})
     drawn = {}
-    monkeypatch.setattr(browse, 'draw_contact_sheet', lambda *given: drawn.update(given=given) or draw_contact_sheet(*given))
+    monkeypatch.setattr(browse, 'draw_contact_sheet',
+                        lambda *given: drawn.update(given=given) or draw_contact_sheet(*given))
     assert browse.draw_step(dataset, 99, tmp_path / 'sheet.png').is_file()
     rows, classes, palette, title, _ = drawn['given']
     assert classes == ['background', 'blue', 'white', 'red', 'green', 'unknown']
@@ -117,6 +118,17 @@ def test_a_class_that_no_step_learns(browse, tiny_data):
     assert set(np.unique(raw)) == {0, 1, 2, 255}
     np.testing.assert_array_equal(row.labels, np.select([raw == 2, raw == 1, raw == 255], [1, 3, 255]))
     np.testing.assert_array_equal(row.seen, np.select([raw == 2, raw == 255], [1, 255]))
+
+
+def test_a_step_of_domains_shows_all_classes(browse, tiny_data, tmp_path, monkeypatch):
+    scenario = dict(type='DomainIncremental', domains=['00', '01'], rule=dict(prefix=2))
+    drawn = {}
+    monkeypatch.setattr(browse, 'draw_contact_sheet', lambda *given: drawn.update(given=given))
+    browse.draw_step(step_dataset(tiny_data, 1, scenario=scenario, continual={}), 8, tmp_path / 'sheet.png')
+    rows, classes, _, title, _ = drawn['given']
+    assert title == 'step 1: 2 training images\nnew: 01' and classes == [*CLASSES, 'unknown']
+    assert sorted(row.name for row in rows) == ['010.png', '011.png']
+    assert all(np.array_equal(row.seen, row.labels) for row in rows)
 
 
 def test_classes_come_in_turn(browse):

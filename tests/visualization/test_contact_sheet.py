@@ -47,7 +47,8 @@ def test_titles_and_legend():
 
 
 def test_the_legend_has_the_classes_that_are_drawn():
-    figure = contact_sheet_figure([row(labels=((0, 0, 0), (0, 0, 3)), seen=((0, 0, 0), (0, 0, 0)))], CLASSES, PALETTE, '')
+    rows = [row(labels=((0, 0, 0), (0, 0, 3)), seen=((0, 0, 0), (0, 0, 0)))]
+    figure = contact_sheet_figure(rows, CLASSES, PALETTE, '')
     assert [text.get_text() for text in figure.legends[0].get_texts()] == ['background', 'cow']
 
 
