@@ -18,7 +18,7 @@ setup(
     packages=find_packages(include=['mmcss', 'mmcss.*']),
     include_package_data=True,
     python_requires='>=3.10',
-    install_requires=['torch>=2.0', 'numpy', 'packaging', 'prettytable>=3.12', 'rich', 'matplotlib', 'pillow'],
+    install_requires=['torch>=2.0', 'numpy', 'packaging', 'prettytable>=3.12', 'rich', 'matplotlib>=3.8', 'pillow'],
     extras_require={
         # mmengine imports distutils, which Python >= 3.12 has only with setuptools.
         'onedl': [*STACKS['onedl'].values(), 'setuptools'],

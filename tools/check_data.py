@@ -77,8 +77,8 @@ class Checker:
 
     def run(self) -> None:
         """Look at everything that can be looked at."""
-        table = PrettyTable(['data', 'images in', 'images', 'label maps', 'without label map', 'without image', 'broken',
-                             'sizes of label maps'], align='r')
+        table = PrettyTable(['data', 'images in', 'images', 'label maps', 'without label map', 'without image',
+                             'broken', 'sizes of label maps'], align='r')
         self.tables.append(table)
         parts: Dict[str, List[Part]] = {}
         for role in ROLES:
@@ -124,8 +124,8 @@ class Checker:
         infos = [leaf.get_data_info(i) for i in range(len(leaf))]
         folder = getattr(leaf, 'data_prefix', {}).get('img_path') or ''
         if not infos:
-            self.problems.append(f"{role}: there is no image *{getattr(leaf, 'img_suffix', '')} in {folder}, or none is "
-                                 'listed; mend data_prefix.img_path, img_suffix or ann_file')
+            self.problems.append(f"{role}: there is no image *{getattr(leaf, 'img_suffix', '')} in {folder}, or none "
+                                 'is listed; mend data_prefix.img_path, img_suffix or ann_file')
         broken: List[Tuple[str, str]] = []
         presence = presence_table(leaf, broken, self.images)
         if not self.images:
@@ -156,7 +156,7 @@ class Checker:
                 images = np.flatnonzero(presence[:, value])
                 self.problems.append(
                     f"{leaf.get_data_info(int(images[0]))['seg_map_path']} holds the label value {value}, which is no "
-                    f'class of {type(leaf).__name__}; mend the file or name all classes in metainfo' + more(len(images)))
+                    f'class of {type(leaf).__name__}; mend the file or name all classes in metainfo{more(len(images))}')
 
     def _count(self, parts: Mapping[str, List[Part]]) -> None:
         """Images of each class and of each step."""

@@ -30,7 +30,7 @@ from mmcss.engine import build_scenario, deploy_config, step_config
 from mmcss.engine.folders import StepFolder
 from mmcss.engine.model_config import walk, without_pretrained
 from mmcss.files import plain
-from mmcss.models import save_hand_over
+from mmcss.models import load_hand_over, save_hand_over
 from mmcss.models.growth import growing_tensors
 from mmcss.models.heads import decode_heads
 from mmcss.models.teacher import predict
@@ -148,7 +148,7 @@ def check(name: str, methods: Sequence[str], folder: str, size: int = 64, batch:
         growing = Growing(model, max([size] + [SIZES[kind] for kind in names if kind in SIZES]), batch, folder)
         growing.alone()
         report.heads, report.grown, report.moved = growing.describe()
-        for method in methods:
+        for method in sorted(methods, key=lambda method: method == 'ssul'):  # whose model is another one, last
             report.results[method] = growing.result(method)
     except Exception as error:  # any: it is what the report is about
         report.reason = short(error)
@@ -171,10 +171,11 @@ class Growing:
         self.size = size
         self.batch = partial(random_batch, batch, size, size, device='cpu')
         self.folder = folder
-        # With and without an unknown channel. Building large models is what takes the time.
-        self.old: Dict[bool, nn.Module] = {}
-        self.stock: Dict[bool, nn.Module] = {}
-        self.teachers: Dict[bool, nn.Module] = {}
+        # What several methods share, of models with or without an unknown channel: building large ones takes time.
+        self.unknown: Optional[bool] = None
+        self.old: Optional[nn.Module] = None
+        self.teacher: Optional[nn.Module] = None
+        self.shapes: Dict[str, torch.Size] = {}
 
     def describe(self) -> Tuple[str, str, float]:
         """Heads, class-dependent tensors, and how far old logits move by growth."""
@@ -197,13 +198,14 @@ class Growing:
         unknown = bool(self.cfg.get('continual', {}).get('unknown'))
         folder = f'{self.folder}/{unknown}'
         configs = [step_config(self.cfg, self.scenario, step, folder) for step in (0, 1)]
-        if unknown not in self.old:
-            self.old[unknown] = build(configs[0])
-            spread(self.old[unknown])
-            hand_over = StepFolder(folder, 0).hand_over
-            hand_over.parent.mkdir(parents=True, exist_ok=True)
-            save_hand_over(hand_over, self.old[unknown].state_dict(), dict(classes=list(self.scenario[0].seen)))
-        old = self.old[unknown]
+        self.hand_over = StepFolder(folder, 0).hand_over
+        if unknown != self.unknown:
+            self.unknown, self.old, self.teacher, self.shapes = unknown, None, None, {}
+            self.old = build(configs[0])
+            spread(self.old)
+            self.hand_over.parent.mkdir(parents=True, exist_ok=True)
+            save_hand_over(self.hand_over, self.old.state_dict(), dict(classes=list(self.scenario[0].seen)))
+        old = self.old
         # What parts leave at the end of step 0 is this method's.
         old.method = type(old.method)(old.split, configs[0].model.continual.get('targets'),
                                       configs[0].model.continual.get('losses'))
@@ -212,8 +214,8 @@ class Growing:
         with SkipLargeInitialisation():
             student = build(configs[1])
             if student.teacher is not None:
-                student.teacher.model = self.teachers.get(unknown)
-                self.teachers[unknown] = student.teacher.build(torch.device('cpu'))
+                student.teacher.model = self.teacher
+                self.teacher = student.teacher.build(torch.device('cpu'))
         return old, student
 
     def alone(self) -> None:
@@ -223,12 +225,16 @@ class Growing:
             ValueError: It can't; what follows would not be about mmcss.
         """
         old, _ = self.step('finetune', student=False)
-        state = {name: value.clone() for name, value in old.state_dict().items()}
         try:
             train(old.train(), self.batch(old.split))
         except Exception as error:
             raise ValueError(f'does not train by itself: {short(error)}') from error
-        old.load_state_dict(state)
+        self.restore()
+
+    def restore(self) -> None:
+        """Put the model of step 0 back to what it handed over."""
+        self.old.load_state_dict(load_hand_over(self.hand_over)['state_dict'])
+        self.old.zero_grad()
 
     def result(self, method: str) -> str:
         """'yes' if :meth:`train` goes well, else why not."""
@@ -241,25 +247,29 @@ class Growing:
     def train(self, method: str) -> None:
         """One update of step 1, and a reload in the stock model."""
         old, student = self.step(method)
-        state = {name: value.clone() for name, value in old.state_dict().items()}
         prepare(student.train(), old, self.batch)
-        old.load_state_dict(state)
-        trained = [parameter for parameter in student.parameters() if parameter.requires_grad]
+        self.restore()
         loss = train(student, self.batch(student.split))
         if not torch.isfinite(loss):
             raise ValueError(f'the loss is {loss.item()}')
-        without = [name for name, parameter in student.named_parameters() if parameter.requires_grad and parameter.grad is None]
+        trained = {name: parameter for name, parameter in student.named_parameters() if parameter.requires_grad}
+        without = [name for name, parameter in trained.items() if parameter.grad is None]
         if without:
             raise ValueError(f'{len(without)} parameters have no gradient, such as {without[0]}')
-        torch.optim.SGD(trained, lr=1e-3).step()
-        if student.unknown not in self.stock:
-            with SkipLargeInitialisation():
-                stock = MODELS.build(deploy_config(self.cfg, self.scenario, 1).model)
-            self.stock[student.unknown] = revert_sync_batchnorm(stock)
-        stock = self.stock[student.unknown]
+        torch.optim.SGD(trained.values(), lr=1e-3).step()
+        student.zero_grad()
+        shapes = {name: value.shape for name, value in student.state_dict().items()}
+        if not self.shapes:
+            self.compare(student)
+            self.shapes = shapes
+        if shapes != self.shapes:
+            raise ValueError('its tensors are not those of the stock model')
+
+    def compare(self, student: nn.Module) -> None:
+        """Load a student into the stock model, which has to predict the same."""
+        with SkipLargeInitialisation():
+            stock = revert_sync_batchnorm(MODELS.build(deploy_config(self.cfg, self.scenario, 1).model))
         stock.load_state_dict(student.state_dict(), strict=True)
-        if method not in ('finetune', 'ssul'):  # the others have the same model as fine-tuning
-            return
         inputs = self.batch(student.split)['inputs']
         expected, found = (whole(model, inputs) for model in (student, stock))
         if not torch.isfinite(expected).all() or not torch.allclose(expected, found, rtol=1e-4, atol=1e-5):

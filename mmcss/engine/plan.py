@@ -70,7 +70,7 @@ def _source(dataset: Mapping[str, Any]) -> LabelledImages:
     source = LabelledImages(dataset['dataset'], dataset.get('skip_broken', False))
     if source.broken and is_main_process():
         listed = '\n'.join(f'  {file}' for file in source.broken)
-        warnings.warn(f'--skip-broken leaves out the images of {len(source.broken)} files:\n{listed}')
+        warnings.warn(f'--skip-broken: images are left out, because of these files ({len(source.broken)}):\n{listed}')
     return source
 
 

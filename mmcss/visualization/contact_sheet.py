@@ -4,14 +4,13 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import List, Sequence
+from typing import Sequence
 
 import numpy as np
 from matplotlib.figure import Figure
-from matplotlib.patches import Patch
 
 from ..files import PathLike
-from .predictions import FONT_SIZE, IGNORE, LEGEND_ENTRY, LEGEND_LINE, TITLE, Palette, colourise
+from .predictions import FONT_SIZE, IGNORE, LEGEND_ENTRY, LEGEND_LINE, TITLE, Palette, class_patches, colourise
 
 CELL = 3.0  # inches that a picture is wide
 COLUMNS = 3
@@ -91,10 +90,3 @@ def contact_sheet_figure(rows: Sequence[SheetRow], classes: Sequence[str], palet
     figure.suptitle(title, fontsize=FONT_SIZE + 2)
     figure.legend(handles=handles, loc='outside lower center', ncols=legend_columns, fontsize=FONT_SIZE, frameon=False)
     return figure
-
-
-def class_patches(maps: Sequence[np.ndarray], classes: Sequence[str], palette: Palette) -> List[Patch]:
-    """Entries of a legend for the classes that label maps hold: all 150 of a large data set would not be readable."""
-    shown = np.unique(np.concatenate([np.unique(labels) for labels in maps]))
-    return [Patch(facecolor=colour, edgecolor='grey', label='ignored' if index == IGNORE else classes[index])
-            for index, colour in zip(shown, colourise(shown, palette) / 255)]

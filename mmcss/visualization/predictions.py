@@ -4,7 +4,7 @@ from __future__ import annotations
 import math
 import re
 from pathlib import Path
-from typing import Dict, List, Mapping, Sequence, Tuple
+from typing import Dict, Iterable, List, Mapping, Sequence, Tuple
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -79,7 +79,8 @@ def prediction_figure(images: Sequence[np.ndarray], truths: Sequence[np.ndarray]
     rows = [_row(index, image, truth, method, steps, palette)
             for index, (image, truth) in enumerate(zip(images, truths)) for method, steps in predictions.items()]
     columns = max(map(len, rows))
-    handles = _legend(truths, predictions, classes, palette)
+    shown = (label for steps in predictions.values() for step in steps for label in step)
+    handles = class_patches([*truths, *shown], classes, palette)
     legend_columns = max(1, int(columns * CELL / LEGEND_ENTRY))
     width = columns * CELL
     top = height = (sum(TITLE + _height(row) for row in rows) + GAP
@@ -183,10 +184,8 @@ def _draw_cell(figure: Figure, place: Tuple[float, float, float, float], title: 
     axes.set_yticks([])
 
 
-def _legend(truths: Sequence[np.ndarray], predictions: Mapping[str, Sequence[Sequence[np.ndarray]]],
-            classes: Sequence[str], palette: Palette) -> List[Patch]:
-    """A patch for each class in the picture: all 150 of a large data set would not be readable."""
-    maps = [*truths, *(label for steps in predictions.values() for step in steps for label in step)]
-    shown = np.unique(np.concatenate([np.unique(label) for label in maps]))
-    return [Patch(facecolor='white' if index == IGNORE else [value / 255 for value in palette[index]],
-                  edgecolor='grey', label='ignored' if index == IGNORE else classes[index]) for index in shown]
+def class_patches(maps: Iterable[np.ndarray], classes: Sequence[str], palette: Palette) -> List[Patch]:
+    """Entries of a legend for the classes that label maps hold: all 150 of a large data set would not be readable."""
+    shown = np.unique(np.concatenate([np.unique(labels) for labels in maps]))
+    return [Patch(facecolor=colour, edgecolor='grey', label='ignored' if index == IGNORE else classes[index])
+            for index, colour in zip(shown, colourise(shown, palette) / 255)]

@@ -12,6 +12,7 @@ from tests.tiny import make_data, tiny_config
 
 LABEL, IMAGE = 'labels/train/003.png', 'images/train/003.png'
 NO_IMAGE = 'can not be read: it is no image'
+MISSING = 'can not be read: there is no such file'
 
 
 def cut_short(path):
@@ -47,14 +48,15 @@ def without_class(root, cfg):
 # What is done to a tree or its config, and what the error says; seen in the plan.
 PLANNED = {
     'a label map is missing': (
-        lambda root, cfg: (root / LABEL).unlink(), f'{LABEL} can not be read: there is no such file for the image {{root}}/{IMAGE}'),
+        lambda root, cfg: (root / LABEL).unlink(), f'{LABEL} {MISSING} for the image {{root}}/{IMAGE}'),
     'a label map of a test image is missing': (
-        lambda root, cfg: (root / 'labels/val/002.png').unlink(), 'labels/val/002.png can not be read: there is no such file'),
+        lambda root, cfg: (root / 'labels/val/002.png').unlink(), f'labels/val/002.png {MISSING}'),
     'a label map is cut short': (lambda root, cfg: cut_short(root / LABEL), f'{LABEL} can not be read: OSError'),
     'a label map is empty': (lambda root, cfg: (root / LABEL).write_bytes(b''), f'{LABEL} {NO_IMAGE}'),
     'a label map is text': (lambda root, cfg: (root / LABEL).write_text('0 1'), f'{LABEL} {NO_IMAGE}'),
     'a label map is a folder': (
-        lambda root, cfg: (root / LABEL).unlink() or (root / LABEL).mkdir(), f'{LABEL} can not be read: IsADirectoryError'),
+        lambda root, cfg: (root / LABEL).unlink() or (root / LABEL).mkdir(),
+        f'{LABEL} can not be read: IsADirectoryError'),
     'a label map is in colour': (
         lambda root, cfg: Image.new('RGB', (32, 32)).save(root / LABEL), f'{LABEL} has shape (32, 32, 3)'),
     'a label map has 16 bits': (
@@ -62,7 +64,7 @@ PLANNED = {
     'a label value is of no class': (
         lambda root, cfg: repaint(root / LABEL, 4, 77), f'{LABEL} holds the label values [77]'),
     'the folder of label maps is absent': (
-        lambda root, cfg: shutil.rmtree(root / 'labels/train'), 'labels/train/000.png can not be read: there is no such file'),
+        lambda root, cfg: shutil.rmtree(root / 'labels/train'), f'labels/train/000.png {MISSING}'),
     'the folder of images is absent': (lambda root, cfg: shutil.rmtree(root / 'images/train'), 'images/train'),
     'the folder of test images is absent': (lambda root, cfg: shutil.rmtree(root / 'images/val'), 'images/val'),
     'the folder of images is empty': (lambda root, cfg: emptied(root / 'images/train'), 'images/train'),
@@ -70,7 +72,7 @@ PLANNED = {
     'the list of images is absent': (absent_list, 'absent.txt'),
     'the list of images is empty': (lambda root, cfg: listed(root, cfg), 'list.txt'),
     'the list names an image that is not there': (
-        lambda root, cfg: listed(root, cfg, '000', '999'), 'labels/train/999.png can not be read: there is no such file'),
+        lambda root, cfg: listed(root, cfg, '000', '999'), f'labels/train/999.png {MISSING}'),
     'no image holds a class': (without_class, "step 2 has 0 training images, but none with ['white']"),
 }
 # Likewise; label maps are sound, so that it is seen when the image is loaded.
@@ -80,8 +82,8 @@ LOADED = {
     'an image of the list is not there': (
         lambda root, cfg: listed(root, cfg, '000', '001', '002', '003') or (root / IMAGE).unlink(), IMAGE),
     'an image has another size than its label map': (
-        lambda root, cfg: Image.new('RGB', (40, 24)).save(root / IMAGE), f'{IMAGE} has 40 x 24 pixels, but its label map '
-        f'{{root}}/{LABEL} has 32 x 32'),
+        lambda root, cfg: Image.new('RGB', (40, 24)).save(root / IMAGE),
+        f'{IMAGE} has 40 x 24 pixels, but its label map {{root}}/{LABEL} has 32 x 32'),
 }
 
 

@@ -22,8 +22,8 @@ make_voc_tree = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(make_voc_tree)
 
 pytestmark = pytest.mark.slow
-# Data set config, name in images_per_step.csv, images, rows of the csv, most processor seconds of the scan.
-SETS = [('voc2012', 'VOC 2012 train_aug', 10582, 18, 10), ('ade20k', 'ADE20K train', 20210, 10, 20)]
+# Data set config, name in images_per_step.csv, images, classes, rows of the csv, most processor seconds of the scan.
+SETS = [('voc2012', 'VOC 2012 train_aug', 10582, 20, 18, 10), ('ade20k', 'ADE20K train', 20210, 150, 10, 20)]
 
 
 class Clock:
@@ -41,8 +41,8 @@ class Clock:
         print(f'{self.what}: {self.processor:.3f} s of processors, {self.wall:.3f} s')
 
 
-@pytest.mark.parametrize('name, title, number, num_rows, most', SETS)
-def test_scan_and_select(tmp_path, monkeypatch, name, title, number, num_rows, most):
+@pytest.mark.parametrize('name, title, number, num_classes, num_rows, most', SETS)
+def test_scan_and_select(tmp_path, monkeypatch, name, title, number, num_classes, num_rows, most):
     splits = shared('splits')
     make_voc_tree.make_tree(splits, tmp_path / 'data', name)
     monkeypatch.chdir(tmp_path)  # where the configs look for data/
@@ -50,7 +50,7 @@ def test_scan_and_select(tmp_path, monkeypatch, name, title, number, num_rows, m
 
     with Clock(f'{name}, scan') as scan:
         images = LabelledImages(dataset)
-    assert [sum(map(len, images.presence)), len(images.names.foreground)] == [number, {'voc2012': 20, 'ade20k': 150}[name]]
+    assert [sum(map(len, images.presence)), len(images.names.foreground)] == [number, num_classes]
     assert scan.processor < most
 
     with Clock(f'{name}, cached start'):
@@ -67,7 +67,8 @@ def test_scan_and_select(tmp_path, monkeypatch, name, title, number, num_rows, m
     scenarios = [ClassIncremental.from_config(images.names.foreground, steps=row['scenario'], regime=row['setting'])
                  for row in rows]
     with Clock(f'{name}, selection of all {num_rows} scenarios') as selection:
-        counts = [[len(images.select(TrainView(scenario.regime), split)) for split in scenario] for scenario in scenarios]
+        counts = [[len(images.select(TrainView(scenario.regime), split)) for split in scenario]
+                  for scenario in scenarios]
     for row, found in zip(rows, counts):
         assert found == [int(count) for count in row['images per step'].split()], row
     assert selection.processor < 0.5

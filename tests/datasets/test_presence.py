@@ -89,7 +89,8 @@ def test_a_changed_label_map_is_read_again(tmp_path, reads, changed):
 def test_another_way_of_reading_has_another_table(tmp_path, reads):
     table(tmp_path / 'data')
     reads.clear()
-    presence_table(built(tmp_path / 'data', pipeline=[dict(type='LoadAnnotations', imdecode_backend='cv2'), PIPELINE[2]]))
+    loader = dict(type='LoadAnnotations', imdecode_backend='cv2')
+    presence_table(built(tmp_path / 'data', pipeline=[loader, PIPELINE[2]]))
     assert len(reads) == len(LABELS)
 
 
@@ -165,7 +166,8 @@ BAD_IMAGES = {
     'missing': (lambda path: path.unlink(), 'can not be read: there is no such file'),
     'truncated': (cut_short, 'can not be read: OSError: '),
     'text': (lambda path: path.write_text('0 1 2'), NO_IMAGE),
-    'size': (lambda path: Image.new('RGB', (5, 2)).save(path), 'has 5 x 2 pixels, but its label map {labels} has 4 x 2'),
+    'size': (lambda path: Image.new('RGB', (5, 2)).save(path),
+             'has 5 x 2 pixels, but its label map {labels} has 4 x 2'),
     'turned': (turned, 'has 2 x 4 pixels, but its label map {labels} has 4 x 2'),
 }
 

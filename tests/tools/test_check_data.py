@@ -140,4 +140,5 @@ def test_the_command_on_a_bad_tree(tmp_path):
     cfg.dump(tmp_path / 'config.py')
     done = subprocess.run([sys.executable, str(TOOL), str(tmp_path / 'config.py')], capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (1, '')
-    assert done.stdout.endswith(f'\nwhat to mend (1):\n- {root}/{LABEL} can not be read: it is no image, or begins like none.\n')
+    assert done.stdout.endswith(f'\nwhat to mend (1):\n- {root}/{LABEL} can not be read: it is no image, or begins '
+                                'like none.\n')
