@@ -6,7 +6,8 @@ from mmcss.engine import ContinualRunner
 from mmcss.engine.continual_runner import parse_steps
 from mmcss.engine.plan import config_difference
 from mmcss.models import save_hand_over
-from tests.tiny import PLOP, SSUL_M, tiny_config
+from tests.models.test_heads import SEGMENTER
+from tests.tiny import PLOP, SSUL_M, make_data, tiny_config
 
 
 def test_plan_counts_images_and_writes_nothing(tiny_data, tmp_path):
@@ -89,3 +90,54 @@ def test_config_difference():
     before = Config(dict(a=1, b=dict(c=2, d=[1, 2])))
     after = Config(dict(a=1, b=dict(c=3), e='x'))
     assert config_difference(before, after) == ['b.c: 2 -> 3', "b.d: [1, 2] -> '(none)'", "e: '(none)' -> 'x'"]
+
+
+def test_a_head_whose_old_logits_move_is_warned_of_once(tiny_data, tmp_path):
+    cfg = tiny_config(tiny_data, tmp_path, continual={})
+    head = dict(cfg.model.decode_head, channels=8)
+    ocr = {key: value for key, value in head.items() if key != 'num_convs'}
+    cfg.model.update(type='CascadeEncoderDecoder', num_stages=2, decode_head=[head, dict(ocr, type='OCRHead', ocr_channels=8)])
+    with pytest.warns(UserWarning) as caught:
+        ContinualRunner.from_cfg(cfg).plan()
+    told = [str(one.message) for one in caught if 'OCRHead' in str(one.message)]
+    assert len(told) == 1 and told[0].startswith('OCRHead: new classes change the logits of old ones')
+
+
+def test_a_memory_that_looks_at_features_needs_an_output_layer(tiny_data, tmp_path):
+    cfg = tiny_config(tiny_data, tmp_path, continual=dict(memory=dict(size=4, policy='herding')))
+    cfg.model.backbone = SEGMENTER['backbone']
+    cfg.model.decode_head = dict(SEGMENTER['decode_head'], num_classes=99)
+    with pytest.warns(UserWarning, match='SegmenterMaskTransformerHead'), \
+            pytest.raises(ValueError, match='SegmenterMaskTransformerHead has no conv_seg that gives its logits'):
+        ContinualRunner.from_cfg(cfg).plan()
+
+
+def test_stages_are_checked_before_training(tiny_data, tmp_path):
+    cfg = tiny_config(tiny_data, tmp_path)
+    cfg.continual.stages = ['backbone.layer9']
+    with pytest.raises(ValueError, match=r"continual.stages: \['backbone.layer9'\] are no modules .* backbone.layer4"):
+        ContinualRunner.from_cfg(cfg).plan()
+
+
+def test_images_of_a_step_may_be_listed(tiny_data, tmp_path):
+    files = []
+    for step, names in enumerate((['000', '001'], ['001'], ['003', '004', '005'])):
+        files.append(str(tmp_path / f'{step}.txt'))
+        (tmp_path / f'{step}.txt').write_text('\n'.join(names))
+    scenario = dict(base=2, increment=1, images_per_step=files, class_order=['red', 'blue', 'green', 'white'])
+    plans = ContinualRunner.from_cfg(tiny_config(tiny_data, tmp_path / 'run', scenario=scenario)).plan()
+    assert [plan.num_train for plan in plans] == [2, 1, 3]
+
+
+def test_broken_files_are_skipped_on_request(tmp_path):
+    data = make_data(tmp_path / 'data')
+    (data / 'labels' / 'train' / '000.png').write_bytes(b'')
+    cfg = tiny_config(data, tmp_path / 'run')
+    with pytest.raises(ValueError, match='000.png'):
+        ContinualRunner.from_cfg(cfg).plan()
+    whole = [12, 12, 12]
+    cfg.run = dict(skip_broken=True)
+    with pytest.warns(UserWarning, match=r'--skip-broken: images are left out, because of these files \(1\):\n.*000.png'):
+        plans = ContinualRunner.from_cfg(cfg).plan()
+    assert plans[0].num_train < whole[0]
+    assert all(config.train_dataloader.dataset.skip_broken for config in ContinualRunner.from_cfg(cfg).configs)
