@@ -145,7 +145,7 @@ class StepDataset(Dataset):
     def _prepare(self, idx: int) -> Optional[Any]:
         leaf, info = self.locate(idx)
         data = self._load(leaf, info)
-        if self.domain_of is not None:
+        if self.domain_of is not None and data is not None:
             data['data_samples'].set_metainfo(dict(domain=self.domain_of(image_name(self.images.leaves[leaf], info))))
         if idx >= len(self):
             return self._told(data, self.remembered.kept(self.remembered.memory.exemplars[idx - len(self)]))

@@ -60,7 +60,7 @@ def main_logits(head: nn.Module, output: Any) -> Tensor:
     return output
 
 
-def mask_logits(class_logits: Tensor, mask_logits: Tensor) -> Tensor:
+def mask_logits(class_logits: Tensor, masks: Tensor) -> Tensor:
     """Logits of each pixel from those of a head that classifies masks.
 
     Such a head scores a class at a pixel by the sum, over its queries, of the
@@ -70,13 +70,15 @@ def mask_logits(class_logits: Tensor, mask_logits: Tensor) -> Tensor:
 
     Args:
         class_logits: ``[N, Q, C + 1]``, no object last.
-        mask_logits: ``[N, Q, h, w]``.
+        masks: ``[N, Q, h, w]`` logits.
 
     Returns:
         ``[N, C, h, w]``.
     """
     classes = class_logits.float().softmax(dim=-1)[..., :-1]
-    return torch.einsum('nqc,nqhw->nchw', classes, mask_logits.float().sigmoid()).clamp_min(1e-6).log()
+    with torch.autocast(masks.device.type, enabled=False):  # which would have the sum in half precision
+        scores = torch.einsum('nqc,nqhw->nchw', classes, masks.float().sigmoid())
+    return scores.clamp_min(1e-6).log()
 
 
 def embedding_reader(head: nn.Module) -> nn.Module:
