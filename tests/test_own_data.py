@@ -134,7 +134,7 @@ def break_files(kind):
     if kind == 'no images':
         shutil.rmtree(image.parent)
         image.parent.mkdir()
-        return 'need at least one array to concatenate'
+        return r"data_root='data/harbour'.* has no images, or can't be opened"
     write_pair(Path('data/harbour'), 'train', 'a', (3, 3))
     return r'step 0 .* none with \[.crane.\]'
 

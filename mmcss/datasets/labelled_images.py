@@ -5,13 +5,12 @@ from typing import Any, Dict, List, Mapping, Optional, Tuple, Union
 
 import numpy as np
 from mmengine.dataset import BaseDataset
-from mmseg.registry import DATASETS
 
 from ..scenario import IGNORE, Protocol, Split, TrainView
 from .domains import DomainImages, listed_as, read_names
-from .presence import BrokenFile, presence_table
+from .presence import Broken, presence_table
 from .saliency import saliency_path
-from .sources import ClassNames, image_name, leaves_of, name_classes
+from .sources import ClassNames, image_name, leaves_of, name_classes, open_dataset
 
 View = Union[TrainView, Protocol]
 
@@ -34,13 +33,13 @@ class LabelledImages:
     """
 
     def __init__(self, dataset: Union[BaseDataset, Mapping[str, Any]], skip_broken: bool = False) -> None:
-        dataset = DATASETS.build(dataset) if isinstance(dataset, Mapping) else dataset
+        dataset = open_dataset(dataset) if isinstance(dataset, Mapping) else dataset
         dataset.full_init()
         self.leaves: List[BaseDataset] = leaves_of(dataset)
         # A repeated leaf stands in the list several times; look at each once.
         unique = {id(leaf): leaf for leaf in self.leaves}
         self.names = _common_names(list(unique.values()))
-        self.broken: Optional[List[BrokenFile]] = [] if skip_broken else None
+        self.broken: Optional[Broken] = [] if skip_broken else None
         tables = {key: self._checked(leaf) for key, leaf in unique.items()}
         self.presence = [tables[id(leaf)] for leaf in self.leaves]
 
@@ -87,8 +86,8 @@ class LabelledImages:
             chosen = self._listed(listed)
         else:
             chosen = [view.select(presence, split, self.names.raw_ids) for presence in self.presence]
-        # Every label map holds some value: one that holds none could not be read.
-        chosen = [images[presence[images].any(axis=1)] for images, presence in zip(chosen, self.presence)]
+        if self.broken:  # every label map holds some value: one that holds none could not be read
+            chosen = [images[presence[images].any(axis=1)] for images, presence in zip(chosen, self.presence)]
         if complete and isinstance(view, TrainView) and split.domains is None:
             self._check_each_class(chosen, view, split)
         return np.concatenate(
@@ -136,7 +135,7 @@ class LabelledImages:
 
     def _check_each_class(self, chosen: List[np.ndarray], view: TrainView, split: Split) -> None:
         counts: Dict[str, int] = {
-            name: sum(int(presence[images, self.names.raw_ids[name]].sum())
+            name: sum(int(presence[:, self.names.raw_ids[name]][images].sum())
                       for presence, images in zip(self.presence, chosen))
             for name in split.foreground(split.new)
         }

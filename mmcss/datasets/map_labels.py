@@ -26,7 +26,13 @@ class MapLabels(BaseTransform):
             raise ValueError(f'MapLabels.table: got shape {self.table.shape}, expected 256 values.')
 
     def transform(self, results: Dict[str, Any]) -> Dict[str, Any]:
-        results['gt_seg_map'] = results.get('label_table', self.table)[results['gt_seg_map']]
+        labels = results['gt_seg_map']
+        # Of the image as it was read: pipelines of tests resize it before they load the labels.
+        height, width = results.get('ori_shape', labels.shape)[:2]
+        if labels.shape != (height, width):
+            raise ValueError(f"{results['img_path']} has {width} x {height} pixels, but its label map "
+                             f"{results['seg_map_path']} has {labels.shape[1]} x {labels.shape[0]}")
+        results['gt_seg_map'] = results.get('label_table', self.table)[labels]
         return results
 
     def __repr__(self) -> str:

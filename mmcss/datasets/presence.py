@@ -43,6 +43,10 @@ class BrokenFile(ValueError):
         return f'the {self.kind} {self.path} {self.reason}'
 
 
+# Trees with broken files are kept for this process alone: they are to be mended.
+_BROKEN_TREES: Dict[Path, Tuple[np.ndarray, Broken]] = {}
+
+
 def cache_folder() -> Path:
     """Where presence tables are kept: ``$MMCSS_CACHE`` or the user's cache folder."""
     default = Path(os.environ.get('XDG_CACHE_HOME', Path.home() / '.cache')) / 'mmcss'
@@ -167,6 +171,10 @@ def _cached(infos: List[Info], look: _Look, broken: Broken, strict: bool) -> np.
     path = cache_folder() / f'{_key(infos, look)}.npy'
     if path.is_file():
         return np.load(path)
+    if path in _BROKEN_TREES and not strict:
+        table, found = _BROKEN_TREES[path]
+        broken.extend(found)
+        return table
     with ThreadPoolExecutor(min(16, os.cpu_count() or 1)) as pool:
         rows = []
         for row, bad in track(pool.map(look, infos), 'Scanning label maps', total=len(infos), transient=True):
@@ -175,7 +183,9 @@ def _cached(infos: List[Info], look: _Look, broken: Broken, strict: bool) -> np.
             broken.extend((file.path, file.reason) for file in bad)
             rows.append(row)
     table = np.packbits(np.array(rows, dtype=bool).reshape(-1, 256), axis=1)
-    if not broken:
+    if broken:
+        _BROKEN_TREES[path] = table, list(broken)
+    else:
         _store(path, table)
     return table
 

@@ -3,12 +3,14 @@ from __future__ import annotations
 
 import copy
 from dataclasses import dataclass
-from typing import Any, Dict, List, Sequence, Tuple
+from typing import Any, Dict, List, Mapping, Sequence, Tuple
 
 import numpy as np
 from mmcv.transforms import LoadAnnotations
 from mmengine.dataset import BaseDataset, ConcatDataset, RepeatDataset
+from mmseg.registry import DATASETS
 
+from ..files import plain
 from ..scenario import IGNORE
 
 BACKGROUND = 'background'
@@ -43,6 +45,24 @@ def name_classes(classes: Sequence[str], zero_is_unlabelled: bool) -> ClassNames
         return ClassNames(tuple(classes), {BACKGROUND: 0, **{name: i + 1 for i, name in enumerate(classes)}})
     raw_ids = {name: i for i, name in enumerate(classes)}
     return ClassNames(tuple(name for name in classes if name != BACKGROUND), raw_ids)
+
+
+def open_dataset(config: Mapping[str, Any]) -> BaseDataset:
+    """Build a stock data set; of several in one, an error tells which can't be opened.
+
+    Raises:
+        ValueError: Names the folders and the list of its images.
+    """
+    try:
+        dataset = DATASETS.build(config)
+        dataset.full_init()
+    except (AssertionError, ValueError) as error:  # mmengine's of an empty data set says nothing but 'concatenate'
+        for part in config.get('datasets', [config['dataset']] if 'dataset' in config else []):
+            open_dataset(part)  # the one that can't be opened says so
+        keys = [key for key in ('data_root', 'data_prefix', 'ann_file') if key in config]
+        places = ', '.join(f'{key}={plain(config[key])!r}' for key in keys)
+        raise ValueError(f"{config['type']}({places}) has no images, or can't be opened: {error}") from error
+    return dataset
 
 
 def leaves_of(dataset: Any) -> List[BaseDataset]:

@@ -69,7 +69,7 @@ def make_plan(configs: Sequence[Config], scenario: Scenario, trained: Container[
 def _source(dataset: Mapping[str, Any]) -> LabelledImages:
     source = LabelledImages(dataset['dataset'], dataset.get('skip_broken', False))
     if source.broken and is_main_process():
-        listed = '\n'.join(f'  {file}' for file in source.broken)
+        listed = '\n'.join(f'  {path} {reason}' for path, reason in source.broken)
         warnings.warn(f'--skip-broken: images are left out, because of these files ({len(source.broken)}):\n{listed}')
     return source
 

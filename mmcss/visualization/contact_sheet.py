@@ -10,7 +10,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from ..files import PathLike
-from .predictions import FONT_SIZE, IGNORE, LEGEND_ENTRY, LEGEND_LINE, TITLE, Palette, class_patches, colourise
+from .predictions import FONT_SIZE, LEGEND_ENTRY, LEGEND_LINE, TITLE, Palette, class_patches, colourise
 
 CELL = 3.0  # inches that a picture is wide
 COLUMNS = 3

@@ -126,7 +126,7 @@ def test_broken_images_are_left_out_and_listed(tmp_path):
     assert whole.broken == [] and LabelledImages(config).broken is None
     (tmp_path / 'labels' / 'i3.png').write_bytes(b'nothing')
     images = LabelledImages(config, skip_broken=True)
-    assert ['i3.png' in str(file) for file in images.broken] == [True]
+    assert [path.endswith('i3.png') for path, _ in images.broken] == [True]
     for view in (TrainView(), Protocol(images='all')):
         kept = [pair for pair in whole.select(view, split(1)).tolist() if pair != [0, 3]]
         assert images.select(view, split(1)).tolist() == kept
