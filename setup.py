@@ -25,6 +25,9 @@ setup(
         # ftfy and regex: mmseg 1.2.2 imports them and doesn't declare them. mmengine 0.10 needs pkg_resources for
         # `_base_ = ['mmseg::...']`, which setuptools 81 no longer has.
         'openmmlab': [*STACKS['openmmlab'].values(), 'setuptools<81', 'ftfy', 'regex'],
+        # Models that MMSegmentation takes from other packages. Two of them need torchvision.
+        'onedl-models': ['onedl-mmpretrain', 'timm', 'torchvision'],
+        'openmmlab-models': ['mmpretrain', 'mmdet>=3.3,<3.4', 'timm', 'torchvision'],
         'tests': ['pytest', 'pytest-xdist'],
         # cv2.saliency, for tools/prepare_saliency.py; in place of another OpenCV, whose files it overwrites.
         'saliency': ['opencv-contrib-python-headless'],
