@@ -71,7 +71,12 @@ def installed(package):
         return False
 
 
-@pytest.mark.parametrize('name', NAMES)
+def marks(name):
+    """Heads of compiled operators are tried by the stack that has them."""
+    return [pytest.mark.stack] if NEEDS.get(name, ('', ''))[1] == OPERATORS else []
+
+
+@pytest.mark.parametrize('name', [pytest.param(name, marks=marks(name)) for name in NAMES])
 def test_a_stock_model_learns_a_step(name, tmp_path):
     if SPENT['seconds'] > SECONDS:
         pytest.skip(f'{SECONDS:.0f} s are spent in this process (MMCSS_ZOO_SECONDS); another day has another order')
