@@ -256,6 +256,8 @@ class Growing:
         without = [name for name, parameter in trained.items() if parameter.grad is None]
         if without:
             raise ValueError(f'{len(without)} parameters have no gradient, such as {without[0]}')
+        # Some start with gradients of many millions.
+        nn.utils.clip_grad_norm_(trained.values(), 1.0)
         torch.optim.SGD(trained.values(), lr=1e-3).step()
         student.zero_grad()
         shapes = {name: value.shape for name, value in student.state_dict().items()}
@@ -272,7 +274,7 @@ class Growing:
         stock.load_state_dict(student.state_dict(), strict=True)
         inputs = self.batch(student.split)['inputs']
         expected, found = (whole(model, inputs) for model in (student, stock))
-        if not torch.isfinite(expected).all() or not torch.allclose(expected, found, rtol=1e-4, atol=1e-5):
+        if not (expected - found).abs().max() <= 1e-5 * expected.abs().max():  # nor where one is not finite
             raise ValueError('the stock model predicts otherwise than the student')
 
 

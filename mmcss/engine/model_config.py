@@ -139,16 +139,18 @@ def replace_cross_entropy(model: Config, loss: Mapping[str, Any], num_old: int) 
     """
     model = copy.deepcopy(model)
 
-    def replaced(old: Any) -> Any:
-        if old.get('type') not in STOCK_LOSSES or old.get('use_sigmoid'):
-            return old
+    def replaced(old: Config) -> Config:
         weights = {'class_weight': old['class_weight']} if old.get('class_weight') else {}
         return dict(loss, num_old=num_old, loss_weight=old.get('loss_weight', 1.0), **weights)
 
     for node in walk([model['decode_head'], model.get('auxiliary_head')]):
-        if 'loss_decode' in node:
-            before = node['loss_decode']
-            node['loss_decode'] = [replaced(x) for x in before] if isinstance(before, list) else replaced(before)
+        if 'loss_decode' in node and node.get('type') not in BOUNDARY_HEADS:
+            before = _each([node['loss_decode']])
+            stock = [old for old in before if old.get('type') in STOCK_LOSSES]
+            # A sigmoid beside a softmax is about something else, such as boundaries.
+            stock = [old for old in stock if not old.get('use_sigmoid')] or stock
+            after = [replaced(old) if old in stock else old for old in before]
+            node['loss_decode'] = after if isinstance(node['loss_decode'], list) else after[0]
     found = [entry['type'] for node in walk(model['decode_head']) if 'loss_decode' in node
              for entry in _each([node['loss_decode']])]
     if loss['type'] not in found:

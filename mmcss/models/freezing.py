@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.nn.modules.batchnorm import _NormBase
 
 from ..scenario import Split
+from .bodies import parts_at_rest
 
 GROUPS = ('background', 'old', 'new', 'unknown')
 
@@ -79,7 +80,7 @@ def still_modules(model: nn.Module) -> List[nn.Module]:
     """
     still = [module for module in model.modules() if isinstance(module, _NormBase) and _is_frozen(module)]
     bodies = [getattr(model, name, None) for name in ('backbone', 'neck')]
-    return still + [body for body in bodies if body is not None and _is_frozen(body)]
+    return still + [part for body in bodies if body is not None and _is_frozen(body) for part in parts_at_rest(body)]
 
 
 def body_is_frozen(model: nn.Module) -> bool:

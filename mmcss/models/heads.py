@@ -26,7 +26,7 @@ OLD_LOGITS_MOVE = 'new classes change the logits of old ones before any training
 WARNINGS = {
     'SegmenterMaskTransformerHead': OLD_LOGITS_MOVE + 'its LayerNorm and its attention run over all classes',
     'IterativeDecodeHead': OLD_LOGITS_MOVE + "its kernels attend to those of all classes",
-    'OCRHead': OLD_LOGITS_MOVE + 'its context is gathered from the regions of all classes (by about a thousandth)',
+    'OCRHead': OLD_LOGITS_MOVE + 'its context is gathered from the regions of all classes',
     'PointHead': 'the points that it refines are chosen by the logits of all classes',
     'LightHamHead': 'it draws random bases at each call (rand_init), so that no two predictions of an image are equal',
 }

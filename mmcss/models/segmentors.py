@@ -13,6 +13,7 @@ from torch import Tensor
 
 from ..parts import Needs, StepBatch
 from ..scenario import Split
+from .bodies import evaluated_features
 from .extended import ExtendedCascadeEncoderDecoder, ExtendedEncoderDecoder
 from .freezing import body_is_frozen, freeze, still_modules
 from .growth import grow, growing_tensors
@@ -124,7 +125,8 @@ class ContinualMixin:
             return
         with torch.no_grad():
             features = self.extract_feat(inputs)
-        with given_features(self, features), given_features(self.teacher.build(inputs.device), features):
+        teacher = self.teacher.build(inputs.device)
+        with given_features(self, features), given_features(teacher, evaluated_features(self.backbone, features)):
             yield
 
     def look(self, inputs: Tensor, data_samples: Sequence[SegDataSample], needs: Needs) -> StepBatch:

@@ -15,13 +15,10 @@ from torch import Tensor
 
 from ..parts import Attention, Needs, Prediction
 from .attention import tap_attention
+from .bodies import evaluated_features
 from .heads import MASK_HEADS, decode_heads, embedding_reader, is_a, main_logits, map_head, mask_logits
 from .shadowing import shadow
 from .weighting import weigh_losses
-
-# Backbones that return more in training than in evaluation: which of the outputs is the one of both.
-MAIN_FEATURE = {'PIDNet': 1, 'DDRNet': -1}
-
 
 class Watch:
     """What was seen of a segmentor during one forward pass."""
@@ -122,9 +119,10 @@ def _tap_outputs(backbone: nn.Module, keep: Callable[[List[Tensor]], None], stac
     """Hand what the backbone returns to ``keep``."""
 
     def keep_outputs(module: nn.Module, inputs: Any, outputs: Any) -> None:
-        outputs = list(outputs) if isinstance(outputs, (tuple, list)) else [outputs]
-        main = MAIN_FEATURE.get(type(module).__name__)
-        keep(outputs if main is None else [outputs[main if len(outputs) > 1 else 0]])
+        outputs = evaluated_features(backbone, outputs)
+        outputs = outputs if isinstance(outputs, (tuple, list)) else [outputs]
+        # Some transformers (DPT's) return a class token beside each map.
+        keep([output[0] if isinstance(output, (tuple, list)) else output for output in outputs])
 
     stack.callback(backbone.register_forward_hook(keep_outputs).remove)
 

@@ -237,8 +237,13 @@ def test_the_loss_of_a_context_encoding_layer_stays():
     assert found['loss_se_decode'] == head('Enc')['loss_se_decode']
 
 
-@pytest.mark.parametrize('loss', [dict(type='DiceLoss'), [dict(type='DiceLoss'), dict(type='FocalLoss')],
-                                  dict(type='CrossEntropyLoss', use_sigmoid=True)])
+def test_a_sigmoid_alone_is_the_cross_entropy():
+    """Fast-SCNN's heads have no other."""
+    found = replace_cross_entropy(model_of(dict(type='CrossEntropyLoss', use_sigmoid=True, loss_weight=.4)), UNCE, 2)
+    assert found['decode_head']['loss_decode'] == dict(UNCE, num_old=2, loss_weight=.4)
+
+
+@pytest.mark.parametrize('loss', [dict(type='DiceLoss'), [dict(type='DiceLoss'), dict(type='FocalLoss')]])
 def test_nothing_to_replace(loss):
     with pytest.raises(ValueError, match='UnbiasedCrossEntropyLoss takes the place of CrossEntropyLoss') as error:
         replace_cross_entropy(model_of(loss), UNCE, 2)

@@ -1,9 +1,11 @@
 """Which maps are a model's stages: the backbone's by default, or those of named modules."""
 import pytest
 import torch
+import torch.nn as nn
+from mmseg.registry import MODELS
 
 from mmcss.models import predict, watch_training
-from mmcss.models.taps import check_stages
+from mmcss.models.taps import check_stages, watch_features
 from mmcss.parts import Needs
 from tests.models.makers import build, encoder_decoder, make_split, student_and_teacher, with_classes
 from tests.models.test_heads import SEGMENTER
@@ -78,3 +80,14 @@ def test_the_embedding_of_segmenter_is_a_map():
     found = predict(model, batch()[0], (32, 32), Needs(embedding=True)).embedding
     assert found.shape == (2, 16, 4, 4)
     assert torch.equal(found[:, :, 1, 2], tokens[0][:, 6])  # row-major
+
+
+def test_a_class_token_beside_a_map_is_left_out():
+    settings = dict(SEGMENTER['backbone'], output_cls_token=True, with_cls_token=True, out_indices=(0, 1))
+    backbone = MODELS.build(settings).eval()
+    outputs = backbone(batch()[0])
+    with watch_features(nn.ModuleDict(dict(backbone=backbone)), STAGES) as seen:
+        backbone(batch()[0])
+    assert [len(output) for output in outputs] == [2, 2]
+    assert all(torch.equal(stage, output[0]) for stage, output in zip(seen.stages, outputs))
+    assert [stage.shape for stage in seen.stages] == [(2, 16, 4, 4)] * 2
