@@ -84,7 +84,7 @@ def test_the_embedding_of_segmenter_is_a_map():
 
 def test_a_class_token_beside_a_map_is_left_out():
     settings = dict(SEGMENTER['backbone'], output_cls_token=True, with_cls_token=True, out_indices=(0, 1))
-    backbone = MODELS.build(settings).eval()
+    backbone = MODELS.build(settings)
     outputs = backbone(batch()[0])
     with watch_features(nn.ModuleDict(dict(backbone=backbone)), STAGES) as seen:
         backbone(batch()[0])
