@@ -56,7 +56,8 @@ class DomainImages:
             return self._published(found, domains.new if training else domains.seen, training)
         kept = self._kept_for_tests(names, found)
         if training:
-            return np.array([domain in domains.new and name not in kept for name, domain in zip(names, found)], dtype=bool)
+            new = [domain in domains.new and name not in kept for name, domain in zip(names, found)]
+            return np.array(new, dtype=bool)
         # A test set of its own may hold images of no domain of the scenario: they belong to every step.
         shown = [everything or domain not in domains.future if not self.test_share else
                  name in kept and (domain in domains.seen or (everything and domain in domains.future))
@@ -89,8 +90,8 @@ class DomainImages:
         known = {domain for domain in found if domain is not None}
         absent = [domain for domain in domains.new if domain not in known]
         if absent:
-            raise ValueError(f'no image is of the domains {absent}; the rule finds {sorted(known)[:30]} in names such as '
-                             f'{names[0] if names else "(no images)"!r}. Mend scenario.domains or scenario.rule.')
+            raise ValueError(f'no image is of the domains {absent}; the rule finds {sorted(known)[:30]} in names such '
+                             f'as {names[0] if names else "(no images)"!r}. Mend scenario.domains or scenario.rule.')
 
 
 def domain_reader(rule: Any) -> DomainOf:

@@ -115,10 +115,10 @@ class ContinualRunner:
         if getattr(self.scenario, 'partition', 'once') == 'once':
             return
         if self.profile != 'official':
-            raise ValueError(f'scenario.partition: {self.scenario.partition!r} tests on images that were trained on; it is '
-                             "there to compare with published numbers, by profile='official'. Take 'once'.")
-        warnings.warn("the official profile draws test images anew at each step, as PLOP's released code does: most of them "
-                      "were trained on. Don't compare its numbers with those of a clean split.")
+            raise ValueError(f'scenario.partition: {self.scenario.partition!r} tests on images that were trained on; it '
+                             "is there to compare with published numbers, by profile='official'. Take 'once'.")
+        warnings.warn("the official profile draws test images anew at each step, as PLOP's released code does: most of "
+                      "them were trained on. Don't compare its numbers with those of a clean split.")
 
     def _told_profile(self) -> List[str]:
         """What the profile changed of the config given."""
@@ -224,7 +224,8 @@ class ContinualRunner:
                              f"'{self.scenario.regime}': their steps 0 saw different images.")
         brings = list(self.scenario[0].brings)
         if meta.get('domains', brings) != brings:
-            raise ValueError(f"{source} was trained on the domains {meta['domains']}, step 0 of this scenario is {brings}.")
+            raise ValueError(f"{source} was trained on the domains {meta['domains']}, step 0 of this scenario is "
+                             f'{brings}.')
         self._compare_first_step(source, meta.get('first_step'))
         if source.resolve() == folder.hand_over.resolve():
             raise ValueError(f'--first-step-from: {source} is this run itself; leave the option out and start with '

@@ -19,6 +19,9 @@ from .model_config import (extended_model, replace_cross_entropy, stock_model, s
 from .settings import (OWN_KEYS, acts_at_first_step, class_positions, classifier_config, first_step_training, leaf_configs,
                        protocol, with_profile)
 
+# What of continual the model itself is given.
+MODEL_KEYS = ('targets', 'losses', 'new_rows', 'frozen', 'row_lr', 'stages')
+
 
 def step_config(cfg: Config, scenario: Scenario, step: int, work_dir: str, world_size: int = 1) -> Config:
     """The plain mmengine config of one step. A pure function.
@@ -76,7 +79,7 @@ def _model(cfg: Config, scenario: Scenario, split: Split, folder: StepFolder) ->
     average = method.get('average', 'valid')
     model = _step_model(cfg, scenario, split.step, average)
     continual = dict(split=split.to_dict(), previous=None, teacher=None,
-                     **{key: method[key] for key in ('targets', 'losses', 'new_rows', 'frozen', 'row_lr', 'stages') if key in method})
+                     **{key: method[key] for key in MODEL_KEYS if key in method})
     online = _online(cfg, split)
     if split.step > 0:
         model = without_pretrained(model)
