@@ -1,6 +1,6 @@
 """Walks MMSegmentation's stock models, as ``tools/check_models.py`` does, in another order each day.
 
-What takes longer than MMCSS_ZOO_SECONDS (90) in one process is left for another day, and skipped with that reason.
+What takes longer than MMCSS_ZOO_SECONDS (180) in one process is left for another day, and skipped with that reason.
 """
 import datetime
 import importlib.util
@@ -23,7 +23,7 @@ pytestmark = pytest.mark.slow
 
 NAMES = check_models.stock_names()
 random.Random(int(os.environ.get('MMCSS_ZOO_SEED', datetime.date.today().toordinal()))).shuffle(NAMES)
-SECONDS = float(os.environ.get('MMCSS_ZOO_SECONDS', 90))
+SECONDS = float(os.environ.get('MMCSS_ZOO_SECONDS', 180))
 SPENT = {'seconds': 0.0}
 
 # What can't be built, and why, where the packages that it needs are not installed.
