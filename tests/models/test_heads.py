@@ -1,7 +1,7 @@
 import pytest
 import torch
 import torch.nn as nn
-from mmseg.models.decode_heads import FCNHead, PIDHead
+from mmseg.models.decode_heads import PIDHead
 
 from mmcss.models.heads import (decode_heads, embedding_reader, main_logits, map_head, mask_logits, names_of, other_axes,
                                 output_layer, warnings_of)
@@ -110,4 +110,4 @@ def test_warnings(config, words):
 
 def test_a_head_that_draws_at_each_call_is_warned_of():
     assert 'no two predictions of an image are equal' in warnings_of(segmentor(named('LightHamHead')))['LightHamHead']
-    assert warnings_of(segmentor(type('Mine', (FCNHead, ), {}).__new__(FCNHead))) == {}
+    assert 'LightHamHead' in warnings_of(segmentor(type('Mine', (type(named('LightHamHead')), ), {})()))
