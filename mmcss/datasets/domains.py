@@ -46,8 +46,8 @@ class DomainImages:
             ``[images]`` bool.
 
         Raises:
-            ValueError: A domain of the step has no image to train on, or, with
-                a ``test_share``, an image's name tells no domain.
+            ValueError: No image is of one of the step's domains, and there
+                is no test set of its own that may lack it.
         """
         found = self.domains(names)
         if training or self.test_share:

@@ -53,15 +53,15 @@ class ContinualIoUMetric(BaseMetric):
 
     def process(self, data_batch: dict, data_samples: Sequence[dict]) -> None:
         """Count the pixels of a batch."""
-        num_classes = len(self.dataset_meta['classes'])
+        num_classes, domains = len(self.dataset_meta['classes']), self.domains
         for sample in data_samples:
             prediction = sample['pred_sem_seg']['data'].squeeze()
             label = sample['gt_sem_seg']['data'].squeeze().to(prediction.device)
             counts = confusion_matrix(prediction, label, num_classes, self.ignore_index)
             if self.confusion is None:
-                self.confusion = counts.new_zeros(len(self.domains) + 1, num_classes, num_classes)
+                self.confusion = counts.new_zeros(len(domains) + 1, num_classes, num_classes)
             domain = sample.get('domain')
-            self.confusion[self.domains.index(domain) if domain in self.domains else -1] += counts
+            self.confusion[domains.index(domain) if domain in domains else -1] += counts
             self.num_images += 1
 
     def evaluate(self, size: int) -> Dict[str, float]:
@@ -122,18 +122,19 @@ class ContinualIoUMetric(BaseMetric):
 
     def _of_domains(self, results: Sequence[np.ndarray], members: List[int], absent: str) -> Dict[str, Any]:
         """The mIoU of each seen domain (``domains``), and of step 0's and the others together (``means``)."""
+        domains = self.domains
+        if not domains:
+            return dict(means={})
 
         def mean_iou(names: Iterable[str]) -> float:
-            confusion = np.sum([results[self.domains.index(name)] for name in names], axis=0)
+            confusion = np.sum([results[domains.index(name)] for name in names], axis=0)
             return mean_of_group(iou_per_class(confusion), confusion.sum(1) > 0, members, absent)
 
-        if not self.domains:
-            return dict(means={})
         base = Split.from_dict(self.dataset_meta['split']).domains.base
-        groups = {'mIoU_old': [name for name in self.domains if name in base],
-                  'mIoU_new': [name for name in self.domains if name not in base]}
+        groups = {'mIoU_old': [name for name in domains if name in base],
+                  'mIoU_new': [name for name in domains if name not in base]}
         return dict(means={name: mean_iou(group) for name, group in groups.items() if group},
-                    domains={name: _plain(mean_iou([name])) for name in self.domains})
+                    domains={name: _plain(mean_iou([name])) for name in domains})
 
 
 def score_groups(classes: Sequence[str], dataset_meta: Dict[str, Any]) -> Dict[str, List[int]]:
