@@ -32,6 +32,9 @@ class Needs:
             transformer.
         labelled: Which classes the labels of each image tell (see
             :attr:`StepBatch.labelled`).
+        true_background: In passes over the step's images only what no class
+            covers is background; old and future classes are ignored. No
+            continual setting: released code looks at such labels.
     """
 
     stages: bool = False
@@ -40,6 +43,7 @@ class Needs:
     logits: bool = False
     attention: bool = False
     labelled: bool = False
+    true_background: bool = False
 
     def __or__(self, other: 'Needs') -> 'Needs':
         return Needs(**{f.name: getattr(self, f.name) or getattr(other, f.name) for f in fields(self)})

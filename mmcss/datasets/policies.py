@@ -73,6 +73,15 @@ def class_balanced(candidates: Candidates, size: int, random: RandomState) -> Li
     return _in_turns(queues, size)
 
 
+def first(candidates: Candidates, size: int, random: RandomState) -> List[int]:
+    """As many images for each class, its first ones in the order of the data set (SATS's released code).
+
+    Classes take turns, and pass over an image that another class has taken.
+    Authors' code: https://github.com/QIU023/SATS_Continual_Semantic_Seg
+    """
+    return _in_turns([iter(np.flatnonzero(holds).tolist()) for holds in candidates.holds.T], size)
+
+
 def reservoir(candidates: Candidates, size: int, random: RandomState) -> List[int]:
     """Each image of the whole stream as likely as another (Vitter, 1985)."""
     kept = np.flatnonzero(candidates.remembered).tolist()[:size]
@@ -221,6 +230,7 @@ Policy = Callable[[Candidates, int, RandomState], List[int]]
 POLICIES: Dict[str, Policy] = {
     'random': uniform,
     'class_balanced': class_balanced,
+    'first': first,
     'cbes': cbes,
     'reservoir': reservoir,
     'herding': herding,

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import copy
+from dataclasses import replace
 from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple, Union
 
 import numpy as np
@@ -85,6 +86,13 @@ class StepDataset(Dataset):
     def num_memory(self) -> int:
         """Number of remembered images, which stand behind the step's."""
         return 0 if self.remembered is None else len(self.remembered)
+
+    def with_true_background(self) -> 'StepDataset':
+        """The same images; only what no class covers is background, other classes of no concern are ignored."""
+        other = copy.copy(self)
+        other.view = replace(self.view, ignore_others=True)
+        other.pipelines = other._mapping_pipelines()
+        return other
 
     def _mapping_pipelines(self) -> List[Compose]:
         """The pipeline of each leaf with the look-up right behind each loader of labels."""

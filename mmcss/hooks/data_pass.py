@@ -56,6 +56,8 @@ class Pass:
         self.dataset = runner.train_dataloader.dataset if dataset is None else dataset
         if images is None:
             images = range(self.dataset.num_images if dataset is None else len(dataset))
+        if needs.true_background:
+            self.dataset = self.dataset.with_true_background()
         self.images = images
 
     @torch.no_grad()

@@ -44,12 +44,15 @@ class TrainView:
             (:attr:`Split.unknown`; SSUL): None for nothing, 'background' for
             all of it, 'saliency' for what a saliency map marks, which is
             known when the map is read.
+        ignore_others: Ignore old and future classes, in place of making them
+            background.
     """
 
     regime: str = 'overlapped'
     ignore_as_background: bool = False
     keep_old_labels: bool = False
     unknown: Optional[str] = None
+    ignore_others: bool = False
 
     def __post_init__(self) -> None:
         for name, valid in (('regime', REGIMES), ('unknown', UNKNOWN)):
@@ -84,7 +87,8 @@ class TrainView:
                 :meth:`kept` (remembered images).
         """
         unlabelled = IGNORE if split.background is None else 0
-        table = _table(split, raw_ids, self.kept(split) if kept is None else kept, others=unlabelled)
+        others = IGNORE if self.ignore_others else unlabelled
+        table = _table(split, raw_ids, self.kept(split) if kept is None else kept, others)
         if self.ignore_as_background:
             table[IGNORE] = unlabelled
         return self.with_unknown(table, split)

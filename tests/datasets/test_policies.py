@@ -6,7 +6,7 @@ from numpy.random import RandomState
 
 from mmcss.datasets import policies
 from mmcss.datasets.policies import (
-    POLICIES, Candidates, cbes, cbes_insert, class_balanced, confident, herding, reservoir, uniform)
+    POLICIES, Candidates, cbes, cbes_insert, class_balanced, confident, first, herding, reservoir, uniform)
 
 
 def table(rows, classes):
@@ -488,6 +488,17 @@ def test_herding_of_two_classes_in_turns():
             candidates = Candidates(table(rows, 2), np.zeros(10, bool), class_features=features)
             assert herding(candidates, size, random) == taken[0] + taken[1]
     assert shared
+
+
+# The first ones of each class.
+
+
+def test_the_first_images_of_each_class():
+    candidates = Candidates(table([(1, ), (0, 1), (0, ), (0, ), (1, ), (2, )], 4), np.zeros(6, dtype=bool))
+    assert first(candidates, 5, RandomState(0)) == [1, 2, 0, 4, 5]
+    assert first(candidates, 3, RandomState(0)) == [1, 0, 5]
+    assert sorted(first(candidates, 9, RandomState(0))) == [0, 1, 2, 3, 4, 5]
+
 
 
 def test_herding_draws_no_random_numbers():

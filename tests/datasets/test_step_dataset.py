@@ -69,6 +69,12 @@ def test_ignored_pixels_as_background(tmp_path):
     assert contents(make(tmp_path, 0, dict(TRAIN, ignore_as_background=True)))['i2'] == [0, 2, 0]
 
 
+def test_true_background_is_that_of_the_data_set(tmp_path):
+    dataset = make(tmp_path, 1)
+    assert contents(dataset.with_true_background()) == {'i1': [0, 3], 'i2': [3, 255, 255], 'i3': [3, 255]}
+    assert contents(dataset) == {'i1': [0, 3], 'i2': [3, 0, 255], 'i3': [3, 0]}
+
+
 @pytest.mark.parametrize('protocol, labels', [
     (dict(), {'i0': [0, 2], 'i1': [0, 3], 'i2': [3, 2, 255], 'i3': [3, 0], 'i6': [1, 0]}),
     (dict(future='ignore'), {'i0': [0, 2], 'i1': [0, 3], 'i2': [3, 2, 255], 'i3': [3, 255], 'i6': [1, 0]}),

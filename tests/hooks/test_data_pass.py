@@ -99,6 +99,15 @@ def test_pass_shows_labels_and_predictions(runner):
             assert len(seen.stages) == 4 and seen.embedding is None
 
 
+def test_a_pass_over_true_background(runner):
+    """Pixels of other classes, which are background to the others, are ignored."""
+    raw = [(batch.raw_target == 0).sum().item() for batch in Pass(runner, NEEDS, student=False)]
+    true = [(batch.raw_target == 0).sum().item() for batch in Pass(runner, Needs(true_background=True), student=False)]
+    ignored = [(batch.raw_target == 255).sum().item()
+               for batch in Pass(runner, Needs(true_background=True), student=False)]
+    assert len(true) == len(raw) and 0 < sum(true) < sum(raw) <= sum(true) + sum(ignored)
+
+
 def test_pass_predicts_in_evaluation_mode_and_leaves_the_model_as_it_was(runner):
     model = bare_model(runner)
     model.train()

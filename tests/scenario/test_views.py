@@ -49,6 +49,11 @@ def test_ignored_pixels_as_background():
     assert TrainView(ignore_as_background=True).table(SCENARIO[1], RAW)[255] == 0
 
 
+def test_other_classes_ignored():
+    assert TrainView(ignore_others=True).table(SCENARIO[1], RAW)[[0, 1, 2, 3, 4, 255]].tolist() == [
+        0, 255, 255, 255, 3, 255]
+
+
 @pytest.mark.parametrize('protocol, labels', [
     (Protocol(), [0, 2, 1, 0, 3, 255]),
     (Protocol(future='ignore'), [0, 2, 1, 255, 3, 255]),

@@ -9,5 +9,7 @@ continual = dict(
         unkd=dict(type='UnbiasedDistillation', loss_weight=20.0),
         attention=dict(type='AttentionTransfer', loss_weight=20.0)))
 official = dict(
-    continual=dict(losses=dict(attention=dict(type='AttentionTransfer', layout='reshape'))),
+    continual=dict(
+        targets=dict(type='EntropyPseudoLabels', true_background=True),
+        losses=dict(attention=dict(type='AttentionTransfer', layout='reshape'))),
     param_scheduler=[dict(type='PolyLR', power=0.9, eta_min=0.0, by_epoch=True, convert_to_iter_based=True)])

@@ -47,9 +47,9 @@ class EntropyPseudoLabels(Part):
         overwrite_old: Treat pixels with labels of old classes, which
             remembered images have, like background pixels, as SATS's released
             code does: the teacher's word replaces what the labels tell.
+        true_background: Take the thresholds over true background alone, as
+            SATS's released code does, which has labels of all classes there.
     """
-
-    needs = Needs(logits=True)
 
     def __init__(self,
                  measure: str = 'shannon',
@@ -59,7 +59,8 @@ class EntropyPseudoLabels(Part):
                  over_processes: bool = True,
                  adaptive_factor: bool = True,
                  nu_without_background: float = 1.0,
-                 overwrite_old: bool = False) -> None:
+                 overwrite_old: bool = False,
+                 true_background: bool = False) -> None:
         if measure not in MEASURES:
             raise ValueError(f'measure: got {measure!r}, valid are {", ".join(MEASURES)}.')
         if estimator not in ESTIMATORS:
@@ -72,6 +73,7 @@ class EntropyPseudoLabels(Part):
         self.adaptive_factor = adaptive_factor
         self.nu_without_background = nu_without_background
         self.overwrite_old = overwrite_old
+        self.needs = Needs(logits=True, true_background=true_background)
         self.thresholds: Optional[Tensor] = None  # a row for each process, or one for all
 
     def before_step(self, split: Split, batches: Iterable[StepBatch]) -> None:

@@ -8,7 +8,7 @@ import torch.distributed as dist
 from mmcss.losses.entropy import entropy_and_class
 from mmcss.models import EntropyPseudoLabels
 from mmcss.models.targets import accepted_share
-from mmcss.parts import Prediction, StepBatch
+from mmcss.parts import Needs, Prediction, StepBatch
 from tests.losses import loops
 from tests.models.makers import make_split
 
@@ -218,6 +218,11 @@ def test_without_filter_every_pixel_is_accepted():
 def test_unknown_settings(settings, message):
     with pytest.raises(ValueError, match=message):
         EntropyPseudoLabels(**settings)
+
+
+def test_thresholds_of_true_background_ask_for_its_labels():
+    assert EntropyPseudoLabels(true_background=True).needs == Needs(logits=True, true_background=True)
+    assert EntropyPseudoLabels().needs == Needs(logits=True)
 
 
 def test_without_the_adaptive_factor():
