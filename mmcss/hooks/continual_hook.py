@@ -8,13 +8,13 @@ import numpy as np
 import torch
 from mmengine.dist import barrier, broadcast, is_main_process
 from mmengine.hooks import Hook
-from mmengine.optim import AmpOptimWrapper
 from mmengine.registry import HOOKS
 from mmengine.runner import Runner
 from torch import Tensor, nn
 
 from ..models import load_hand_over
 from ..parts import Part, overrides
+from .before_updates import before_updates
 from .data_pass import Pass, averaged_model, bare_model
 
 
@@ -57,18 +57,8 @@ class ContinualHook(Hook):
         old = load_hand_over(model.previous)['state_dict'] if attached and model.previous is not None else {}
         for part in attached:
             part.attach(model, old)
-        followers = [part for part in model.method.parts.values() if overrides(part, 'before_update')]
-        if followers and not hasattr(runner.optim_wrapper, 'optimizer'):
-            raise ValueError('this method acts on the gradients of one optimizer; this optim_wrapper has several.')
-        # With such an optimizer the factor of mixed precision, and the updates that it skips, are the kernel's own.
-        if followers and isinstance(runner.optim_wrapper, AmpOptimWrapper) and getattr(
-                runner.optim_wrapper.optimizer, '_step_supports_amp_scaling', False):
-            raise ValueError(
-                'this method acts on gradients without the factor of mixed precision, which a fused optimizer takes '
-                'away too late. Leave fused=True out of optim_wrapper.optimizer, or train without --amp.')
-        # Right before the update, gradients are whole, whatever accumulates or scales them.
-        self._handles = [runner.optim_wrapper.optimizer.register_step_pre_hook(lambda *_, part=part: part.before_update())
-                         for part in followers]
+        self._handles = [before_updates(runner, part.before_update) for part in model.method.parts.values()
+                         if overrides(part, 'before_update')]
 
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         checkpoint['continual'] = {name: part.state_dict() for name, part in bare_model(runner).method.parts.items()

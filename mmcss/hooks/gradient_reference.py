@@ -2,15 +2,15 @@
 from __future__ import annotations
 
 from mmengine.dist import get_dist_info
-from mmengine.optim import AmpOptimWrapper
 from mmengine.runner import Runner
 from mmseg.registry import DATA_SAMPLERS
 from numpy.random import RandomState
 
 from ..datasets.stream import StreamMemory
 from ..losses.gradient_projection import project
+from .before_updates import before_updates
 from .data_pass import bare_model
-from .loss_gradients import loss_gradients, one_optimizer
+from .loss_gradients import loss_gradients
 from .replays import Batch, Replay, share
 
 
@@ -29,13 +29,7 @@ class GradientReference(Replay):
 
     def begin(self, runner: Runner, memory: StreamMemory, random: RandomState) -> None:
         super().begin(runner, memory, random)
-        optimizer = one_optimizer(runner)
-        # With such an optimizer the gradients still have the factor of mixed precision here; the reference has not.
-        if isinstance(runner.optim_wrapper, AmpOptimWrapper) and getattr(optimizer, '_step_supports_amp_scaling', False):
-            raise ValueError('continual.online: GradientReference acts on gradients without the factor of mixed '
-                             'precision, which a fused optimizer takes away too late. Leave fused=True out of '
-                             'optim_wrapper.optimizer, or train without --amp.')
-        self._handle = optimizer.register_step_pre_hook(lambda *_: self.constrain())
+        self._handle = before_updates(runner, self.constrain)
 
     def before_iteration(self, batch: Batch) -> None:
         """Leave the batch as it is."""

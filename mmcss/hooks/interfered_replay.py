@@ -12,8 +12,9 @@ from numpy.random import RandomState
 from torch import Tensor, nn
 
 from ..datasets.stream import StreamMemory
+from .before_updates import one_optimizer
 from .data_pass import bare_model
-from .loss_gradients import kept_tensors, loss_gradients, one_optimizer, preprocessed
+from .loss_gradients import kept_tensors, loss_gradients, preprocessed
 from .random_state_hook import kept_random_state
 from .replays import Batch, Replay, share
 

@@ -9,22 +9,9 @@ import torch
 from mmengine.optim import AmpOptimWrapper
 from mmengine.runner import Runner, autocast
 from torch import Tensor, nn
-from torch.optim import Optimizer
 
 from ..losses.stream_watch import StreamWatch
 from .data_pass import bare_model
-
-
-def one_optimizer(runner: Runner) -> Optimizer:
-    """The optimizer of a runner.
-
-    Raises:
-        ValueError: There are several.
-    """
-    if not hasattr(runner.optim_wrapper, 'optimizer'):
-        raise ValueError('continual.online: this replay looks at the updates of one optimizer, and this optim_wrapper '
-                         'has several; take one, or UniformReplay.')
-    return runner.optim_wrapper.optimizer
 
 
 def loss_gradients(runner: Runner, batch: Mapping[str, List[Any]]) -> Dict[nn.Parameter, Tensor]:

@@ -235,7 +235,7 @@ def test_a_checkpoint_wins_over_an_older_file(tmp_path):
 def test_several_optimizers_are_refused(tmp_path):
     runner = following(tmp_path, Follower())
     runner.optim_wrapper = OptimWrapperDict(a=runner.optim_wrapper)
-    with pytest.raises(ValueError, match='gradients of one optimizer'):
+    with pytest.raises(ValueError, match='looks at the updates of one optimizer'):
         ContinualHook().before_train(runner)
 
 

@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 import torch
 from mmengine.dataset import pseudo_collate
-from mmengine.optim import AmpOptimWrapper, OptimWrapper
 from mmengine.runner import Runner
 from numpy.random import RandomState
 
@@ -421,19 +420,3 @@ def test_accumulated_gradients_are_bounded_once_an_update(tiny_data, work_dir, m
 def test_several_optimizers(kind):
     with pytest.raises(ValueError, match='looks at the updates of one optimizer, and this optim_wrapper has several'):
         kind().begin(SimpleNamespace(optim_wrapper={}), None, None)
-
-
-@pytest.mark.parametrize('mixed, fused', [(True, True), (True, False), (False, True)])
-def test_a_fused_optimizer_under_mixed_precision(monkeypatch, mixed, fused):
-    """Its gradients are without the factor of mixed precision only inside of the kernel."""
-    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=.1)
-    optimizer._step_supports_amp_scaling = fused
-    wrapper = OptimWrapper(optimizer)
-    monkeypatch.setattr(gradient_reference, 'AmpOptimWrapper', OptimWrapper if mixed else AmpOptimWrapper)
-    replay, runner = GradientReference(), SimpleNamespace(optim_wrapper=wrapper)
-    if mixed and fused:
-        with pytest.raises(ValueError, match='Leave fused=True out of optim_wrapper.optimizer'):
-            replay.begin(runner, None, None)
-    else:
-        replay.begin(runner, None, None)
-        replay.end()
