@@ -135,6 +135,9 @@ class Part:
     Parts that compare student and teacher act from step 1 on; those that set
     ``from_first_step`` act at step 0 as well. ``after_step`` is called after
     every step, so that step 1 finds what step 0 left.
+    Those of these that gather something at step 0, and change nothing that is
+    learned there, set ``watches_first_step``: step 0 may come from another
+    run that had them, whatever else the method does.
     Parts that never look at the teacher set ``uses_teacher`` to False: a method
     of such parts alone has none, and saves its forward pass.
     Parts that know what to do with a last channel and label for unknown (SSUL)
@@ -145,6 +148,7 @@ class Part:
 
     needs: Needs = Needs()
     from_first_step: bool = False
+    watches_first_step: bool = False
     uses_teacher: bool = True
     takes_unknown: bool = False
     about_new_classes: bool = False

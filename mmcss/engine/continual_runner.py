@@ -2,7 +2,6 @@
 from __future__ import annotations
 
 import time
-import uuid
 import warnings
 from dataclasses import asdict
 from pathlib import Path
@@ -16,13 +15,14 @@ from mmengine.runner import Runner
 from ..evaluation import matrix_table, steps_table, summarise
 from ..files import plain, write_json
 from ..hooks.data_pass import bare_model
-from ..models import load_hand_over, save_hand_over
-from .distributed import join_processes
+from ..models import load_hand_over
+from .distributed import join_processes, say
+from .first_step import take_first_step
 from .folders import StepFolder
 from .plain_checkpoints import plain_checkpoints
 from .plan import StepPlan, config_difference, make_plan, plan_table
 from .pretty_configs import formatted_once
-from .settings import build_scenario, check_settings, first_step_training, protocol, protocol_name, with_profile
+from .settings import build_scenario, check_settings, protocol, protocol_name, with_profile
 from .step_config import deploy_config, step_config
 from .teardown import tear_down
 
@@ -213,40 +213,12 @@ class ContinualRunner:
             tear_down(runner)
 
     def _take_first_step(self) -> None:
-        """Copy a trained step 0, so that this work_dir stands alone."""
-        folder, source = self._folder(0), Path(self.first_step_from)
-        if source.is_dir():
-            source = StepFolder(source, 0).hand_over
-        hand_over = load_hand_over(source, self.scenario[0].seen)
-        meta = hand_over['meta']
-        if meta.get('regime', self.scenario.regime) != self.scenario.regime:
-            raise ValueError(f"{source} was trained in the regime '{meta['regime']}', this scenario is "
-                             f"'{self.scenario.regime}': their steps 0 saw different images.")
-        brings = list(self.scenario[0].brings)
-        if meta.get('domains', brings) != brings:
-            raise ValueError(f"{source} was trained on the domains {meta['domains']}, step 0 of this scenario is "
-                             f'{brings}.')
-        self._compare_first_step(source, meta.get('first_step'))
-        if source.resolve() == folder.hand_over.resolve():
-            raise ValueError(f'--first-step-from: {source} is this run itself; leave the option out and start with '
-                             '--step 1 or --resume.')
+        folder = self._folder(0)
+        take_first_step(Path(self.first_step_from), folder, self.cfg, self.scenario, self._about(0))
         if is_main_process():
-            folder.begin(self._about(0))
-            meta = dict(meta, id=meta.get('id') or uuid.uuid4().hex, parent=None)
-            save_hand_over(folder.hand_over, hand_over['state_dict'], meta)
             deploy_config(self.cfg, self.scenario, 0).dump(str(folder.deploy))
         barrier()
         self._evaluate(0, finish=True)
-
-    def _compare_first_step(self, source: Path, trained: Optional[Dict[str, Any]]) -> None:
-        """Refuse a step 0 of other losses; tell of smaller differences."""
-        asked = first_step_training(self.cfg)
-        differing = [key for key in asked if trained and trained.get(key) != asked[key]]
-        for key in differing:
-            told = f'{source} was trained with {key}={trained.get(key)!r}, this method trains step 0 with {asked[key]!r}'
-            if key in ('loss_decode', 'losses', 'unknown', 'classifier'):
-                raise ValueError(f'{told}; leave --first-step-from out, or name a run of the same method.')
-            say(f'note: {told}')
 
     def results(self) -> Dict[str, Any]:
         """Collect the results of the steps so far, write ``results.json`` and print them.
@@ -286,9 +258,3 @@ def parse_steps(text: Any, num_steps: int) -> range:
     if not steps or steps[-1] >= num_steps:
         raise ValueError(f'--step: got {text!r}, but the scenario has steps 0 to {num_steps - 1}.')
     return steps
-
-
-def say(text: str) -> None:
-    """Print on the main process."""
-    if is_main_process():
-        print(text, flush=True)

@@ -6,7 +6,7 @@ from typing import Any, Mapping, Optional, Sequence
 
 import torch
 import torch.distributed as dist
-from mmengine.dist import init_dist, is_distributed
+from mmengine.dist import init_dist, is_distributed, is_main_process
 from mmengine.model import MMDistributedDataParallel, revert_sync_batchnorm
 from mmengine.registry import MODEL_WRAPPERS
 from torch import nn
@@ -46,3 +46,9 @@ def join_processes(launcher: str, options: Mapping[str, Any]) -> None:
         raise ValueError(f'without a GPU the launcher has to be pytorch (tools/dist_train.sh), not {launcher!r}.')
     os.environ.setdefault('LOCAL_RANK', '0')
     dist.init_process_group(backend='gloo')
+
+
+def say(text: str) -> None:
+    """Print on the main process."""
+    if is_main_process():
+        print(text, flush=True)

@@ -195,14 +195,21 @@ def class_positions(cfg: Config, scenario: Scenario) -> Sequence[int]:
 
 
 def first_step_training(cfg: Config) -> Dict[str, Any]:
-    """How the method trains step 0: what runs that share a step 0 should have in common."""
+    """How the method trains step 0: what runs that share a step 0 should have in common.
+
+    ``watching`` are the parts that gather something there and change nothing;
+    without their ``loss_weight``, which counts in later steps.
+    """
     method = cfg.get('continual', {})
     parts = {name: plain(part) for name, part in (method.get('losses') or {}).items()
              if part and acts_at_first_step(part)}
+    watching = {name: {key: value for key, value in part.items() if key != 'loss_weight'}
+                for name, part in parts.items() if getattr(MODELS.get(part['type']), 'watches_first_step', False)}
     loss = method.get('loss_decode')
     return dict(
         loss_decode=plain(loss) if loss and acts_at_first_step(loss) else None,
-        losses=parts,
+        losses={name: part for name, part in parts.items() if name not in watching},
+        watching=watching,
         unknown=(method.get('unknown') or {}).get('of'),
         classifier=classifier_config(method.get('classifier')),
         average=method.get('average', 'valid'),

@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Dict, List
+from typing import Dict, List, Mapping
 
 import numpy as np
 import torch
@@ -41,7 +41,7 @@ class ContinualHook(Hook):
         for name, part in model.method.parts.items():
             path = Path(runner.work_dir) / f'{name}.npz'
             if model.previous is not None and overrides(part, 'load_previous'):
-                part.load_previous(previous_state(model.previous, name, overrides(part, 'before_update')))
+                part.load_previous(previous_state(model.previous, name))
             if runner._resume and (name in self._resumed or path.is_file()):
                 part.load_state_dict(self._resumed[name] if name in self._resumed else load_state(path))
                 continue
@@ -76,12 +76,16 @@ class ContinualHook(Hook):
         for model in (bare_model(runner), averaged_model(runner)):
             for buffer in model.buffers():
                 broadcast(buffer)
-        self.finish_step(runner)
+        self._finish(runner, bare_model(runner).method.observers)
 
     def finish_step(self, runner: Runner) -> None:
-        """Let the parts look at the trained model; also called for a step that was trained elsewhere."""
+        """Let the parts look at a model that was trained elsewhere; what watched it there has left its state."""
+        self._finish(runner, {name: part for name, part in bare_model(runner).method.observers.items()
+                              if not part.watches_first_step})
+
+    def _finish(self, runner: Runner, observers: Mapping[str, Part]) -> None:
         model = bare_model(runner)
-        for name, part in model.method.observers.items():
+        for name, part in observers.items():
             runner.logger.info(f'{name}: finishing the step')
             part.after_step(model.split, Pass(runner, part.needs, student=True))
             self._save(Path(runner.work_dir) / f'{name}.npz', part)
@@ -93,23 +97,20 @@ class ContinualHook(Hook):
         barrier()
 
 
-def previous_state(hand_over: str, name: str, follows: bool = False) -> Dict[str, Tensor]:
+def previous_state(hand_over: str, name: str) -> Dict[str, Tensor]:
     """What a part left in the folder of the step before.
 
     Args:
         hand_over: The hand-over file of that step.
         name: Name of the part.
-        follows: Whether it follows the training, so that another run's step
-            will not do.
 
     Raises:
         FileNotFoundError: Nothing; the step was trained without the part.
     """
     path = Path(hand_over).with_name(f'{name}.npz')
     if not path.is_file():
-        instead = '' if follows else ', or take step 0 over with --first-step-from'
         raise FileNotFoundError(f"{path} is missing: the step before was trained without the part '{name}'. Run that step "
-                                f'with this config{instead}.')
+                                'with this config, or take step 0 over with --first-step-from.')
     return load_state(path)
 
 

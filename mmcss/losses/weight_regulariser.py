@@ -35,7 +35,7 @@ class WeightRegulariser(Part):
         normalise: Scale the importance of each parameter to 0 to 1.
     """
 
-    from_first_step = True
+    from_first_step = watches_first_step = True
     uses_teacher = False
     takes_unknown = True
     # Kinds of tensors that the next step gets; the importance is their sum.
@@ -128,8 +128,7 @@ class WeightRegulariser(Part):
         if not self._updates:
             raise ValueError(
                 f'{type(self).__name__} gathers the importance of weights while they are trained, and has seen '
-                f'no update of step {split.step}: it was taken over with --first-step-from, or did not train. '
-                'Leave --first-step-from out, so that step 0 is trained with this config.')
+                f'no update of step {split.step}: the step did not train.')
         self._left = self._flat(self.finished())
 
     def state_dict(self) -> Dict[str, Tensor]:

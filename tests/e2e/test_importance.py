@@ -88,19 +88,40 @@ def test_a_stopped_and_resumed_run_equals_the_uninterrupted_one(tiny_data, tmp_p
         read_json(tmp_path / 'stopped' / 'results.json')['matrix']
 
 
-def test_a_first_step_from_elsewhere_has_no_importance(plop_run, tiny_data, tmp_path):
-    """Of another method it is refused before it is taken, of a run of the same when it is finished."""
-    cfg = tiny_config(tiny_data, tmp_path / 'first', continual=method('ewc'))
-    with pytest.raises(ValueError, match='leave --first-step-from out'):
+def test_a_first_step_without_importance_is_refused(plop_run, tiny_data, tmp_path):
+    """Of another method, of another setting, and a hand-over alone."""
+    cfg = tiny_config(tiny_data, tmp_path / 'ewc', continual=method('ewc'))
+    with pytest.raises(ValueError, match='was trained without ewc=.*, which gathers at step 0'):
         run(cfg, first_step_from=str(plop_run[0]))
     run(cfg, steps='0')
-    other = tiny_config(tiny_data, tmp_path / 'other', continual=method('ewc'))
-    with pytest.raises(ValueError, match='has seen no update of step 0: it was taken over with --first-step-from'):
-        run(other, first_step_from=str(tmp_path / 'first'))
-    with pytest.raises(FileNotFoundError, match=r"ewc\.npz is missing: .* Run that step with this config\."):
-        run(other, steps='1')
-    assert len(run(other, steps='0')['steps']) == 1  # as the message says
-    assert importance(tmp_path / 'other', 0, 'ewc')
+    other = tiny_config(tiny_data, tmp_path / 'other', continual=method('ewc', alpha=.5))
+    with pytest.raises(ValueError, match='was trained without ewc=.*alpha'):
+        run(other, first_step_from=str(tmp_path / 'ewc'))
+    (tmp_path / 'ewc' / 'step_0' / 'ewc.npz').unlink()
+    with pytest.raises(FileNotFoundError, match=r"ewc\.npz is missing: .* Run that step with this config"):
+        run(cfg, steps='1')
+    taken = tiny_config(tiny_data, tmp_path / 'taken', continual=method('ewc'))
+    with pytest.raises(FileNotFoundError, match=r'ewc\.npz, gathered while step 0 was trained, is not beside step_0\.pth'):
+        run(taken, first_step_from=str(tmp_path / 'ewc'))
+
+
+@pytest.mark.slow
+def test_a_first_step_taken_over_is_as_if_trained(tiny_data, tmp_path):
+    """One step 0 that all three have watched serves each of them, and methods without."""
+    options = dict(scenario=dict(base=3, increment=1))
+    three = dict(losses={name: part for one in TYPES for name, part in method(one)['losses'].items()})
+    run(tiny_config(tiny_data, tmp_path / 'three', continual=three, **options), steps='0')
+    for name in ('ewc', 'rw'):
+        run(tiny_config(tiny_data, tmp_path / name, continual=method(name, loss_weight=7.), **options))
+        taken = tiny_config(tiny_data, tmp_path / f'{name}_taken', continual=method(name, loss_weight=7.), **options)
+        run(taken, first_step_from=str(tmp_path / 'three'))
+        for step in range(2):
+            assert_equal_states(state(tmp_path / name, step), state(tmp_path / f'{name}_taken', step))
+            assert_equal_states(importance(tmp_path / name, step, name), importance(tmp_path / f'{name}_taken', step, name))
+    assert not (tmp_path / 'rw_taken' / 'step_0' / 'ewc.npz').exists()
+    run(tiny_config(tiny_data, tmp_path / 'plain', continual={}, **options), steps='0',
+        first_step_from=str(tmp_path / 'three'))
+    assert_equal_states(state(tmp_path / 'plain', 0), state(tmp_path / 'three', 0))
 
 
 @pytest.mark.slow

@@ -248,10 +248,3 @@ def test_a_fused_optimizer_with_mixed_precision_is_refused(tmp_path, monkeypatch
         ContinualHook().before_train(following(tmp_path, Follower(), **copy.deepcopy(options)))
     # A part that does not look at gradients goes with it.
     ContinualHook().before_train(following(tmp_path, Part(), **options))
-
-
-def test_another_run_s_step_will_not_do_for_a_part_that_follows(tmp_path):
-    for follows in (False, True):
-        with pytest.raises(FileNotFoundError) as error:
-            previous_state(str(tmp_path / 'step_0.pth'), 'ewc', follows)
-        assert ('--first-step-from' in str(error.value)) is not follows

@@ -1,0 +1,74 @@
+"""A trained step 0 that several runs share."""
+from __future__ import annotations
+
+import shutil
+import uuid
+from pathlib import Path
+from typing import Any, Dict, Mapping
+
+from mmengine.config import Config
+from mmengine.dist import is_main_process
+
+from ..models import load_hand_over, save_hand_over
+from ..scenario import Scenario
+from .distributed import say
+from .folders import StepFolder
+from .settings import first_step_training
+
+
+def take_first_step(source: Path, folder: StepFolder, cfg: Config, scenario: Scenario, about: Mapping[str, Any]) -> None:
+    """Copy a trained step 0, so that a work_dir stands alone.
+
+    Args:
+        source: Work_dir of another run, or a hand-over file.
+        folder: Where to.
+        cfg: The config of this run.
+        scenario: Its scenario.
+        about: See :meth:`StepFolder.begin`.
+
+    Raises:
+        ValueError: It was trained on other images, or in another way.
+        FileNotFoundError: It is missing, or what a part gathered while it
+            was trained.
+    """
+    if source.is_dir():
+        source = StepFolder(source, 0).hand_over
+    hand_over = load_hand_over(source, scenario[0].seen)
+    meta, asked = hand_over['meta'], first_step_training(cfg)
+    if meta.get('regime', scenario.regime) != scenario.regime:
+        raise ValueError(f"{source} was trained in the regime '{meta['regime']}', this scenario is "
+                         f"'{scenario.regime}': their steps 0 saw different images.")
+    brings = list(scenario[0].brings)
+    if meta.get('domains', brings) != brings:
+        raise ValueError(f"{source} was trained on the domains {meta['domains']}, step 0 of this scenario is {brings}.")
+    if meta.get('first_step'):
+        _compare(source, meta['first_step'], asked)
+    if source.resolve() == folder.hand_over.resolve():
+        raise ValueError(f'--first-step-from: {source} is this run itself; leave the option out and start with '
+                         '--step 1 or --resume.')
+    gathered = [source.with_name(f'{name}.npz') for name in asked['watching']]
+    missing = [str(path) for path in gathered if not path.is_file()]
+    if missing:
+        raise FileNotFoundError(f'{", ".join(missing)}, gathered while step 0 was trained, is not beside {source.name}; '
+                                'leave --first-step-from out, or name a whole folder.')
+    if is_main_process():
+        folder.begin(about)
+        for path in gathered:
+            shutil.copy(path, folder.path)
+        meta = dict(meta, id=meta.get('id') or uuid.uuid4().hex, parent=None)
+        save_hand_over(folder.hand_over, hand_over['state_dict'], meta)
+
+
+def _compare(source: Path, trained: Mapping[str, Any], asked: Dict[str, Any]) -> None:
+    """Refuse a step 0 of other losses; tell of smaller differences."""
+    for key in asked:
+        if key == 'watching' or trained.get(key) == asked[key]:
+            continue
+        told = f'{source} was trained with {key}={trained.get(key)!r}, this method trains step 0 with {asked[key]!r}'
+        if key in ('loss_decode', 'losses', 'unknown', 'classifier'):
+            raise ValueError(f'{told}; leave --first-step-from out, or name a run of the same method.')
+        say(f'note: {told}')
+    for name, part in asked['watching'].items():
+        if trained.get('watching', {}).get(name) != part:
+            raise ValueError(f'{source} was trained without {name}={part!r}, which gathers at step 0 what later steps '
+                             'need; leave --first-step-from out, or name a run that has it.')
