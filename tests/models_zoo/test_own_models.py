@@ -15,6 +15,7 @@ from tests.models.makers import BN, encoder_decoder, head
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / 'tools'))
 import check_models  # noqa: E402
+from _growing import Growing  # noqa: E402
 
 METHODS = check_models.METHODS[:-1]  # SATS needs a transformer
 
@@ -50,7 +51,7 @@ def test_a_head_that_nobody_has_seen_before(tmp_path, method):
     model['decode_head'] = dict(head('FCN'), type='UnseenHead')
     for key in ('num_convs', 'concat_input'):
         del model['decode_head'][key]
-    growing = check_models.Growing(ConfigDict(model, test_cfg=dict(mode='whole')), 64, 2, str(tmp_path))
+    growing = Growing(ConfigDict(model, test_cfg=dict(mode='whole')), 64, 2, str(tmp_path))
     heads, grown, moved = growing.describe()
     assert (heads, grown) == ('UnseenHead', 'decode_head.queries decode_head.scale') and moved < 1e-5
     growing.train(method)
@@ -63,6 +64,6 @@ def test_a_backbone_of_timm(tmp_path, method):
                     out_indices=(1, 2, 3, 4))
     decode_head = dict(type='FCNHead', in_channels=512, in_index=3, channels=8, num_convs=1, norm_cfg=BN)
     model = ConfigDict(type='EncoderDecoder', backbone=backbone, decode_head=decode_head, test_cfg=dict(mode='whole'))
-    growing = check_models.Growing(model, 64, 2, str(tmp_path))
+    growing = Growing(model, 64, 2, str(tmp_path))
     assert growing.describe()[2] < 1e-5
     growing.train(method)
