@@ -2,41 +2,31 @@ from pathlib import Path
 
 import pytest
 import torch
-from mmengine.runner import Runner
 
-from mmcss.engine import build_scenario, step_config
 from mmcss.engine.teardown import tear_down
-from mmcss.hooks import HandOverHook
 from mmcss.hooks.data_pass import Pass, SeededImages, bare_model
 from mmcss.hooks.random_state_hook import random_state
 from mmcss.models import hand_over_meta, load_hand_over
 from mmcss.parts import Needs
+from tests.hooks.runners import leave_first_step, runner_of
 from tests.makers import stems
 from tests.tiny import PLOP, loader, tiny_config
 
 NEEDS = Needs(stages=True, logits=True)
 
 
-def build(tiny_data, work_dir, number, **changes):
-    cfg = tiny_config(tiny_data, work_dir, **dict(dict(continual=PLOP), **changes))
-    return Runner.from_cfg(step_config(cfg, build_scenario(cfg), number, str(work_dir)))
-
-
 @pytest.fixture(scope='module')
 def work_dir(tiny_data, tmp_path_factory):
     """Holds the hand-over of an untrained step 0."""
     folder = tmp_path_factory.mktemp('pass')
-    runner = build(tiny_data, folder, 0)
-    runner.model.init_weights()
-    next(hook for hook in runner.hooks if isinstance(hook, HandOverHook)).after_train(runner)
-    tear_down(runner)
+    leave_first_step(tiny_config(tiny_data, folder, continual=PLOP))
     return folder
 
 
 @pytest.fixture(scope='module')
 def runner(tiny_data, work_dir):
     """Step 1 of PLOP, before training."""
-    runner = build(tiny_data, work_dir, 1)
+    runner = runner_of(tiny_config(tiny_data, work_dir, continual=PLOP), 1)
     runner.model.init_weights()
     yield runner
     tear_down(runner)
@@ -75,7 +65,8 @@ def test_pass_sees_each_image_once(runner, looks):
 
 def test_pass_sees_repeated_images_once(tiny_data, tmp_path):
     """Training repeats the images of a small step to fill a batch; statistics shall not count some twice."""
-    few = build(tiny_data, tmp_path, 0, train_dataloader=dict(loader(tiny_data, 'train'), batch_size=16))
+    batches = dict(loader(tiny_data, 'train'), batch_size=16)
+    few = runner_of(tiny_config(tiny_data, tmp_path, continual=PLOP, train_dataloader=batches), 0)
     dataset = few.train_dataloader.dataset
     assert (len(dataset), len(set(stems(dataset)))) == (16, 8)
     number = sum(len(batch.raw_target) for batch in Pass(few, NEEDS, student=False))

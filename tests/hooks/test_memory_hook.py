@@ -6,18 +6,17 @@ import pytest
 import torch
 import torch.nn.functional as F
 from mmengine.optim import OptimWrapper
-from mmengine.runner import Runner
 from PIL import Image
 from torch import nn
 
 from mmcss.datasets.exemplars import ExemplarMemory
 from mmcss.datasets.policies import POLICIES
-from mmcss.engine import build_scenario, step_config
 from mmcss.engine.teardown import tear_down
 from mmcss.hooks import HandOverHook, MemoryHook, data_pass
 from mmcss.hooks.data_pass import Pass, bare_model
 from mmcss.hooks.memory_hook import certainty
 from mmcss.parts import Needs
+from tests.hooks.runners import hook_of, runner_of
 from tests.tiny import loader, tiny_config
 
 # What the images of the tiny data set hold, and those that a step brings (two classes, then one).
@@ -27,14 +26,8 @@ METHOD = dict(memory=dict(size=4, policy='class_balanced'))
 
 
 def build(tiny_data, work_dir, step, batch_size=4):
-    """A runner of a step; its model has no weights yet."""
-    cfg = tiny_config(tiny_data, work_dir, continual=METHOD,
-                      train_dataloader=dict(loader(tiny_data, 'train'), batch_size=batch_size))
-    return Runner.from_cfg(step_config(cfg, build_scenario(cfg), step, str(work_dir)))
-
-
-def hook_of(runner, kind):
-    return next(hook for hook in runner.hooks if isinstance(hook, kind))
+    return runner_of(tiny_config(tiny_data, work_dir, continual=METHOD,
+                                 train_dataloader=dict(loader(tiny_data, 'train'), batch_size=batch_size)), step)
 
 
 def choose(runner, path, **options):

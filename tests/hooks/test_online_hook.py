@@ -2,51 +2,38 @@ import pytest
 import torch
 import torch.nn.functional as F
 from mmengine.dataset import pseudo_collate
-from mmengine.runner import Runner
 
 from mmcss.datasets.exemplars import ExemplarMemory
-from mmcss.engine import build_scenario, step_config
 from mmcss.engine.teardown import tear_down
-from mmcss.hooks import HandOverHook, MemoryHook, online_hook
+from mmcss.hooks import MemoryHook, online_hook
 from mmcss.hooks.class_means import ExemplarImages, set_class_means
 from mmcss.hooks.data_pass import Pass
 from mmcss.hooks.online_hook import OnlineHook
 from mmcss.parts import Needs
-from tests.tiny import MIB, loader, tiny_config
+from tests.hooks.runners import hook_of, leave_first_step, runner_of, stream_config
 
 SIZE = 5
 
 
-def build(tiny_data, work_dir, step):
-    """A runner of a step with class means; its model has no weights yet."""
-    method = dict(MIB, classifier='NearestMean', memory=dict(size=SIZE, policy='herding'),
-                  online=dict(type='DynamicReplay', images=2))
-    cfg = tiny_config(tiny_data, work_dir, continual=method,
-                      train_dataloader=dict(loader(tiny_data, 'train'), batch_size=2),
-                      next_steps=dict(train_cfg=dict(max_epochs=1), param_scheduler=[]))
-    return Runner.from_cfg(step_config(cfg, build_scenario(cfg), step, str(work_dir)))
-
-
-def hook_of(runner, kind):
-    return next(hook for hook in runner.hooks if isinstance(hook, kind))
+def config(tiny_data, work_dir):
+    """A stream whose classifier is of class means."""
+    cfg = stream_config(tiny_data, work_dir, dict(size=SIZE, policy='herding'))
+    cfg.continual.classifier = 'NearestMean'
+    return cfg
 
 
 @pytest.fixture(scope='module')
 def work_dir(tiny_data, tmp_path_factory):
     """Where an untrained step 0 has left its model and its images."""
     folder = tmp_path_factory.mktemp('online')
-    runner = build(tiny_data, folder, 0)
-    runner.model.init_weights()
-    for kind in (MemoryHook, HandOverHook):
-        hook_of(runner, kind).after_train(runner)
-    tear_down(runner)
+    leave_first_step(config(tiny_data, folder), MemoryHook)
     return folder
 
 
 @pytest.fixture
 def runner(tiny_data, work_dir):
     """Step 1 before its first batch."""
-    made = build(tiny_data, work_dir, 1)
+    made = runner_of(config(tiny_data, work_dir), 1)
     made.optim_wrapper = made.build_optim_wrapper(made.optim_wrapper)
     made.model.init_weights()
     made.model.train()

@@ -7,48 +7,39 @@ import numpy as np
 import pytest
 import torch
 from mmengine.dataset import pseudo_collate
-from mmengine.runner import Runner
 from numpy.random import RandomState
 
 from mmcss.datasets.stream import StreamMemory
-from mmcss.engine import build_scenario, step_config
 from mmcss.engine.teardown import tear_down
-from mmcss.hooks import HandOverHook, MemoryHook, gradient_reference, interfered_replay, replays
+from mmcss.hooks import MemoryHook, gradient_reference, interfered_replay, replays
 from mmcss.hooks.gradient_reference import GradientReference
 from mmcss.hooks.interfered_replay import InterferedReplay
 from mmcss.hooks.loss_gradients import kept_tensors, loss_gradients
 from mmcss.hooks.random_state_hook import random_state
 from mmcss.hooks.replays import DynamicReplay, UniformReplay, class_probabilities
 from mmcss.losses.stream_watch import StreamWatch
-from tests.tiny import MIB, loader, tiny_config
+from tests.hooks.runners import leave_first_step, runner_of, stream_config
 
-ONLINE = dict(MIB, memory=dict(size=6, policy='reservoir'), online=dict(type='DynamicReplay', images=2))
+MEMORY = dict(size=6, policy='reservoir')
 
 
-def build(tiny_data, work_dir, step, **changes):
-    """A runner of a step; its model has no weights yet."""
-    cfg = tiny_config(tiny_data, work_dir, continual=ONLINE,
-                      train_dataloader=dict(loader(tiny_data, 'train'), batch_size=2),
-                      next_steps=dict(train_cfg=dict(max_epochs=1), param_scheduler=[]), **changes)
-    return Runner.from_cfg(step_config(cfg, build_scenario(cfg), step, str(work_dir)))
+def build(tiny_data, work_dir, **changes):
+    """A runner of step 1; its model has no weights yet."""
+    return runner_of(stream_config(tiny_data, work_dir, MEMORY, **changes), 1)
 
 
 @pytest.fixture(scope='module')
 def work_dir(tiny_data, tmp_path_factory):
     """Where an untrained step 0 has left its model and six images."""
     folder = tmp_path_factory.mktemp('replays')
-    runner = build(tiny_data, folder, 0)
-    runner.model.init_weights()
-    for kind in (MemoryHook, HandOverHook):
-        next(hook for hook in runner.hooks if isinstance(hook, kind)).after_train(runner)
-    tear_down(runner)
+    leave_first_step(stream_config(tiny_data, folder, MEMORY), MemoryHook)
     return folder
 
 
 @pytest.fixture
 def runner(tiny_data, work_dir):
     """Step 1 before its first batch, with an optimizer without momentum."""
-    made = build(tiny_data, work_dir, 1, optim_wrapper=dict(type='OptimWrapper', optimizer=dict(type='SGD', lr=.05)))
+    made = build(tiny_data, work_dir, optim_wrapper=dict(type='OptimWrapper', optimizer=dict(type='SGD', lr=.05)))
     made.optim_wrapper = made.build_optim_wrapper(made.optim_wrapper)
     assert len(made.train_dataloader.dataset) == 7
     made.model.init_weights()
@@ -276,7 +267,7 @@ def test_the_images_whose_loss_rises_most(runner, monkeypatch):
 
 
 def test_the_trial_is_taken_back_bit_by_bit(tiny_data, work_dir, monkeypatch):
-    runner = build(tiny_data, work_dir, 1)  # with momentum
+    runner = build(tiny_data, work_dir)  # with momentum
     runner.optim_wrapper = runner.build_optim_wrapper(runner.optim_wrapper)
     runner.train_dataloader
     runner.model.init_weights()
@@ -398,8 +389,8 @@ def test_an_empty_memory_bounds_nothing(runner, monkeypatch):
 
 
 def test_accumulated_gradients_are_bounded_once_an_update(tiny_data, work_dir, monkeypatch):
-    runner = build(tiny_data, work_dir, 1, optim_wrapper=dict(type='OptimWrapper', accumulative_counts=2,
-                                                              optimizer=dict(type='SGD', lr=.05)))
+    wrapper = dict(type='OptimWrapper', accumulative_counts=2, optimizer=dict(type='SGD', lr=.05))
+    runner = build(tiny_data, work_dir, optim_wrapper=wrapper)
     runner.optim_wrapper = runner.build_optim_wrapper(runner.optim_wrapper)
     runner.train_dataloader
     runner.model.init_weights()
