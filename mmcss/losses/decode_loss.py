@@ -54,12 +54,23 @@ class DecodeLoss(nn.Module):
                 label: Tensor,
                 weight: Optional[Tensor] = None,
                 ignore_index: int = 255,
+                reduction_override: Optional[str] = None,
                 **kwargs) -> Tensor:
-        """Scalar loss of ``[N, C, H, W]`` scores and ``[N, H, W]`` labels."""
-        loss = self.per_pixel(cls_score, label, ignore_index)
-        if self.class_weight is not None:
-            loss = loss * self.class_weight[label.clamp(max=len(self.class_weight) - 1)]  # 255 has no loss anyway
+        """Scalar loss of ``[N, C, H, W]`` scores and ``[N, H, W]`` labels.
+
+        With ``reduction_override='none'`` the ``[N, H, W]`` losses of the
+        pixels, by which a pixel sampler finds hard ones.
+        """
+        loss = self.of_label(self.per_pixel(cls_score, label, ignore_index), label)
         if weight is not None:
             loss = loss * weight
+        if reduction_override == 'none':
+            return self.loss_weight * loss
         valid = label != ignore_index if self.average == 'valid' else None
         return self.loss_weight * mean_over_valid(loss, valid)
+
+    def of_label(self, loss: Tensor, label: Tensor) -> Tensor:
+        """The losses of pixels, times the class weights of their labels."""
+        if self.class_weight is None:
+            return loss
+        return loss * self.class_weight[label.clamp(max=len(self.class_weight) - 1)]  # 255 has no loss anyway

@@ -112,34 +112,3 @@ def add_penalty_gradient_(gradients: List[Tensor], weights: Tensors, old: Tensor
                           loss_weight: float) -> None:
     """Add the gradient of ``loss_weight`` times :func:`penalty`, which is known in closed form."""
     torch._foreach_addcmul_(gradients, torch._foreach_sub(weights, old), importance, value=2 * loss_weight)
-
-
-@torch.no_grad()
-def align_rows(old: Tensor, like: Tensor, reserved: int = 0, fill: float = 0.0) -> Tensor:
-    """A tensor of the step before in the shape of this step's parameter.
-
-    Args:
-        old: Has fewer rows along at most one dimension, that of the classes.
-        like: The parameter.
-        reserved: Rows that are no class's; they are the last ones of both.
-        fill: Value of the rows that are new.
-
-    Returns:
-        A tensor like ``like``.
-
-    Raises:
-        ValueError: The shapes differ in another way.
-    """
-    result = torch.full_like(like, fill, requires_grad=False)
-    differing = [d for d, (a, b) in enumerate(zip(old.shape, like.shape)) if a != b]
-    if old.dim() != like.dim() or len(differing) > 1 or any(old.shape[d] > like.shape[d] for d in differing):
-        raise ValueError(
-            f'the importance of weights was found for a tensor of shape {tuple(old.shape)}, and this step has '
-            f'{tuple(like.shape)}; it may grow along one dimension, that of the classes. '
-            'Was the step before trained with another model?')
-    if not differing:
-        return result.copy_(old)
-    d, kept = differing[0], old.shape[differing[0]] - reserved
-    result.narrow(d, 0, kept).copy_(old.narrow(d, 0, kept))
-    result.narrow(d, like.shape[d] - reserved, reserved).copy_(old.narrow(d, kept, reserved))
-    return result

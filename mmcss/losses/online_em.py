@@ -93,18 +93,20 @@ class CompositeLoss(DecodeLoss):
         self.batch: Optional[StepBatch] = None
 
     def forward(self, cls_score: Tensor, label: Tensor, weight: Optional[Tensor] = None, ignore_index: int = 255,
-                **kwargs: Any) -> Tensor:
-        """Scalar loss of ``[N, C, H, W]`` scores and ``[N, H, W]`` labels."""
+                reduction_override: Optional[str] = None, **kwargs: Any) -> Tensor:
+        """See :meth:`DecodeLoss.forward`; class weights are those of the first term, by the completed label."""
         labelled, unlabelled = self.batch.labelled, label == 0
         threshold = math.inf if self.threshold is None else self.threshold
         completed = relabel(cls_score, label, labelled, threshold, ignore_index)
         taught = completed != ignore_index
         logits = cls_score.float()
         named = logits.gather(1, torch.where(taught, completed, 0)[:, None])[:, 0]
-        terms = (torch.where(taught, logits.logsumexp(dim=1) - named, 0),
+        terms = (self.of_label(torch.where(taught, logits.logsumexp(dim=1) - named, 0), completed),
                  torch.where(unlabelled, impossible_mass(logits, labelled), 0))
         if weight is not None:
             terms = tuple(term * weight for term in terms)
+        if reduction_override == 'none':
+            return self.loss_weight * (terms[0] + self.gamma * terms[1])
         masks = (taught, unlabelled) if self.average == 'valid' else (None, None)
         first, second = (mean_over_valid(term, mask) for term, mask in zip(terms, masks))
         return self.loss_weight * (first + self.gamma * second)

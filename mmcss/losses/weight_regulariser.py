@@ -4,14 +4,14 @@ Equations and sources: :mod:`mmcss.losses.importance`.
 """
 from __future__ import annotations
 
-from typing import Dict, Iterable, List, Mapping, Optional, Tuple
+from typing import Callable, Dict, Iterable, List, Mapping, Optional, Tuple
 
 import torch
 from torch import Tensor, nn
 
 from ..parts import Part, StepBatch
 from ..scenario import Split
-from .importance import add_path_, add_penalty_gradient_, align_rows, normalise, penalty
+from .importance import add_path_, add_penalty_gradient_, normalise, penalty
 
 GRADIENTS = ('previous', 'current')
 PerParameter = List[Tensor]
@@ -48,7 +48,7 @@ class WeightRegulariser(Part):
         self._parameters: List[nn.Parameter] = []
         self._old: Dict[str, Tensor] = {}
         self._anchors: Dict[int, Tuple[Tensor, Tensor]] = {}  # old weights and importance
-        self._reserved = 0
+        self._widen: Optional[Callable[..., Tensor]] = None
         self._updates = 0
         self._left: Optional[Dict[str, Tensor]] = None  # for the next step, when training is over
 
@@ -81,7 +81,7 @@ class WeightRegulariser(Part):
     def attach(self, student: nn.Module, old: Mapping[str, Tensor]) -> None:
         named = dict(student.named_parameters())
         self._names, self._parameters = list(named), list(named.values())
-        self._reserved = getattr(student, 'reserved_rows', 0)
+        self._widen = student.widening(old) if old else None
         self._old = {name: old[name] for name in named if name in old}
         self._anchors, self._updates, self._left = {}, 0, None
         with torch.no_grad():
@@ -96,8 +96,8 @@ class WeightRegulariser(Part):
             if name in self._old and parameter.requires_grad:
                 # Scaled before rows are added: those that are new have nothing to say.
                 importance = sum(self._scaled(kinds[kind][name]) for kind in self.handed_on)
-                self._anchors[i] = (align_rows(self._old[name], parameter, self._reserved),
-                                    align_rows(importance, parameter, self._reserved))
+                self._anchors[i] = (self._widen(name, self._old[name].to(parameter)),
+                                    self._widen(name, importance.to(parameter)))
         self._old = {}
         self.inherit(kinds)
 
@@ -152,7 +152,7 @@ class WeightRegulariser(Part):
 
     def _aligned(self, found: Mapping[str, Tensor], fill: float = 0.0) -> Dict[int, Tensor]:
         """Tensors of the step before in this step's shapes, by number of the parameter."""
-        return {i: align_rows(found[name], self._parameters[i], self._reserved, fill)
+        return {i: self._widen(name, found[name].to(self._parameters[i], copy=True), fill)
                 for i, name in enumerate(self._names) if name in found}
 
 

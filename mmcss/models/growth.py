@@ -27,6 +27,41 @@ class ClassAxes(NamedTuple):
     columns: Dict[str, int]
 
 
+class Widening(NamedTuple):
+    """Where what belongs to tensors of the step before stands in those of a model with more classes.
+
+    Attributes:
+        axes: The tensors that gain classes.
+        num_old: Classes of the step before.
+        num_new: Classes that it gains.
+        reserved: Rows of the model that are no class's, its last ones.
+    """
+
+    axes: ClassAxes
+    num_old: int
+    num_new: int
+    reserved: int = 0
+
+    def __call__(self, name: str, old: Tensor, fill: float = 0.0) -> Tensor:
+        """A tensor of the step before with room for new classes.
+
+        Args:
+            name: Of the parameter that it belongs to.
+            old: Of that parameter's shape.
+            fill: What stands in the new places.
+        """
+        if name in self.axes.columns:
+            d = self.axes.columns[name]
+            old = self._insert(old, d, old.shape[d] - self.reserved, fill)
+        if name in self.axes.rows:
+            old = self._insert(old, self.axes.rows[name], self.num_old, fill)
+        return old
+
+    def _insert(self, old: Tensor, d: int, place: int, fill: float) -> Tensor:
+        new = old.new_full((*old.shape[:d], self.num_new, *old.shape[d + 1:]), fill)
+        return torch.cat((old.narrow(d, 0, place), new, old.narrow(d, place, old.shape[d] - place)), dim=d)
+
+
 def class_axes(old: StateDict, new: StateDict, num_old: int, num_seen: int, required: bool = True,
                others: OtherAxes = OtherAxes()) -> ClassAxes:
     """Which tensors depend on the number of classes, and along which dimensions.
@@ -83,22 +118,24 @@ def grow(model: nn.Module, old: StateDict, num_old: int, new_rows: str = 'random
         new_rows: Name of an initialiser in :data:`NEW_ROWS`.
     """
     initialise = new_row_initialiser(new_rows)
-    reserved = getattr(model, 'reserved_rows', 0)
-    num_seen = model.num_classes - reserved
+    num_seen = model.num_classes - getattr(model, 'reserved_rows', 0)
     old, axes = growing_tensors(model, old, num_old, new_rows)
+    widen = widening(model, axes, num_old)
     grown = {}
     for name, tensor in model.state_dict().items():
-        grown[name] = old[name].to(tensor)
-        if name in axes.columns:
-            grown[name] = _with_columns(grown[name].movedim(axes.columns[name], 0), num_seen - num_old,
-                                        reserved).movedim(0, axes.columns[name])
+        grown[name] = widen(name, old[name].to(tensor))
         if name in axes.rows:
-            rows, before = tensor.movedim(axes.rows[name], 0).clone(), grown[name].movedim(axes.rows[name], 0)
-            rows[:num_old] = before[:num_old]
-            rows[num_seen:] = before[num_old:]
-            initialise(name, rows, slice(num_old, num_seen))
-            grown[name] = rows.movedim(0, axes.rows[name])
+            new = slice(num_old, num_seen)
+            rows = grown[name].movedim(axes.rows[name], 0)
+            rows[new] = tensor.movedim(axes.rows[name], 0)[new]
+            initialise(name, rows, new)
     model.load_state_dict(grown, strict=True)
+
+
+def widening(model: nn.Module, axes: ClassAxes, num_old: int) -> Widening:
+    """How a model has grown from ``num_old`` classes; ``axes`` as :func:`growing_tensors` found them."""
+    reserved = getattr(model, 'reserved_rows', 0)
+    return Widening(axes, num_old, model.num_classes - reserved - num_old, reserved)
 
 
 def growing_tensors(model: nn.Module, old: StateDict, num_old: int,
@@ -130,12 +167,6 @@ def new_row_initialiser(name: str) -> Callable[[str, Tensor, slice], None]:
     if name not in NEW_ROWS:
         raise ValueError(f'continual.new_rows: got {name!r}, valid are {", ".join(NEW_ROWS)}.')
     return NEW_ROWS[name]
-
-
-def _with_columns(before: Tensor, new: int, reserved: int) -> Tensor:
-    """Inputs ``[features + old classes + reserved, ...]`` with those of new classes between the last two, at 0."""
-    kept = len(before) - reserved
-    return torch.cat((before[:kept], before.new_zeros(new, *before.shape[1:]), before[kept:]))
 
 
 def _check_names(old: StateDict, new: StateDict) -> None:

@@ -17,8 +17,6 @@ MAIN_OUTPUT = {'PIDHead': 1, 'IterativeDecodeHead': -1}
 MASK_HEADS = ('MaskFormerHead', 'Mask2FormerHead')
 # Heads that refine single points of the map of the head before, whose logits are their last input channels.
 POINT_HEADS = ('PointHead', )
-# Heads whose losses ask no pixel sampler for weights.
-UNSAMPLED_HEADS = ('PIDHead', 'DDRHead', *POINT_HEADS)
 # Their two classes are edge and no edge.
 BOUNDARY_HEADS = ('STDCHead', )
 

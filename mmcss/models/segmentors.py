@@ -16,7 +16,7 @@ from ..scenario import Split
 from .bodies import evaluated_features
 from .extended import ExtendedCascadeEncoderDecoder, ExtendedEncoderDecoder
 from .freezing import body_is_frozen, freeze, still_modules
-from .growth import grow, growing_tensors
+from .growth import Widening, grow, growing_tensors, widening
 from .hand_over import load_hand_over
 from .method import Method
 from .taps import check_stages, given_features, watch_training
@@ -87,6 +87,11 @@ class ContinualMixin:
         if self.previous is not None:
             old = load_hand_over(self.previous, self.split.old)
             grow(self, old['state_dict'], len(old['meta']['classes']), self.new_rows)
+
+    def widening(self, old: Mapping[str, Tensor]) -> Widening:
+        """Where what belongs to tensors of the step before, whose state dict is given, stands in this model."""
+        _, axes = growing_tensors(self, old, self.split.num_old, self.new_rows)
+        return widening(self, axes, self.split.num_old)
 
     def loss(self, inputs: Tensor, data_samples: Sequence[SegDataSample]) -> Dict[str, Tensor]:
         """Stock losses on completed labels, and the method's losses.

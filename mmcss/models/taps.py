@@ -162,7 +162,7 @@ def watch_training(segmentor: nn.Module, needs: Needs, size: Tuple[int, int],
                  ] if pixel_weight is not None else []
         yield seen
         if taken and seen.head_logits is not None and not any(was_taken() for was_taken in taken):
-            raise ValueError(f'the loss of {type(decode_heads(segmentor)[-1]).__name__} asks no pixel sampler, so that '
+            raise ValueError(f'the loss of {type(decode_heads(segmentor)[-1]).__name__} goes past its loss_decode, so that '
                              "the method's pixel weights don't reach it; switch them off (adaptive_factor=False), or "
                              'use another decode head.')
 

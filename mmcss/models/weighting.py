@@ -1,15 +1,20 @@
 """How the weights of a method's pixels reach the stock losses of a decode head."""
 from __future__ import annotations
 
-import inspect
 from contextlib import ExitStack
 from typing import Any, Callable, Dict, Optional
 
 import torch.nn as nn
+from mmseg.models.losses import CrossEntropyLoss
 from torch import Tensor
 
-from .heads import MASK_HEADS, UNSAMPLED_HEADS, is_a
+from ..losses.decode_loss import DecodeLoss
+from .heads import MASK_HEADS, is_a
 from .shadowing import shadow
+
+# Losses that multiply each pixel's with a weight. Others may take an argument of that name as well, and mean
+# something else by it (DiceLoss: a weight for each image) or nothing (LovaszLoss).
+TAKE_WEIGHTS = (CrossEntropyLoss, DecodeLoss)
 
 
 def weigh_losses(head: nn.Module, weight: Tensor, stack: ExitStack) -> Callable[[], bool]:
@@ -21,46 +26,26 @@ def weigh_losses(head: nn.Module, weight: Tensor, stack: ExitStack) -> Callable[
         stack: Ends it.
 
     Returns:
-        Tells afterwards whether a loss has taken the weights.
+        Tells afterwards whether a loss was weighed.
     """
     if is_a(head, MASK_HEADS):
         return _weigh_queries(head, weight, stack)
-    if is_a(head, UNSAMPLED_HEADS):
-        shadow(head, 'loss_decode', _weighted(head.loss_decode, weight, head.num_classes), stack)
-        return lambda: True
     head = getattr(head, 'kernel_generate_head', head)  # K-Net
-    sampler = PixelWeights(getattr(head, 'sampler', None), weight)
-    shadow(head, 'sampler', sampler, stack)
-    return lambda: sampler.asked
-
-
-class PixelWeights:
-    """A pixel sampler that multiplies another one's weights.
-
-    Takes the place of a decode head's ``sampler``, through which
-    MMSegmentation hands weights to every ``loss_decode``.
-    """
-
-    def __init__(self, inner: Optional[Any], weight: Tensor) -> None:
-        self.inner = inner
-        self.weight = weight
-        self.asked = False
-
-    def sample(self, seg_logit: Tensor, seg_label: Tensor) -> Tensor:
-        """``[N, H, W]`` weights for ``[N, C, H, W]`` logits and ``[N, 1, H, W]`` labels."""
-        self.asked = True
-        if self.inner is None:
-            return self.weight.expand(seg_label.squeeze(1).shape)
-        return self.weight * self.inner.sample(seg_logit, seg_label)
+    stock = head.loss_decode
+    losses = [WeightedLoss(loss, weight, head.num_classes) for loss in (stock if isinstance(stock, nn.ModuleList) else [stock])]
+    shadow(head, 'loss_decode', nn.ModuleList(losses) if isinstance(stock, nn.ModuleList) else losses[0], stack)
+    return lambda: any(loss.was_used for loss in losses)
 
 
 class WeightedLoss(nn.Module):
-    """A ``loss_decode`` with weights that its head does not hand to it.
+    """A ``loss_decode`` with weights of a method's.
 
-    A loss that takes weights is given them; of another (OHEM) the gradient of
-    each pixel's logits is multiplied, which comes to the same but for the
-    value that is logged. Outputs that are no logits of classes (boundaries)
-    are left alone.
+    Losses of :data:`TAKE_WEIGHTS` are given them, times those that the head
+    hands over; of another (OHEM, Dice, Lovasz) the gradient of each pixel's
+    logits is multiplied, which comes to the same for a loss that is a sum
+    over pixels but for the value that is logged. Outputs that are no logits
+    of classes (boundaries) are left alone, and so is a pixel sampler that
+    asks which pixels are hard.
 
     Args:
         inner: The loss.
@@ -73,25 +58,28 @@ class WeightedLoss(nn.Module):
         self.inner = inner
         self.weight = weight
         self.num_classes = num_classes
-        self.takes_weight = 'weight' in inspect.signature(inner.forward).parameters
+        self.was_used = False
 
     @property
     def loss_name(self) -> str:
         """The loss's."""
         return self.inner.loss_name
 
-    def forward(self, logits: Tensor, label: Tensor, **options: Any) -> Tensor:
+    def forward(self, logits: Tensor, label: Tensor, weight: Optional[Tensor] = None, **options: Any) -> Tensor:
         """The loss of ``[N, C, H, W]`` logits, or ``[N, C, P]`` of points, and labels without channel."""
-        if logits.shape[1] != self.num_classes:
+        if weight is not None:
+            options['weight'] = weight
+        if logits.shape[1] != self.num_classes or options.get('reduction_override') == 'none':
             return self.inner(logits, label, **options)
-        weight = self.weight
+        self.was_used, own = True, self.weight
         if label.dim() == 2:
-            if weight.shape[1:] != (1, 1):
+            if own.shape[1:] != (1, 1):
                 raise ValueError('the weights are those of pixels, and this loss is taken at points; use another head.')
-            weight = weight.flatten(1)
-        if self.takes_weight:
-            return self.inner(logits, label, weight=weight.expand(label.shape), **options)
-        return self.inner(scale_gradient(logits, weight.unsqueeze(1)), label, **options)
+            own = own.flatten(1)
+        if isinstance(self.inner, TAKE_WEIGHTS):
+            options['weight'] = own.expand(label.shape) if weight is None else own * weight
+            return self.inner(logits, label, **options)
+        return self.inner(scale_gradient(logits, own.unsqueeze(1)), label, **options)
 
 
 def scale_gradient(x: Tensor, factor: Tensor) -> Tensor:
@@ -99,14 +87,8 @@ def scale_gradient(x: Tensor, factor: Tensor) -> Tensor:
     if not x.requires_grad:
         return x
     x = x.view_as(x)
-    x.register_hook(lambda gradient: gradient * factor)
+    x.register_hook(lambda gradient: gradient * factor.to(gradient.dtype))
     return x
-
-
-def _weighted(losses: nn.Module, weight: Tensor, num_classes: int) -> nn.Module:
-    if isinstance(losses, nn.ModuleList):
-        return nn.ModuleList(WeightedLoss(loss, weight, num_classes) for loss in losses)
-    return WeightedLoss(losses, weight, num_classes)
 
 
 def _weigh_queries(head: nn.Module, weight: Tensor, stack: ExitStack) -> Callable[[], bool]:

@@ -33,6 +33,13 @@ def test_weights_of_pixels_multiply_those_of_classes():
     torch.testing.assert_close(loss(LOGITS, TARGET, weight=weight), expected)
 
 
+def test_losses_of_pixels_for_a_sampler():
+    """Which are hard is asked with reduction_override='none'."""
+    found = UnbiasedCrossEntropyLoss(2, class_weight=WEIGHTS, loss_weight=3.)(LOGITS, TARGET, reduction_override='none')
+    expected = 3 * unbiased_cross_entropy(LOGITS, TARGET, 2, 255) * torch.tensor(WEIGHTS)[TARGET.clamp(max=3)]
+    assert torch.equal(found, expected) and not found[0, 0, :2].any()
+
+
 def test_an_unknown_average():
     with pytest.raises(ValueError, match="average: got 'some', valid are valid, all"):
         DecodeLoss(2, average='some')

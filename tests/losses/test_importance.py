@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from mmcss.losses.importance import (add_path_, add_penalty_gradient_, add_segment_score_, align_rows, normalise,
+from mmcss.losses.importance import (add_path_, add_penalty_gradient_, add_segment_score_, normalise,
                                      path_importance, penalty, update_fisher_)
 
 SHAPES = ((3, 4), (5, ), (2, 1, 3, 3))
@@ -71,26 +71,3 @@ def test_no_graph_is_kept():
     leaves = [torch.ones(2, requires_grad=True)]
     value = penalty(leaves, [torch.zeros(2)], [torch.ones(2)])
     assert value.item() == 2 and not value.requires_grad
-
-
-@pytest.mark.parametrize('dimension', [0, 1])
-def test_rows_that_are_new_are_filled(dimension):
-    old = torch.tensor([[1., 2.], [3., 4.], [5., 6.]]).movedim(0, dimension)
-    like = torch.zeros(5, 2).movedim(0, dimension)
-    found = align_rows(old, like, fill=9.).movedim(dimension, 0)
-    assert found.tolist() == [[1, 2], [3, 4], [5, 6], [9, 9], [9, 9]]
-    reserved = align_rows(old, like, reserved=1).movedim(dimension, 0)
-    assert reserved.tolist() == [[1, 2], [3, 4], [0, 0], [0, 0], [5, 6]]
-
-
-def test_a_tensor_that_stays_as_large():
-    old = torch.tensor([1., 2.])
-    parameter = torch.nn.Parameter(torch.zeros(2))
-    found = align_rows(old, parameter, reserved=1)
-    assert torch.equal(found, old) and found is not old and not found.requires_grad
-
-
-@pytest.mark.parametrize('old, new', [((3, 4), (4, 5)), ((3, 4), (2, 4)), ((3, 4), (3, 4, 1))])
-def test_another_model_is_refused(old, new):
-    with pytest.raises(ValueError, match='grow along one dimension'):
-        align_rows(torch.zeros(old), torch.zeros(new))

@@ -154,6 +154,26 @@ def test_weights_of_pixels_and_of_the_loss():
     assert loss_of(logits, target, weight=each, loss_weight=3.).item() == pytest.approx(3 * expected, rel=1e-5)
 
 
+def test_class_weights_are_those_of_completed_labels():
+    """Of the first term; the second is about pixels without label."""
+    logits, target, weights = scores(), labels(), [1., 2, 0, 5, .5]
+    completed = relabel(logits, target, LABELLED, .4)
+    by_label = torch.tensor(weights)[completed.clamp(max=4)]
+    found = loss_of(logits, target, threshold=.4, gamma=0., class_weight=weights)
+    torch.testing.assert_close(found, loss_of(logits, target, weight=by_label, threshold=.4, gamma=0.))
+    second = [loss_of(logits, target, threshold=.4, gamma=gamma, class_weight=weights) for gamma in (0., 1.)]
+    torch.testing.assert_close(second[1] - second[0], impossible_mass(logits, LABELLED)[target == 0].mean())
+
+
+def test_losses_of_pixels_for_a_sampler():
+    logits, target = scores(), labels()
+    loss = CompositeLoss(3, threshold=.4, gamma=2., average='all')
+    loss.batch = StepBatch(SPLIT, target, target, labelled=LABELLED)
+    found = loss(logits, target, reduction_override='none')
+    assert found.shape == target.shape and not found[target == 255].any()
+    torch.testing.assert_close(found.mean(), loss(logits, target))
+
+
 @pytest.mark.parametrize('average', ['valid', 'all'])
 def test_a_batch_of_ignored_pixels_alone(average):
     logits = scores()

@@ -11,6 +11,7 @@ from mmcss.losses.ewc import ElasticWeightConsolidation
 from mmcss.losses.importance import normalise, path_importance
 from mmcss.losses.path_integral import PathIntegral
 from mmcss.losses.riemannian_walk import RiemannianWalk
+from mmcss.models.growth import ClassAxes, Widening
 from mmcss.scenario import Split
 
 FIRST = Split(0, (), ('background', 'a'), (), ('background', 'a'), 'background')
@@ -28,6 +29,11 @@ class Model(nn.Module):
         self.head = nn.Linear(4, classes)
         self.unused = nn.Parameter(torch.ones(2))
         self.reserved_rows = reserved
+
+    def widening(self, old):
+        rows, before = self.head.bias.shape[0], old['head.bias'].shape[0]
+        axes = ClassAxes({'head.weight': 0, 'head.bias': 0} if rows != before else {}, {})
+        return Widening(axes, before - self.reserved_rows, rows - before, self.reserved_rows)
 
     def forward(self, x):
         return self.head(self.body(x).tanh())
@@ -204,6 +210,7 @@ def test_a_parameter_that_the_step_before_did_not_have_is_free(make):
     grown = nn.Sequential()
     grown.add_module('body', model.body)
     grown.add_module('extra', nn.Linear(4, 3))
+    grown.widening = model.widening
     part.attach(grown, old)
     part.load_previous(state)
     x, y = batches(3)[0]
@@ -232,11 +239,11 @@ def test_what_is_frozen_is_left_alone(make):
 def test_scores_over_steps():
     """PI adds them up, RW takes the mean, but for rows that are new."""
     for make in (PathIntegral, RiemannianWalk):
-        part, model, state, _ = second_step(make, loss_weight=0.)
+        part, model, state, before = second_step(make, loss_weight=0.)
         train(part, model, batches(3))
         alone, other = make(loss_weight=0.), Model(3, seed=1)
         if make is RiemannianWalk:  # with the same Fisher information to start from
-            alone.attach(other, {})
+            alone.attach(other, before)
             alone.load_previous({key: value if key.startswith('fisher') else torch.zeros_like(value)
                                  for key, value in state.items()})
         else:

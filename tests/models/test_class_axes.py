@@ -3,7 +3,9 @@ import pytest
 import torch
 import torch.nn as nn
 
+from mmcss.losses.ewc import ElasticWeightConsolidation
 from mmcss.models import class_axes, grow
+from mmcss.models.growth import growing_tensors, widening
 from mmcss.models.heads import OtherAxes
 
 OLD, NEW = 4, 2
@@ -38,6 +40,9 @@ class Segmentor(nn.Module):
     def __init__(self, head, classes, reserved=0):
         super().__init__()
         self.decode_head, self.num_classes, self.reserved_rows = head(classes + reserved), classes + reserved, reserved
+
+    def widening(self, old):
+        return widening(self, growing_tensors(self, old, OLD)[1], OLD)
 
 
 @pytest.mark.parametrize('reserved', [0, 1])
@@ -77,3 +82,18 @@ def test_new_rows_stand_before_no_object(new_rows):
         chances = [one.decode_head.cls_embed(x).softmax(1) for one in (old, model)]
         torch.testing.assert_close(chances[1][:, [0, *range(OLD, SEEN)]], (chances[0][:, :1] / (NEW + 1)).expand(6, NEW + 1))
         torch.testing.assert_close(chances[1][:, SEEN], chances[0][:, OLD])
+
+
+@pytest.mark.parametrize('head', [MaskFormerHead, PointHead])
+def test_weights_are_held_where_growth_has_put_them(head):
+    """EWC's penalty is 0 after growth; a move of what was there costs, of what is new it costs nothing."""
+    old, model = (Segmentor(head, classes) for classes in (OLD, SEEN))
+    grow(model, old.state_dict(), OLD)
+    part = ElasticWeightConsolidation(loss_weight=1., normalise=False)
+    part.attach(model, old.state_dict())
+    part.load_previous({f'fisher/{name}': torch.full_like(value, 2.) for name, value in old.state_dict().items()})
+    assert part.loss(None).item() == 0
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter += 1
+    assert part.loss(None).item() == pytest.approx(2 * sum(value.numel() for value in old.state_dict().values()))

@@ -254,9 +254,9 @@ def test_relus_work_in_place_again():
     assert [module.inplace for module in model.modules() if isinstance(module, nn.ReLU)] == before
 
 
-def test_a_sampler_of_the_user_comes_back():
-    model = make('FCN', sampler=dict(type='OHEMPixelSampler', thresh=.7, min_kept=10))
-    sampler = model.decode_head.sampler
+def test_the_losses_come_back():
+    model = make('FCN')
+    loss = model.decode_head.loss_decode
     with watch_training(model, Needs(), (32, 32), torch.ones(2, 1, 1)):
-        assert model.decode_head.sampler is not sampler
-    assert model.decode_head.sampler is sampler
+        assert model.decode_head.loss_decode is not loss
+    assert model.decode_head.loss_decode is loss

@@ -11,10 +11,10 @@ from mmseg.models.losses import CrossEntropyLoss, OhemCrossEntropy
 from mmseg.registry import MODELS
 
 from mmcss.models import watch_training
-from mmcss.models.weighting import PixelWeights, WeightedLoss, scale_gradient, weigh_losses
+from mmcss.models.weighting import WeightedLoss, scale_gradient, weigh_losses
 from mmcss.parts import Needs
 from tests.losses import loops
-from tests.models.makers import BN, build, images, labels, samples, with_classes
+from tests.models.makers import BN, build, encoder_decoder, images, labels, samples, with_classes
 from tests.models.test_heads import KNET, named
 from tests.models.test_taps import CLASSES, batch, make
 
@@ -41,11 +41,15 @@ def small_batch(size=(64, 64)):
     return images(size=size), found
 
 
+def fcn(**changes):
+    config = encoder_decoder('FCN')
+    config['decode_head'].update(changes)
+    return build(with_classes(config, 4)).decode_head
+
+
 @pytest.mark.parametrize('weight', WEIGHTS)
-def test_pixel_weights(weight):
-    found = PixelWeights(None, weight).sample(LOGITS, TARGET[:, None])
-    assert torch.equal(found, weight.expand(2, 5, 6))
-    loss = CrossEntropyLoss(avg_non_ignore=True)(LOGITS, TARGET, weight=found, ignore_index=255)
+def test_cross_entropy_of_weighed_pixels(weight):
+    loss = WeightedLoss(CrossEntropyLoss(avg_non_ignore=True), weight, 4)(LOGITS, TARGET, ignore_index=255)
     per_pixel = loops.cross_entropy(LOGITS, TARGET)
     expected = (per_pixel * weight.numpy()).sum() / (TARGET != 255).sum().item()
     assert loss.item() == pytest.approx(expected, rel=1e-5)
@@ -53,12 +57,17 @@ def test_pixel_weights(weight):
 
 @pytest.mark.parametrize('weight', WEIGHTS)
 @pytest.mark.parametrize('settings', [dict(thresh=.3, min_kept=4), dict(min_kept=4)])
-def test_pixel_weights_on_those_of_ohem(weight, settings):
-    model = make('FCN', sampler=dict(type='OHEMPixelSampler', **settings))
-    inner = model.decode_head.sampler
-    kept = inner.sample(LOGITS, TARGET[:, None])
-    assert 0 < kept.sum() < (TARGET != 255).sum()  # OHEM leaves some out
-    assert torch.equal(PixelWeights(inner, weight).sample(LOGITS, TARGET[:, None]), weight * kept)
+def test_weights_times_those_of_a_pixel_sampler(weight, settings):
+    """The sampler keeps the pixels that are hard without them."""
+    head = fcn(sampler=dict(type='OHEMPixelSampler', **settings))
+    kept = head.sampler.sample(LOGITS, TARGET[:, None])
+    assert 0 < kept.sum() < (TARGET != 255).sum()
+    with ExitStack() as stack:
+        taken = weigh_losses(head, weight, stack)
+        assert not taken()
+        found = head.loss_by_feat(LOGITS, samples(TARGET))['loss_ce']
+        assert taken()
+    assert torch.equal(found, head.loss_decode(LOGITS, TARGET, weight=weight * kept, ignore_index=255))
 
 
 @pytest.mark.parametrize('weight', WEIGHTS)
@@ -85,6 +94,25 @@ def test_another_loss_has_the_gradient_of_weighted_pixels(weight):
     ((per_pixel * weight)[kept].sum() / kept.sum()).backward()
     assert 0 < kept.sum() < valid.sum()
     torch.testing.assert_close(logits.grad, by_hand.grad, rtol=1e-5, atol=1e-7)
+
+
+@pytest.mark.parametrize('loss', [dict(type='DiceLoss'), dict(type='DiceLoss', use_sigmoid=True),
+                                  dict(type='LovaszLoss', reduction='none'), dict(type='TverskyLoss')],
+                         ids=lambda loss: '-'.join(map(str, loss.values())))
+def test_losses_that_are_no_sums_of_pixels_beside_cross_entropy(loss):
+    """Dice would take a weight for each image, the others none at all."""
+    both = [dict(type='CrossEntropyLoss', avg_non_ignore=True), dict(loss, loss_name='loss_other')]
+    head, gradients = fcn(loss_decode=both), []
+    for weight in (None, WEIGHTS[0], WEIGHTS[1]):
+        logits = LOGITS.clone().requires_grad_()
+        with ExitStack() as stack:
+            if weight is not None:
+                weigh_losses(head, weight, stack)
+            losses = head.loss_by_feat(logits, samples(TARGET.where(TARGET != 255, 0)))
+        gradients.append(torch.autograd.grad(losses['loss_other'].sum(), logits, retain_graph=True)[0])
+    assert gradients[0].any() and set(losses) == {'loss_ce', 'loss_other', 'acc_seg'}
+    for weight, found in zip(WEIGHTS, gradients[1:]):
+        torch.testing.assert_close(found, gradients[0] * weight[:, None])
 
 
 def test_losses_at_points():
@@ -115,6 +143,13 @@ def test_scaled_gradients_leave_other_uses_alone():
     (scale_gradient(y, torch.tensor([[3.], [5.]])).sum() + y.sum()).backward()
     assert x.grad.tolist() == [[8.] * 3, [12.] * 3]
     assert scale_gradient(torch.ones(2), torch.ones(2)) is not None  # without a graph
+
+
+@pytest.mark.parametrize('dtype', [torch.float16, torch.bfloat16])
+def test_scaled_gradients_in_half_precision(dtype):
+    x = torch.ones(2, 3, dtype=dtype, requires_grad=True)
+    scale_gradient(x, torch.tensor([[.5], [5.]])).sum().backward()
+    assert x.grad.dtype == dtype and x.grad.tolist() == [[.5] * 3, [5.] * 3]
 
 
 @pytest.mark.parametrize('config', [DDR, PID], ids=['DDRNet', 'PIDNet'])
@@ -179,6 +214,6 @@ def test_weights_that_do_not_reach_the_loss_are_an_error():
 
     model = make('FCN')
     model.decode_head.__class__ = OwnLossHead
-    with pytest.raises(ValueError, match='OwnLossHead asks no pixel sampler'), \
+    with pytest.raises(ValueError, match='OwnLossHead goes past its loss_decode'), \
             watch_training(model, Needs(), (32, 32), torch.ones(2, 1, 1)):
         model.loss(*batch())
