@@ -156,7 +156,7 @@ def replace_cross_entropy(model: Config, loss: Mapping[str, Any], num_old: int) 
     if loss['type'] not in found:
         raise ValueError(f"continual.loss_decode: {loss['type']} takes the place of {' or '.join(STOCK_LOSSES)} in "
                          f'the decode head, which has {found or "no loss_decode of its own"}. On such a head train with '
-                         'a method that keeps the stock loss: finetune, lwf, ilt, plop, reminder, sdr, or a replay.')
+                         'a method that keeps the stock loss: finetune, lwf, ilt, plop, reminder, sats, ewc, pi, rw, or a replay.')
     return model
 
 

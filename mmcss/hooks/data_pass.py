@@ -2,7 +2,8 @@
 from __future__ import annotations
 
 import random
-from typing import Any, Dict, Iterator, Optional, Sequence
+from contextlib import nullcontext
+from typing import Any, ContextManager, Dict, Iterator, Optional, Sequence
 
 import numpy as np
 import torch
@@ -29,6 +30,14 @@ def averaged_model(runner: Runner) -> nn.Module:
         if isinstance(hook, EMAHook) and hasattr(hook, 'ema_model'):
             return hook.ema_model.module
     return bare_model(runner)
+
+
+def training_precision(runner: Runner) -> ContextManager[None]:
+    """A context in which models run in the mixed precision of the training, if it has one."""
+    wrapper = runner.optim_wrapper
+    if isinstance(wrapper, AmpOptimWrapper):
+        return autocast(dtype=wrapper.cast_dtype)
+    return nullcontext()
 
 
 class Pass:
@@ -64,12 +73,11 @@ class Pass:
     def __iter__(self) -> Iterator[StepBatch]:
         model = averaged_model(self.runner) if self.student else bare_model(self.runner)
         training = model.training
-        mixed = isinstance(self.runner.optim_wrapper, AmpOptimWrapper)  # as in training
         model.eval()
         try:
             with kept_random_state():
                 for data in self._loader():
-                    with autocast(enabled=mixed):
+                    with training_precision(self.runner):
                         batch = self._look(model, data)
                     yield batch
         finally:

@@ -36,9 +36,13 @@ class GradientReference(Replay):
 
     def constrain(self) -> None:
         """Project the gradients of the coming update."""
-        images = self.load(share(self.draw(self.images * get_dist_info()[1])))
-        if not images:
+        world_size = get_dist_info()[1]
+        drawn = self.draw(self.images * world_size)
+        if not drawn:
             return
+        # Fewer are stored than there are processes: each takes part in the gradient all the same.
+        drawn = [drawn[i % len(drawn)] for i in range(max(len(drawn), world_size))]
+        images = self.load(share(drawn))
         batch = {key: [one[key] for one in images] for key in images[0]}
         reference = loss_gradients(self.runner, batch)
         parameters = [p for p in bare_model(self.runner).parameters() if p.grad is not None and p in reference]

@@ -5,15 +5,14 @@ from typing import Any, Dict, Sequence
 
 import torch
 from mmengine.dist import all_gather, get_dist_info
-from mmengine.optim import AmpOptimWrapper
-from mmengine.runner import Runner, autocast
+from mmengine.runner import Runner
 from mmseg.registry import DATA_SAMPLERS
 from numpy.random import RandomState
 from torch import Tensor, nn
 
 from ..datasets.stream import StreamMemory
 from .before_updates import one_optimizer
-from .data_pass import bare_model
+from .data_pass import bare_model, training_precision
 from .loss_gradients import kept_tensors, loss_gradients, preprocessed
 from .random_state_hook import kept_random_state
 from .replays import Batch, Replay, share
@@ -73,7 +72,7 @@ class InterferedReplay(Replay):
         for start in range(0, len(candidates), 8):
             part = candidates[start:start + 8]
             data = preprocessed(self.runner, {key: [one[key] for one in part] for key in part[0]})
-            with autocast(enabled=isinstance(self.runner.optim_wrapper, AmpOptimWrapper)):
+            with training_precision(self.runner):
                 logits = model.encode_decode(data['inputs'], [sample.metainfo for sample in data['data_samples']])
             target = model.labels_of(data['data_samples']).target
             logits = nn.functional.interpolate(

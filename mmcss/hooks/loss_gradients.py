@@ -7,11 +7,11 @@ from typing import Any, Dict, Iterator, List, Mapping, Sequence
 
 import torch
 from mmengine.optim import AmpOptimWrapper
-from mmengine.runner import Runner, autocast
+from mmengine.runner import Runner
 from torch import Tensor, nn
 
 from ..losses.stream_watch import StreamWatch
-from .data_pass import bare_model
+from .data_pass import bare_model, training_precision
 
 
 def loss_gradients(runner: Runner, batch: Mapping[str, List[Any]]) -> Dict[nn.Parameter, Tensor]:
@@ -23,9 +23,8 @@ def loss_gradients(runner: Runner, batch: Mapping[str, List[Any]]) -> Dict[nn.Pa
     before = [p.grad for p in parameters]
     for parameter in parameters:
         parameter.grad = None
-    mixed = isinstance(wrapper, AmpOptimWrapper)
-    scale = wrapper.loss_scaler.get_scale() if mixed else 1.0
-    with autocast(enabled=mixed):  # as in training
+    scale = wrapper.loss_scaler.get_scale() if isinstance(wrapper, AmpOptimWrapper) else 1.0
+    with training_precision(runner):
         loss, _ = bare.parse_losses(model(**preprocessed(runner, batch), mode='loss'))
     (loss * scale).backward()
     found = {p: p.grad / scale for p in parameters if p.grad is not None}

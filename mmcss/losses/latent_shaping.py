@@ -49,6 +49,7 @@ class LatentShaping(Part):
 
     needs = Needs(body=True)
     from_first_step = True
+    about_new_classes = True
 
     def __init__(self,
                  matching: float = 0.01,

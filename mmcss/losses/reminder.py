@@ -115,7 +115,8 @@ class ClassSimilarityWeightedKD(Part):
         self.weighting = weighting
         self.align_corners = align_corners
         self.every_pixel = every_pixel
-        self.prototypes = torch.zeros(0, 0)  # [classes so far, D]
+        # [classes so far, D]; in a run that was stopped behind after_step those of the step's classes as well.
+        self.prototypes = torch.zeros(0, 0)
         self.channels = torch.zeros(0, dtype=torch.int64)  # of each prototype
 
     def loss(self, batch: StepBatch) -> Tensor:
@@ -125,24 +126,24 @@ class ClassSimilarityWeightedKD(Part):
         with torch.no_grad(), torch.autocast(device.type, enabled=False):
             sums, counts = self._sums(batch.student, batch.target - split.num_old, split.num_new)
             new = class_means(sums.sum(dim=0), counts.sum(dim=0))
-            old = F.pad(self.prototypes, (0, new.shape[1] - self.prototypes.shape[1]))
-            weights = similarity_weights(new, old, self.channels, self.delta)
+            old = F.pad(self.prototypes, (0, new.shape[1] - self.prototypes.shape[1]))[:split.num_old]
+            weights = similarity_weights(new, old, self.channels[:split.num_old], self.delta)
         loss, taught = weighted_distillation(batch.student.logits, batch.teacher.logits, batch.target, weights,
                                              self.temperature)
         return self.loss_weight * mean_over_valid(loss, batch.target != 255 if self.every_pixel else taught)
 
     def after_step(self, split: Split, batches: Iterable[StepBatch]) -> None:
-        own = []
+        own: Optional[Tuple[Tensor, Tensor]] = None
         for batch in batches:
             sums, counts = self._sums(batch.student, batch.raw_target - split.num_old, split.num_new)
             sums, counts = sums.sum(dim=0).double(), counts.sum(dim=0).double()
             if self.weighting == 'batches':
                 sums, counts = class_means(sums, counts), (counts > 0).double()
-            own.append((sums.cpu(), counts.cpu()))
+            own = (sums, counts) if own is None else (own[0] + sums, own[1] + counts)
+        shares = all_gather_object(None if own is None else tuple(values.cpu() for values in own))
         # A process may have had no image.
-        total, weight = (sum(values) for values in zip(*(pair for pairs in all_gather_object(own) for pair in pairs)))
+        total, weight = (sum(values) for values in zip(*filter(None, shares)))
         new = class_means(total, weight).float()
-        # Only those of old classes: a run that was stopped behind this looks again.
         old, channels = self.prototypes[:split.num_old].cpu(), self.channels[:split.num_old].cpu()
         self.prototypes = torch.cat((F.pad(old, (0, new.shape[1] - old.shape[1])), new))
         self.channels = torch.cat((channels, torch.full((len(new), ), new.shape[1])))

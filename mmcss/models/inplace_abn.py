@@ -83,10 +83,12 @@ class SharedNormASPPHead(BaseDecodeHead):
         """Xavier for the head, PyTorch's own for the classifier."""
         super().init_weights()
         gain = nn.init.calculate_gain('leaky_relu', self.negative_slope)
+        classifier = set(self.conv_seg.modules())  # or what took its place, which knows how to start
         for module in self.modules():
-            if isinstance(module, nn.Conv2d) and module is not self.conv_seg:
+            if isinstance(module, nn.Conv2d) and module not in classifier:
                 nn.init.xavier_normal_(module.weight, gain)
-        self.conv_seg.reset_parameters()
+        if isinstance(self.conv_seg, nn.Conv2d):
+            self.conv_seg.reset_parameters()
 
     def _activate(self, x: Tensor) -> Tensor:
         return F.leaky_relu(x, self.negative_slope)

@@ -2,9 +2,10 @@ from pathlib import Path
 
 import pytest
 import torch
+from mmengine.optim import AmpOptimWrapper
 
 from mmcss.engine.teardown import tear_down
-from mmcss.hooks.data_pass import Pass, SeededImages, bare_model
+from mmcss.hooks.data_pass import Pass, SeededImages, bare_model, training_precision
 from mmcss.hooks.random_state_hook import random_state
 from mmcss.models import hand_over_meta, load_hand_over
 from mmcss.parts import Needs
@@ -126,6 +127,16 @@ def test_pass_leaves_the_random_numbers_as_they_were(runner):
     assert not same_states(random_state(), before)
     list(batches)
     assert same_states(random_state(), before)
+
+
+def test_a_pass_runs_in_the_precision_of_the_training(runner, monkeypatch):
+    monkeypatch.setattr(AmpOptimWrapper, '__init__', lambda self, dtype: setattr(self, 'cast_dtype', dtype))
+    assert not torch.is_autocast_enabled('cpu')
+    for wrapper, dtype in ((runner.optim_wrapper, None), (AmpOptimWrapper(torch.bfloat16), torch.bfloat16)):
+        monkeypatch.setattr(runner, 'optim_wrapper', wrapper)
+        with training_precision(runner):
+            assert torch.is_autocast_enabled('cpu') == (dtype is not None)
+            assert dtype is None or torch.mm(torch.ones(2, 2), torch.ones(2, 2)).dtype == dtype
 
 
 def test_a_pass_that_is_broken_off_leaves_everything_as_it_was(runner):

@@ -388,6 +388,21 @@ def test_an_empty_memory_bounds_nothing(runner, monkeypatch):
     replay.end()
 
 
+@pytest.mark.parametrize('rank', range(3))
+def test_each_process_takes_part_though_fewer_images_are_stored(runner, monkeypatch, rank):
+    """One that stayed away would have the others wait for its gradients."""
+    replay, seen = started(GradientReference, runner, images=2), []
+    replay.memory.kept = [4, 1]
+    processes(monkeypatch, rank, 3)
+    monkeypatch.setattr(replay, 'load', lambda images: seen.append(images) or [dict(inputs=None)])
+    monkeypatch.setattr(gradient_reference, 'loss_gradients', lambda *_: {})
+    monkeypatch.setattr(gradient_reference, 'project', lambda *_: [])
+    replay.constrain()
+    drawn = RandomState(5).choice([4, 1], 2, replace=False).tolist()
+    assert seen == [[drawn[rank % 2]]]
+    replay.end()
+
+
 def test_accumulated_gradients_are_bounded_once_an_update(tiny_data, work_dir, monkeypatch):
     wrapper = dict(type='OptimWrapper', accumulative_counts=2, optimizer=dict(type='SGD', lr=.05))
     runner = build(tiny_data, work_dir, optim_wrapper=wrapper)

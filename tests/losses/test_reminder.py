@@ -174,6 +174,9 @@ def test_a_step_that_is_looked_at_twice_has_its_prototypes_once():
     part = part_with_prototypes()
     part.after_step(SPLIT, step_batches(SPLIT, [labels()]))
     found = part.prototypes.clone()
+    batch = batch_of(labels())
+    expected = part_with_prototypes().loss(batch)
+    assert torch.equal(part.loss(batch), expected)  # trained on by what older steps have left
     part.after_step(SPLIT, step_batches(SPLIT, [labels()]))
     assert torch.equal(part.prototypes, found) and len(part.channels) == 5
 

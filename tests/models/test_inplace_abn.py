@@ -1,4 +1,5 @@
 """The papers' network, against its formulas written with torch's functions."""
+import copy
 import math
 import re
 import subprocess
@@ -11,6 +12,7 @@ import torch.nn.functional as F
 from mmengine.config import Config
 from mmseg.registry import MODELS
 
+from mmcss.models import CosineClassifier, StepHeads
 from mmcss.models.inplace_abn import LeakyResNet, SharedNormASPPHead, convert_state_dict
 from mmcss.models.taps import watch_features
 from mmcss.parts import Needs
@@ -195,6 +197,15 @@ def test_head_s_start():
     for module, fans in ((model.project, 4 * 128), (model.branches[0], 256 + 128)):
         assert module.weight.std().item() == pytest.approx(gain * math.sqrt(2 / fans), rel=.03)
     assert model.conv_seg.weight.abs().max().item() == pytest.approx(1 / math.sqrt(128), rel=.01)
+
+
+@pytest.mark.parametrize('classifier', [CosineClassifier(8, 3), StepHeads(8, 3, [2])], ids=lambda c: type(c).__name__)
+def test_a_classifier_that_took_the_convolution_s_place_starts_by_itself(classifier):
+    model = head()
+    model.conv_seg, before = classifier, copy.deepcopy(classifier.state_dict())
+    model.init_weights()
+    assert all(torch.equal(value, before[name]) for name, value in classifier.state_dict().items())
+    assert model.project.weight.std() > 0
 
 
 def test_the_papers_model_builds():
