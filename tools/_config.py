@@ -16,6 +16,8 @@ def common_parser(description: str) -> argparse.ArgumentParser:
     parser.add_argument('--work-dir', help='folder of checkpoints, logs and results (default: '
                         'work_dirs/<folder of the config>/<name of the config>)')
     parser.add_argument('--step', metavar='K|A-B', help='only this step or these steps')
+    parser.add_argument('--skip-broken', action='store_true',
+                        help="leave out images whose files can't be used, and list them")
     parser.add_argument('--cfg-options', nargs='+', action=DictAction, help='override config entries, as key=value')
     parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], default='none')
     parser.add_argument('--local_rank', '--local-rank', type=int, default=0, help=argparse.SUPPRESS)
@@ -31,5 +33,5 @@ def load_config(args: argparse.Namespace) -> Config:
     cfg.launcher = args.launcher
     default = Path('work_dirs') / Path(args.config).resolve().parent.name / Path(args.config).stem
     cfg.work_dir = args.work_dir or cfg.get('work_dir') or str(default)
-    cfg.run = dict(steps=args.step)
+    cfg.run = dict(steps=args.step, skip_broken=args.skip_broken)
     return cfg

@@ -17,14 +17,11 @@ def main() -> None:
     parser.add_argument('--amp', action='store_true', help='automatic mixed precision, on GPUs')
     parser.add_argument('--first-step-from', metavar='DIR_OR_CKPT',
                         help='take step 0 from another work_dir or hand-over file')
-    parser.add_argument('--skip-broken', action='store_true',
-                        help="leave out images whose files can't be used, and list them")
     parser.add_argument('--dry-run', action='store_true', help='print what would be done, and do nothing')
     args = parser.parse_args()
     cfg = load_config(args)
     cfg.resume = args.resume
     cfg.run.first_step_from = args.first_step_from
-    cfg.run.skip_broken = args.skip_broken
     if args.amp:
         if not torch.cuda.is_available():
             sys.exit('--amp needs a GPU, and there is none here. Run again without --amp.')

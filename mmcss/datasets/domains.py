@@ -33,7 +33,8 @@ class DomainImages:
         """The domain of each image; None where it is of none."""
         return [self.domain_of(name) for name in names]
 
-    def chosen(self, names: Sequence[str], domains: Domains, training: bool, everything: bool = False) -> np.ndarray:
+    def chosen(self, names: Sequence[str], domains: Domains, training: bool, everything: bool = False,
+               complete: bool = True) -> np.ndarray:
         """Which images a step sees.
 
         Args:
@@ -41,6 +42,7 @@ class DomainImages:
             domains: Those of the step.
             training: Whether to train on them.
             everything: Test on images of future domains as well.
+            complete: Whether the step's domains have to have images.
 
         Returns:
             ``[images]`` bool.
@@ -50,7 +52,7 @@ class DomainImages:
                 is no test set of its own that may lack it.
         """
         found = self.domains(names)
-        if training or self.test_share:
+        if complete and (training or self.test_share):
             self._check(names, found, domains)
         if self.partition == 'published':
             return self._published(found, domains.new if training else domains.seen, training)

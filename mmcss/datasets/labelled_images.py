@@ -83,7 +83,7 @@ class LabelledImages:
         if split.domains is not None:
             chosen = self._of_domains(view, split, domains or {}, complete)
         elif listed is not None and isinstance(view, TrainView):
-            chosen = self._listed(listed)
+            chosen = self._listed(listed, complete)
         else:
             chosen = [view.select(presence, split, self.names.raw_ids) for presence in self.presence]
         if self.broken:  # every label map holds some value: one that holds none could not be read
@@ -105,16 +105,17 @@ class LabelledImages:
     def _of_domains(self, view: View, split: Split, settings: Mapping[str, Any], complete: bool) -> List[np.ndarray]:
         training = isinstance(view, TrainView)
         images = DomainImages(**settings)
-        chosen = images.chosen(self.image_names(), split.domains, training, getattr(view, 'images', 'seen') == 'all')
+        chosen = images.chosen(self.image_names(), split.domains, training, getattr(view, 'images', 'seen') == 'all',
+                               complete)
         if training and complete and not chosen.any():
             raise ValueError(f'step {split.step} has no training image of the domains {list(split.domains.new)}.')
         return self._by_leaf(chosen)
 
-    def _listed(self, file: str) -> List[np.ndarray]:
+    def _listed(self, file: str, complete: bool) -> List[np.ndarray]:
         names, wanted = self.image_names(), set(read_names(file))
         found = [next((known for known in listed_as(name) if known in wanted), None) for name in names]
         missing = sorted(wanted - set(found))
-        if missing:
+        if missing and complete:
             raise ValueError(f'{file} lists {len(missing)} images that the data set has not, such as {missing[0]!r}; the '
                              f"data set's are named like {names[0] if names else '(none)'!r}.")
         return self._by_leaf(np.array([known is not None for known in found], dtype=bool))
@@ -143,7 +144,7 @@ class LabelledImages:
         if absent:
             raise ValueError(f'step {split.step} has {sum(map(len, chosen))} training images, but none with {absent} '
                              f"(regime '{view.regime}'). Take these classes out of the scenario, put them into another "
-                             'step, or choose another regime.')
+                             'step, choose another regime, or bring their images back.')
 
 
 def _common_names(leaves: List[BaseDataset]) -> ClassNames:

@@ -15,9 +15,9 @@ from mmengine.runner import Runner
 from ..evaluation import matrix_table, steps_table, summarise
 from ..files import plain, write_json
 from ..hooks.data_pass import bare_model
-from ..models import load_hand_over
+from ..models import hand_over_meta, load_hand_over
 from .distributed import join_processes, say
-from .first_step import take_first_step
+from .first_step import find_first_step, take_first_step
 from .folders import StepFolder
 from .plain_checkpoints import plain_checkpoints
 from .plan import StepPlan, config_difference, make_plan, plan_table
@@ -85,18 +85,14 @@ class ContinualRunner:
         say('\n'.join([*self._told_profile(), plan_table(plans)]))
         with plain_checkpoints(), formatted_once():
             if self.first_step_from and 0 not in self.steps:
-                folder, classes = self._folder(0), self.scenario[0].seen
-                if not folder.trained_id(classes):
-                    self._take_first_step()
-                elif not folder.current_result(classes, self.protocol):  # copied, but not finished
-                    self._evaluate(0, finish=True)
+                self._run_step(0)
             for step in self.steps:
                 self._run_step(step)
         return self.results()
 
     def test(self) -> Dict[str, Any]:
         """Evaluate the hand-overs of the steps again."""
-        make_plan(self.configs, self.scenario, trained=())
+        make_plan(self.configs, self.scenario, trained=(), roles=['test'])
         with plain_checkpoints(), formatted_once():
             for step in self.steps:
                 self._evaluate(step)
@@ -132,10 +128,9 @@ class ContinualRunner:
             say(f'step {step} is finished; skipped')
             return
         start = time.time()
-        if state == 'evaluate':
-            # A step 0 from elsewhere was perhaps copied, but not finished.
-            self._evaluate(step, finish=step == 0 and self.first_step_from is not None)
-        elif step == 0 and self.first_step_from:
+        if state in ('evaluate', 'finish'):
+            self._evaluate(step, finish=state == 'finish')
+        elif state == 'take':
             self._take_first_step()
         else:
             config = self.configs[step].copy()
@@ -155,11 +150,11 @@ class ContinualRunner:
 
     def _about(self, step: int) -> Dict[str, Any]:
         """What a step's folder notes of the run that it belongs to."""
-        return dict(self.scenario[step].to_dict(), regime=self.scenario.regime,
+        return dict(self.scenario[step].to_dict(), regime=self.scenario.regime, images=self.scenario.images(step),
                     method=plain(self.cfg.get('continual', {})))
 
     def _decide(self, folder: StepFolder) -> str:
-        """'finished', 'evaluate', 'resume' or 'start': the main process looks, the others follow."""
+        """'finished', 'finish', 'evaluate', 'take', 'resume' or 'start': the main process looks, the others follow."""
         box: List[Any] = [None, None]
         if is_main_process():
             try:
@@ -172,15 +167,24 @@ class ContinualRunner:
         return box[0]
 
     def _look(self, folder: StepFolder) -> str:
-        split = self.scenario[folder.step]
+        split, about = self.scenario[folder.step], self._about(folder.step)
+        trained = folder.trained_id(split.seen)
+        takes = folder.step == 0 and self.first_step_from is not None
+        # A hand-over from elsewhere may have no id.
+        same = not takes or (hand_over_meta(find_first_step(self.first_step_from)) or {}).get('id') in (None, trained)
         if self.resume:
-            folder.check(self._about(folder.step))
-            if folder.current_result(split.seen, self.protocol):
-                return 'finished'
-            if folder.trained_id(split.seen):
-                return 'evaluate'
-            if folder.checkpoint():
-                return 'resume'
+            folder.check(about)
+            if trained and not same:
+                raise ValueError(f'{folder.hand_over} is another step 0 than that of {self.first_step_from}; leave '
+                                 '--first-step-from out to go on with it, or --resume to begin anew.')
+        if trained and (self.resume or (folder.step not in self.steps and same and not folder.others(about))):
+            if folder.unfinished:
+                return 'finish'
+            return 'finished' if folder.current_result(split.seen, self.protocol) else 'evaluate'
+        if self.resume and folder.checkpoint() and not takes:
+            return 'resume'
+        if takes:
+            return 'take'
         if folder.step > 0:
             load_hand_over(self._folder(folder.step - 1).hand_over, split.old)
         return 'start'
@@ -211,10 +215,12 @@ class ContinualRunner:
             runner.test()
         finally:
             tear_down(runner)
+        if finish and is_main_process():
+            folder.finish()
 
     def _take_first_step(self) -> None:
         folder = self._folder(0)
-        take_first_step(Path(self.first_step_from), folder, self.cfg, self.scenario, self._about(0))
+        take_first_step(find_first_step(self.first_step_from), folder, self.cfg, self.scenario, self._about(0))
         if is_main_process():
             deploy_config(self.cfg, self.scenario, 0).dump(str(folder.deploy))
         barrier()

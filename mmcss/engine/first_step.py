@@ -9,6 +9,7 @@ from typing import Any, Dict, Mapping
 from mmengine.config import Config
 from mmengine.dist import is_main_process
 
+from ..files import PathLike, plain
 from ..models import load_hand_over, save_hand_over
 from ..scenario import Scenario
 from .distributed import say
@@ -16,11 +17,17 @@ from .folders import StepFolder
 from .settings import first_step_training
 
 
+def find_first_step(source: PathLike) -> Path:
+    """The hand-over file, of a work_dir or itself."""
+    source = Path(source)
+    return StepFolder(source, 0).hand_over if source.is_dir() else source
+
+
 def take_first_step(source: Path, folder: StepFolder, cfg: Config, scenario: Scenario, about: Mapping[str, Any]) -> None:
     """Copy a trained step 0, so that a work_dir stands alone.
 
     Args:
-        source: Work_dir of another run, or a hand-over file.
+        source: The hand-over file.
         folder: Where to.
         cfg: The config of this run.
         scenario: Its scenario.
@@ -31,16 +38,9 @@ def take_first_step(source: Path, folder: StepFolder, cfg: Config, scenario: Sce
         FileNotFoundError: It is missing, or what a part gathered while it
             was trained.
     """
-    if source.is_dir():
-        source = StepFolder(source, 0).hand_over
     hand_over = load_hand_over(source, scenario[0].seen)
     meta, asked = hand_over['meta'], first_step_training(cfg)
-    if meta.get('regime', scenario.regime) != scenario.regime:
-        raise ValueError(f"{source} was trained in the regime '{meta['regime']}', this scenario is "
-                         f"'{scenario.regime}': their steps 0 saw different images.")
-    brings = list(scenario[0].brings)
-    if meta.get('domains', brings) != brings:
-        raise ValueError(f"{source} was trained on the domains {meta['domains']}, step 0 of this scenario is {brings}.")
+    _compare_images(source, meta, scenario)
     if meta.get('first_step'):
         _compare(source, meta['first_step'], asked)
     if source.resolve() == folder.hand_over.resolve():
@@ -52,11 +52,25 @@ def take_first_step(source: Path, folder: StepFolder, cfg: Config, scenario: Sce
         raise FileNotFoundError(f'{", ".join(missing)}, gathered while step 0 was trained, is not beside {source.name}; '
                                 'leave --first-step-from out, or name a whole folder.')
     if is_main_process():
-        folder.begin(about)
+        folder.begin(about, taken=True)
         for path in gathered:
             shutil.copy(path, folder.path)
         meta = dict(meta, id=meta.get('id') or uuid.uuid4().hex, parent=None)
         save_hand_over(folder.hand_over, hand_over['state_dict'], meta)
+
+
+def _compare_images(source: Path, meta: Mapping[str, Any], scenario: Scenario) -> None:
+    """Refuse a step 0 that saw other images."""
+    if meta.get('regime', scenario.regime) != scenario.regime:
+        raise ValueError(f"{source} was trained in the regime '{meta['regime']}', this scenario is "
+                         f"'{scenario.regime}': their steps 0 saw different images.")
+    brings = list(scenario[0].brings)
+    if meta.get('domains', brings) != brings:
+        raise ValueError(f"{source} was trained on the domains {meta['domains']}, step 0 of this scenario is {brings}.")
+    images = plain(scenario.images(0))
+    if meta.get('step') == 0 and meta.get('images', images) != images:
+        raise ValueError(f"{source} was trained on images that were chosen by {meta['images'] or 'the regime'}, those of "
+                         f"this scenario's step 0 are by {images or 'the regime'}.")
 
 
 def _compare(source: Path, trained: Mapping[str, Any], asked: Dict[str, Any]) -> None:

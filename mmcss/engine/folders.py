@@ -5,7 +5,7 @@ import json
 import shutil
 import zipfile
 from pathlib import Path
-from typing import Any, Dict, Mapping, Optional, Sequence
+from typing import Any, Dict, List, Mapping, Optional, Sequence
 
 from ..files import PathLike, read_json, write_json
 from ..models import hand_over_meta
@@ -58,8 +58,8 @@ class StepFolder:
         if read_json(self.split).get('parent') != self.parent_id():
             return None
         # mmengine notes an absolute path, which a moved folder breaks.
-        path = self.path / Path(pointer.read_text().strip()).name
-        return path if zipfile.is_zipfile(path) else None
+        noted = Path(pointer.read_text().strip())
+        return next((path for path in (self.path / noted.name, noted) if zipfile.is_zipfile(path)), None)
 
     def check(self, run: Mapping[str, Any]) -> None:
         """Make sure that the folder, if a run began in it, is of this run.
@@ -70,19 +70,38 @@ class StepFolder:
         Raises:
             ValueError: It is of another scenario or method.
         """
-        if not self.split.is_file():
-            return
-        found, expected = read_json(self.split), json.loads(json.dumps(run))
-        other = [key for key in expected if found.get(key) != expected[key]]
+        other = self.others(run)
         if other:
             raise ValueError(f'{self.path} was trained with another scenario or method: {other} of {self.split.name} '
                              'differ. Give another --work-dir, or leave --resume out to train anew.')
 
-    def begin(self, run: Mapping[str, Any]) -> None:
-        """Note what is going to be trained, and drop what an earlier run left over."""
+    def others(self, run: Mapping[str, Any]) -> List[str]:
+        """What differs of the run that began in the folder, if one did."""
+        if not self.split.is_file():
+            return []
+        found, expected = read_json(self.split), json.loads(json.dumps(run))
+        return [key for key in expected if found.get(key) != expected[key]]
+
+    def begin(self, run: Mapping[str, Any], taken: bool = False) -> None:
+        """Note what is going to be trained, and drop what an earlier run left over.
+
+        Args:
+            run: What :meth:`check` compares.
+            taken: The step was trained elsewhere, and is not finished until
+                :meth:`finish`.
+        """
         self.path.mkdir(parents=True, exist_ok=True)
         leftovers = [self.hand_over, self.result, self.memory, self.path / 'last_checkpoint', *self.path.glob('*.npz')]
         for path in leftovers:
             path.unlink(missing_ok=True)
         shutil.rmtree(self.path / 'memory', ignore_errors=True)
-        write_json(self.split, dict(run, parent=self.parent_id()))
+        write_json(self.split, dict(run, parent=self.parent_id(), unfinished=taken))
+
+    def finish(self) -> None:
+        """Note that all parts of the method have looked at a step that was trained elsewhere."""
+        write_json(self.split, dict(read_json(self.split), unfinished=False))
+
+    @property
+    def unfinished(self) -> bool:
+        """Whether a step that was trained elsewhere is still to be finished."""
+        return self.split.is_file() and read_json(self.split).get('unfinished', False)

@@ -31,7 +31,8 @@ class StepPlan:
     num_test: int
 
 
-def make_plan(configs: Sequence[Config], scenario: Scenario, trained: Container[int]) -> List[StepPlan]:
+def make_plan(configs: Sequence[Config], scenario: Scenario, trained: Container[int],
+              roles: Sequence[str] = ('train', 'test')) -> List[StepPlan]:
     """Select the images of all steps, and find what would stop a later step.
 
     Each data set is opened once for all steps.
@@ -41,6 +42,7 @@ def make_plan(configs: Sequence[Config], scenario: Scenario, trained: Container[
         scenario: The scenario.
         trained: The steps that are going to be trained; the data of others
             may be gone.
+        roles: The data sets to open; without 'train' no training images are counted.
 
     Raises:
         ValueError: A step or class without images, unknown label values, a
@@ -49,12 +51,12 @@ def make_plan(configs: Sequence[Config], scenario: Scenario, trained: Container[
     init_default_scope('mmseg')
     new_row_initialiser(configs[-1].model.continual.get('new_rows', 'random'))
     check_growth(configs)
-    sources = {role: _source(configs[0][f'{role}_dataloader'].dataset) for role in ('train', 'test')}
+    sources = {role: _source(configs[0][f'{role}_dataloader'].dataset) for role in roles}
     plans, maps = [], set()
     for split, config in zip(scenario, configs):
         chosen = {role: _select(source, config[f'{role}_dataloader'].dataset, split, split.step in trained)
                   for role, source in sources.items()}
-        counts = [len(chosen[role]) for role in ('train', 'test')]
+        counts = [len(chosen.get(role, ())) for role in ('train', 'test')]
         if counts[1] == 0:
             raise ValueError(f'step {split.step} has no test image with a class of {list(split.seen)}; '
                              'look at test_dataloader and protocol.images.')

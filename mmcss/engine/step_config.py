@@ -116,7 +116,9 @@ def _set_data(plain: Dict[str, Any], cfg: Config, scenario: Scenario, split: Spl
         switches['unknown'] = unknown.get('of')
     view = dict(role='train', regime=scenario.regime, **switches)
     # A step of few images repeats them to fill one batch of each process.
-    chosen = _chosen(cfg, scenario, split)
+    chosen = scenario.images(split.step)
+    if cfg.get('run', {}).get('skip_broken'):
+        chosen['skip_broken'] = True
     loader['dataset'] = dict(type='StepDataset', dataset=loader['dataset'], split=split.to_dict(), view=view,
                              min_length=world_size * loader.get('batch_size', 1), **chosen)
     if unknown.get('of') == 'saliency':
@@ -145,18 +147,6 @@ def _set_data(plain: Dict[str, Any], cfg: Config, scenario: Scenario, split: Spl
         plain[f'{role}_evaluator'] = evaluators
     plain.setdefault('test_cfg', None)
     plain['test_cfg'] = plain['test_cfg'] or dict(type='TestLoop')
-
-
-def _chosen(cfg: Config, scenario: Scenario, split: Split) -> Dict[str, Any]:
-    """What tells the images of a step besides its classes."""
-    chosen: Dict[str, Any] = {}
-    if split.domains is not None:
-        chosen['domains'] = scenario.selection
-    elif scenario.images_per_step is not None:
-        chosen['listed'] = scenario.images_per_step[split.step]
-    if cfg.get('run', {}).get('skip_broken'):
-        chosen['skip_broken'] = True
-    return chosen
 
 
 def _set_replay(loader: Dict[str, Any], memory: Mapping[str, Any], previous: StepFolder) -> None:
@@ -201,7 +191,7 @@ def _test_loader(cfg: Config) -> Dict[str, Any]:
 
 
 def _set_hooks(plain: Dict[str, Any], cfg: Config, scenario: Scenario, folder: StepFolder) -> None:
-    about = dict(step=folder.step, num_steps=len(scenario), regime=scenario.regime)
+    about = dict(step=folder.step, num_steps=len(scenario), regime=scenario.regime, images=scenario.images(folder.step))
     if scenario[folder.step].domains is not None:
         about['domains'] = list(scenario[folder.step].domains.new)
     previous = str(StepFolder(folder.work_dir, folder.step - 1).hand_over) if folder.step else None

@@ -4,7 +4,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from dataclasses import dataclass
-from typing import Iterator, List, Optional, Sequence, Tuple, Union
+from typing import Any, Dict, Iterator, List, Optional, Sequence, Tuple, Union
 
 from .orders import class_order as published_order
 from .split import Names, Split
@@ -88,6 +88,10 @@ class ClassIncremental:
 
     def __iter__(self) -> Iterator[Split]:
         return (self[step] for step in range(len(self)))
+
+    def images(self, step: int) -> Dict[str, Any]:
+        """What tells the images of a step besides its split, for a data set's config."""
+        return {} if self.images_per_step is None else dict(listed=self.images_per_step[step])
 
     @classmethod
     def from_config(cls,

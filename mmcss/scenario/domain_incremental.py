@@ -78,11 +78,10 @@ class DomainIncremental:
     def __iter__(self) -> Iterator[Split]:
         return (self[step] for step in range(len(self)))
 
-    @property
-    def selection(self) -> Dict[str, Any]:
-        """What tells the images of a domain, for a data set's config."""
+    def images(self, step: int) -> Dict[str, Any]:
+        """What tells the images of a step besides its split, for a data set's config."""
         rule = dict(self.rule) if isinstance(self.rule, Mapping) else self.rule
-        return dict(rule=rule, test_share=self.test_share, seed=self.seed, partition=self.partition)
+        return dict(domains=dict(rule=rule, test_share=self.test_share, seed=self.seed, partition=self.partition))
 
     @classmethod
     def from_config(cls,

@@ -46,7 +46,7 @@ def test_a_split_survives_json():
 
 def test_what_tells_the_images():
     scenario = make(rule=dict(prefix=6), test_share=.2, seed=3)
-    assert scenario.selection == dict(rule=dict(prefix=6), test_share=.2, seed=3, partition='once')
+    assert scenario.images(1) == dict(domains=dict(rule=dict(prefix=6), test_share=.2, seed=3, partition='once'))
 
 
 @pytest.mark.parametrize('changes, message', [
