@@ -35,3 +35,13 @@ def load_config(args: argparse.Namespace) -> Config:
     cfg.work_dir = args.work_dir or cfg.get('work_dir') or str(default)
     cfg.run = dict(steps=args.step, skip_broken=args.skip_broken)
     return cfg
+
+
+def with_mixed_precision(cfg: Config) -> None:
+    """Have all steps train in mixed precision, also those that name their optimizer's wrapper again."""
+    cfg.optim_wrapper.type = 'AmpOptimWrapper'
+    cfg.optim_wrapper.setdefault('loss_scale', 'dynamic')
+    for steps in ('first_step', 'next_steps'):
+        wrapper = cfg.get(steps, {}).get('optim_wrapper', {})
+        if 'type' in wrapper:
+            wrapper.type = 'AmpOptimWrapper'

@@ -1,10 +1,13 @@
 """Evaluate the trained steps of a run again, and write its results."""
 from __future__ import annotations
 
+import sys
+
 from _config import common_parser, load_config
 
 import torch.distributed as dist
 from mmcss.engine import ContinualRunner
+from mmcss.engine.model_config import walk
 
 
 def main() -> None:
@@ -13,6 +16,10 @@ def main() -> None:
     args = parser.parse_args()
     runner = ContinualRunner.from_cfg(load_config(args))
     if args.show_dir:
+        pipeline = runner.configs[0].test_dataloader.dataset
+        if any(node.get('type') == 'ScoreAsResized' for node in walk(pipeline)):
+            sys.exit("--show-dir paints whole images, and this config's tests cut them (ScoreAsResized). Give it a "
+                     "config with MMSegmentation's test pipeline.")
         for step, config in enumerate(runner.configs):
             config.visualizer.save_dir = f'{args.show_dir}/step_{step}'
             config.default_hooks.visualization = dict(type='SegVisualizationHook', draw=True, interval=1)

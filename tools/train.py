@@ -3,7 +3,7 @@ from __future__ import annotations
 
 import sys
 
-from _config import common_parser, load_config
+from _config import common_parser, load_config, with_mixed_precision
 
 import torch
 import torch.distributed as dist
@@ -25,8 +25,7 @@ def main() -> None:
     if args.amp:
         if not torch.cuda.is_available():
             sys.exit('--amp needs a GPU, and there is none here. Run again without --amp.')
-        cfg.optim_wrapper.type = 'AmpOptimWrapper'
-        cfg.optim_wrapper.setdefault('loss_scale', 'dynamic')
+        with_mixed_precision(cfg)
     runner = ContinualRunner.from_cfg(cfg)
     if args.dry_run:
         print(runner.describe())

@@ -77,7 +77,7 @@ class ReplayBatchSampler(Sampler):
     def _remembered(self, epoch: int) -> Iterator[int]:
         """This process's share of endless rounds over the remembered images."""
         generator = torch.Generator().manual_seed(self.sampler.seed or 0)
-        first = len(self.sampler.dataset)
+        first = self.sampler.dataset.first_remembered
         rounds = iter(lambda: torch.randperm(self.num_memory, generator=generator).tolist(), None)
         rank, world_size = get_dist_info()
         # Rounds go on from epoch to epoch.

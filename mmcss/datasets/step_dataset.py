@@ -82,6 +82,19 @@ class StepDataset(Dataset):
                                                **(memory or {}))
         self.pipelines = self._mapping_pipelines()
 
+    def each_once(self) -> np.ndarray:
+        """Numbers of the step's images, ascending, each image once though the stock data set repeats it."""
+        places: Dict[int, int] = {}
+        first = [places.setdefault(id(leaf), number) for number, leaf in enumerate(self.images.leaves)]
+        rows = self.index[:self.num_images]
+        distinct = np.stack((np.array(first)[rows[:, 0]], rows[:, 1]), axis=1)
+        return np.sort(np.unique(distinct, axis=0, return_index=True)[1])
+
+    @property
+    def first_remembered(self) -> int:
+        """Number of the first remembered image; data sets that show a part of this one (mmengine's slices) know it."""
+        return len(self.index)
+
     @property
     def num_memory(self) -> int:
         """Number of remembered images, which stand behind the step's."""

@@ -15,12 +15,15 @@ from typing import Any, Callable, Iterator, List, Tuple, Union
 import numpy as np
 import torch
 from mmengine.logging import HistoryBuffer
+from mmengine.optim.scheduler.param_scheduler import OneCycleParamScheduler
 from mmengine.runner import CheckpointLoader
 from packaging.version import Version
 
 # Since then names in a file can be bound to functions of ours.
 SUPPORTED = Version(torch.__version__) >= Version('2.7')
-METHODS = ('min', 'max', 'current', 'mean')
+# What mmengine's objects refer to by name: a log buffer to its own methods, this scheduler to its own curves.
+METHODS = {HistoryBuffer: ('min', 'max', 'current', 'mean'),
+           OneCycleParamScheduler: ('_annealing_cos', '_annealing_linear')}
 
 
 @contextlib.contextmanager
@@ -63,14 +66,14 @@ def load_from_plain_file(filename: str, map_location: Any = None) -> Any:
 
 def _allowed() -> List[Union[Callable, Tuple[Callable, str]]]:
     core = np._core if hasattr(np, '_core') else np.core
-    # Log buffers are written with numpy's arrays, and with a reference to each of their own methods.
+    # Log buffers are written with numpy's arrays.
     return [
-        HistoryBuffer, (_method_of_buffer, 'builtins.getattr'), np.ndarray, np.dtype, core.multiarray._reconstruct,
+        *METHODS, (_known_method, 'builtins.getattr'), np.ndarray, np.dtype, core.multiarray._reconstruct,
         core.multiarray.scalar, *{type(np.dtype(kind)) for kind in np.typecodes['AllInteger'] + np.typecodes['Float'] + '?'}
     ]
 
 
-def _method_of_buffer(owner: Any, name: str) -> Callable:
-    if owner is not HistoryBuffer or name not in METHODS:
+def _known_method(owner: Any, name: str) -> Callable:
+    if name not in METHODS.get(owner, ()):
         raise ValueError(f'it asks for {name!r} of {owner!r}')
     return getattr(owner, name)

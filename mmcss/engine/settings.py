@@ -6,6 +6,7 @@ from dataclasses import fields
 from typing import Any, Dict, Iterator, Mapping, Optional, Sequence, Tuple
 
 from mmengine.config import Config
+from mmengine.fileio import list_from_file
 from mmseg.registry import DATA_SAMPLERS, DATASETS, MODELS
 
 from ..datasets import BACKGROUND, POLICIES, name_classes
@@ -245,6 +246,8 @@ def _stated_classes(dataset: Mapping[str, Any]) -> Tuple[Sequence[str], bool]:
         raise ValueError(f"train_dataloader.dataset: {leaf['type']!r} is not in the DATASETS registry; import it "
                          'through custom_imports.')
     classes = leaf.get('metainfo', {}).get('classes') or cls.METAINFO.get('classes')
+    if isinstance(classes, str):  # a file of them, which mmengine takes as well
+        classes = list_from_file(classes)
     if not classes:
         raise ValueError(f"the class names of {leaf['type']} are not known: give metainfo=dict(classes=[...]) "
                          'in train_dataloader.dataset.')

@@ -173,6 +173,9 @@ def _set_stream(plain: Dict[str, Any], memory: Mapping[str, Any], previous: Step
                          "dict(type='EpochBasedTrainLoop', max_epochs=1), or a schedule *_online.py.")
     if loader.get('batch_sampler'):
         raise ValueError('continual.online deals out batches itself; take batch_sampler out of train_dataloader.')
+    if any(node.get('type') == 'RepeatDataset' for node in walk(loader['dataset'])):
+        raise ValueError('continual.online: each image is seen once, but train_dataloader.dataset repeats them; take '
+                         'RepeatDataset out.')
     if loader.pop('drop_last', False):
         raise ValueError('train_dataloader.drop_last: online steps show each image once; set it to False in next_steps.')
     if not plain.get('default_hooks', {}).get('checkpoint', {}).get('by_epoch', True):

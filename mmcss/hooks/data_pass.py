@@ -7,6 +7,7 @@ from typing import Any, ContextManager, Dict, Iterator, Optional, Sequence
 
 import numpy as np
 import torch
+from mmengine.dist import get_rank
 from mmengine.hooks import EMAHook
 from mmengine.model import is_model_wrapper
 from mmengine.optim import AmpOptimWrapper
@@ -30,6 +31,12 @@ def averaged_model(runner: Runner) -> nn.Module:
         if isinstance(hook, EMAHook) and hasattr(hook, 'ema_model'):
             return hook.ema_model.module
     return bare_model(runner)
+
+
+def common_seed(runner: Runner) -> int:
+    """The seed of a runner, the same in all processes."""
+    each_its_own = runner.cfg.get('randomness', {}).get('diff_rank_seed', False)
+    return ((runner.seed or 0) - get_rank() * bool(each_its_own)) % 2**32
 
 
 def training_precision(runner: Runner) -> ContextManager[None]:
@@ -64,7 +71,7 @@ class Pass:
         self.student = student
         self.dataset = runner.train_dataloader.dataset if dataset is None else dataset
         if images is None:
-            images = range(self.dataset.num_images if dataset is None else len(dataset))
+            images = self.dataset.each_once() if dataset is None else range(len(dataset))
         if needs.true_background:
             self.dataset = self.dataset.with_true_background()
         self.images = images
@@ -96,7 +103,7 @@ class Pass:
         config = dict(self.runner.cfg.train_dataloader)
         config.pop('batch_sampler', None)
         config.update(
-            dataset=SeededImages(self.dataset, self.images, self.runner.seed),
+            dataset=SeededImages(self.dataset, self.images, common_seed(self.runner)),
             sampler=dict(type='DefaultSampler', shuffle=False, round_up=False),
             persistent_workers=False,
             drop_last=False)

@@ -22,7 +22,7 @@ from ..losses.prototypes import class_sums
 from ..models.heads import map_head, output_layer
 from ..parts import Needs, Prediction
 from .class_means import set_class_means
-from .data_pass import Pass, averaged_model
+from .data_pass import Pass, averaged_model, common_seed
 
 
 @HOOKS.register_module()
@@ -72,7 +72,7 @@ class MemoryHook(Hook):
             classes_seen=np.array([before.classes_seen.get(name, 0) for name in classes]))
         if self.policy in USES_FEATURES:
             candidates.class_features, candidates.certainty = self._features(runner, found, candidates.holds)
-        random = RandomState([(runner.seed or 0) % 2**32, dataset.split.step])
+        random = RandomState([common_seed(runner), dataset.split.step])
         chosen = POLICIES[self.policy](candidates, self.size, random)
         if is_main_process():
             fresh = ~candidates.remembered

@@ -15,7 +15,7 @@ from ..datasets.remembering import remembered_candidates
 from ..datasets.stream import Look, StreamMemory
 from ..losses.stream_watch import StreamWatch
 from .class_means import set_class_means
-from .data_pass import bare_model
+from .data_pass import bare_model, common_seed
 from .memory_hook import MemoryHook, looks_of
 from .replays import Replay
 
@@ -42,7 +42,7 @@ class OnlineHook(MemoryHook):
 
     def before_train(self, runner: Runner) -> None:
         dataset = runner.train_dataloader.dataset
-        seed = (runner.seed or 0) % 2**32
+        seed = common_seed(runner)
         looks: Sequence[Look] = ()
         if self.policy in USES_FEATURES:
             looks = self.look(runner, [one.numbers for one in remembered_candidates(dataset)])

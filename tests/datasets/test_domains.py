@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from mmcss.datasets.domains import DomainImages, domain_reader, listed_as, read_names
-from mmcss.scenario import DomainIncremental
+from mmcss.scenario import DomainIncremental, Domains
 
 NAMES = [f'{city}/{city}_{i:02d}.png' for city, number in (('aachen', 10), ('bremen', 5), ('celle', 1)) for i in range(number)]
 STEPS = DomainIncremental.from_config(('road', ), domains=['aachen', 'bremen', 'celle'])
@@ -33,6 +33,13 @@ def test_lists_name_images_in_several_ways(tmp_path, line):
     assert [read(name) for name in ('a/x.y.png', 'b/z.jpg', 'b/w.jpg')] == ['day', 'night', None]
     assert read_names(str(tmp_path / 'day.txt')) == [line]
     assert line in listed_as('a/x.y.png')
+
+
+def test_the_images_of_a_domain_may_be_gone():
+    images = DomainImages('folder')
+    with pytest.raises(ValueError, match=r"no image is of the domains \['a'\]"):
+        images.chosen(['b/0.png'], Domains((), ('a', ), ('b', ), ('a', )), True)
+    assert not images.chosen(['b/0.png'], Domains((), ('a', ), ('b', ), ('a', )), True, complete=False).any()
 
 
 def test_a_test_set_of_its_own():

@@ -118,6 +118,8 @@ def test_a_list_of_images_takes_the_place_of_the_rule(tmp_path):
     (tmp_path / 'step.txt').write_text('nowhere.png\nneither\n')
     with pytest.raises(ValueError, match=r"step.txt lists 2 images that the data set has not, such as 'neither'"):
         images.select(TrainView(), split(0), listed=str(tmp_path / 'step.txt'))
+    # Those of a step that is not trained may be gone.
+    assert len(images.select(TrainView(), split(0), listed=str(tmp_path / 'step.txt'), complete=False)) == 0
 
 
 def test_broken_images_are_left_out_and_listed(tmp_path):

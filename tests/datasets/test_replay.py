@@ -14,7 +14,7 @@ class Images:
     """So many images of a step, and so many remembered ones behind them."""
 
     def __init__(self, number, num_memory):
-        self.number, self.num_memory = number, num_memory
+        self.number, self.num_memory, self.first_remembered = number, num_memory, number
 
     def __len__(self):
         return self.number
@@ -185,6 +185,15 @@ def test_a_batch_without_room_for_both(batch_size, share):
     message = f'memory.share: {share} of a batch of {batch_size} leaves no room for new or remembered images'
     with pytest.raises(ValueError, match=message):
         batches_of(8, 4, batch_size, share=share)
+
+
+def test_remembered_images_stand_behind_all_of_the_step_where_an_epoch_has_a_part_of_them():
+    """Runners cut the data set for num_batch_per_epoch."""
+    images = Images(5, 4)
+    images.first_remembered = 9  # of nine images, five are shown
+    batches = list(ReplayBatchSampler(DefaultSampler(images, seed=0), 4))
+    assert {i for batch in batches for i in batch if i >= 5} <= {9, 10, 11, 12}
+    assert sum(i >= 9 for batch in batches for i in batch) == 2 * len(batches)
 
 
 def test_is_built_as_the_runner_builds_it():

@@ -162,6 +162,7 @@ def test_repeated_data_set(tmp_path):
     config = dict(type='RepeatDataset', dataset=folder_config(tmp_path), times=2)
     dataset = StepDataset(config, split_of(STEPS, 1), TRAIN)
     assert stems(dataset) == ['i1', 'i2', 'i3'] * 2
+    assert dataset.each_once().tolist() == [0, 1, 2] and dataset.first_remembered == 6
     assert [mapped(dataset[i]) for i in range(6)] == [[0, 3], [3, 0, 255], [3, 0]] * 2
 
 

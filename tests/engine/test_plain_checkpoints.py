@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from mmengine.logging import HistoryBuffer
+from mmengine.optim import OneCycleLR
 from mmengine.runner import CheckpointLoader
 
 from mmcss.engine.plain_checkpoints import SUPPORTED, load_from_plain_file, plain_checkpoints
@@ -47,6 +48,15 @@ def buffer():
 def save(path, **more):
     torch.save(dict(state_dict=OrderedDict(weight=torch.arange(3.)), meta=dict(epoch=1, iter=2), **more), path)
     return str(path)
+
+
+@pytest.mark.parametrize('curve', ['cos', 'linear'])
+def test_a_scheduler_that_keeps_its_own_curve(tmp_path, curve):
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=.1)
+    scheduler = OneCycleLR(optimizer, eta_max=1., total_steps=10, anneal_strategy=curve)
+    state = load_from_plain_file(save(tmp_path / 'a.pth', param_schedulers=[scheduler.state_dict()]))['param_schedulers'][0]
+    assert state == scheduler.state_dict()
+    scheduler.load_state_dict(state)
 
 
 def test_what_mmengine_writes_is_read(tmp_path):

@@ -301,6 +301,23 @@ def test_rows_of_several_optimizers_are_not_held(tmp_path):
         configs(tmp_path, continual=dict(frozen=['shared']), optim_wrapper=wrapper, next_steps={})
 
 
+def test_a_stream_of_a_repeated_data_set(tmp_path):
+    cfg = tiny_config(tmp_path, tmp_path, continual=dict(memory=dict(size=4), online=dict(type='UniformReplay')),
+                      next_steps=dict(train_cfg=dict(max_epochs=1), param_scheduler=[]))
+    cfg.train_dataloader.dataset = dict(type='RepeatDataset', times=2, dataset=cfg.train_dataloader.dataset)
+    with pytest.raises(ValueError, match='each image is seen once, but train_dataloader.dataset repeats them'):
+        step_config(cfg, build_scenario(cfg), 1, 'work')
+
+
+def test_classes_in_a_file(tmp_path):
+    cfg = tiny_config(tmp_path, tmp_path)
+    names = list(cfg.train_dataloader.dataset.metainfo.classes)
+    (tmp_path / 'classes.txt').write_text('\n'.join(names))
+    expected = [split.seen for split in build_scenario(cfg)]
+    cfg.train_dataloader.dataset.metainfo.classes = str(tmp_path / 'classes.txt')
+    assert [split.seen for split in build_scenario(cfg)] == expected
+
+
 def test_a_batch_without_room_for_memory(tmp_path):
     cfg = tiny_config(tmp_path, tmp_path, continual=dict(memory=dict(size=4)))
     cfg.train_dataloader.batch_size = 1

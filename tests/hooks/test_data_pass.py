@@ -1,11 +1,12 @@
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
 from mmengine.optim import AmpOptimWrapper
 
 from mmcss.engine.teardown import tear_down
-from mmcss.hooks.data_pass import Pass, SeededImages, bare_model, training_precision
+from mmcss.hooks.data_pass import Pass, SeededImages, bare_model, common_seed, training_precision
 from mmcss.hooks.random_state_hook import random_state
 from mmcss.models import hand_over_meta, load_hand_over
 from mmcss.parts import Needs
@@ -127,6 +128,14 @@ def test_pass_leaves_the_random_numbers_as_they_were(runner):
     assert not same_states(random_state(), before)
     list(batches)
     assert same_states(random_state(), before)
+
+
+def test_all_processes_have_one_seed(monkeypatch):
+    """Also where mmengine gives each its own."""
+    for rank in range(2):
+        monkeypatch.setattr('mmcss.hooks.data_pass.get_rank', lambda rank=rank: rank)
+        for randomness, seed in ((dict(seed=5), 5), (dict(seed=5, diff_rank_seed=True), 5 + rank), ({}, 5)):
+            assert common_seed(SimpleNamespace(cfg=dict(randomness=randomness), seed=seed)) == 5
 
 
 def test_a_pass_runs_in_the_precision_of_the_training(runner, monkeypatch):

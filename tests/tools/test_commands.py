@@ -7,9 +7,12 @@ from pathlib import Path
 import pytest
 import torch
 
+from mmcss.engine import build_scenario, step_config
 from tests.tiny import MIB, tiny_config
 
 TOOLS = Path(__file__).resolve().parents[2] / 'tools'
+sys.path.insert(0, str(TOOLS))
+from _config import with_mixed_precision  # noqa: E402
 
 
 def call(tool, *arguments):
@@ -29,6 +32,15 @@ def test_mixed_precision_without_a_gpu_says_so_and_stops(config, tmp_path):
     assert done.returncode != 0
     assert '--amp needs a GPU' in done.stderr
     assert not (tmp_path / 'work').exists()
+
+
+def test_mixed_precision_of_steps_that_name_their_optimizer_s_wrapper(tiny_data, tmp_path):
+    cfg = tiny_config(tiny_data, tmp_path, next_steps=dict(optim_wrapper=dict(
+        type='OptimWrapper', optimizer=dict(type='SGD', lr=.01))))
+    with_mixed_precision(cfg)
+    for step in (0, 1):
+        wrapper = step_config(cfg, build_scenario(cfg), step, 'work').optim_wrapper
+        assert (wrapper.type, wrapper.loss_scale) == ('AmpOptimWrapper', 'dynamic')
 
 
 def test_dry_run_and_options(config, tmp_path):
