@@ -101,7 +101,7 @@ class StepDataset(Dataset):
         return 0 if self.remembered is None else len(self.remembered)
 
     def with_true_background(self) -> 'StepDataset':
-        """The same images; only what no class covers is background, other classes of no concern are ignored."""
+        """The same images, in which what no class covers is background alone: old and future classes are ignored."""
         other = copy.copy(self)
         other.view = replace(self.view, ignore_others=True)
         other.pipelines = other._mapping_pipelines()
