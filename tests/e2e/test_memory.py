@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from mmcss.datasets import ExemplarMemory
+from mmcss.files import read_json, write_json
 from mmcss.hooks.continual_hook import load_state
 import tests.e2e.stop_hook  # noqa: F401  registers StopHook
 from tests.e2e.running import assert_equal_states, launch, run, state
@@ -134,7 +135,9 @@ def test_prototypes_and_memory_are_of_the_weights_that_are_handed_over(tiny_data
     ours, theirs = (load_state(tmp_path / name / 'step_0' / 'csw_kd.npz')['prototypes'] for name in ('averaged', 'taken'))
     np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-6)
     assert remembered(tmp_path / 'averaged', 0) == remembered(tmp_path / 'taken', 0)
-    # Stopped before it was evaluated, it is finished when the run goes on.
+    # Stopped before it was finished, it is finished when the run goes on.
+    folder = tmp_path / 'taken' / 'step_0'
     for name in ('result.json', 'memory.json', 'csw_kd.npz'):
-        (tmp_path / 'taken' / 'step_0' / name).unlink()
+        (folder / name).unlink()
+    write_json(folder / 'split.json', dict(read_json(folder / 'split.json'), unfinished=True))
     assert len(run(taken, steps='1', first_step_from=str(tmp_path / 'averaged'))['steps']) == 2

@@ -77,7 +77,7 @@ def step(folder, resume=False, previous=None, **parts):
     observers = {name: part for name, part in parts.items() if overrides(part, 'after_step')}
     model = SimpleNamespace(split='the split', method=SimpleNamespace(parts=parts, observers=observers),
                             previous=previous, buffers=list)
-    loader = SimpleNamespace(dataset=SimpleNamespace(num_images=0))
+    loader = SimpleNamespace(dataset=SimpleNamespace(each_once=lambda: []))
     return SimpleNamespace(model=model, work_dir=str(folder), _resume=resume, hooks=(), train_dataloader=loader,
                            logger=logging.getLogger('test'))
 
