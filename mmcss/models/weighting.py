@@ -32,8 +32,9 @@ def weigh_losses(head: nn.Module, weight: Tensor, stack: ExitStack) -> Callable[
         return _weigh_queries(head, weight, stack)
     head = getattr(head, 'kernel_generate_head', head)  # K-Net
     stock = head.loss_decode
-    losses = [WeightedLoss(loss, weight, head.num_classes) for loss in (stock if isinstance(stock, nn.ModuleList) else [stock])]
-    shadow(head, 'loss_decode', nn.ModuleList(losses) if isinstance(stock, nn.ModuleList) else losses[0], stack)
+    several = isinstance(stock, nn.ModuleList)
+    losses = [WeightedLoss(loss, weight, head.num_classes) for loss in (stock if several else [stock])]
+    shadow(head, 'loss_decode', nn.ModuleList(losses) if several else losses[0], stack)
     return lambda: any(loss.was_used for loss in losses)
 
 

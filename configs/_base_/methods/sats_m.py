@@ -3,4 +3,6 @@ _base_ = './sats.py'
 continual = dict(memory=dict(size=100, policy='class_balanced', share=0.5, iterations='all_new'))
 # The released code remembers 300 on VOC as well, the first ones of each class, and lets the teacher relabel what they
 # show of old classes.
-official = dict(continual=dict(memory=dict(size=300, policy='first'), targets=dict(type='EntropyPseudoLabels', overwrite_old=True)))
+official = dict(
+    continual=dict(
+        memory=dict(size=300, policy='first'), targets=dict(type='EntropyPseudoLabels', overwrite_old=True)))
