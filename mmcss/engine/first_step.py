@@ -4,7 +4,7 @@ from __future__ import annotations
 import shutil
 import uuid
 from pathlib import Path
-from typing import Any, Dict, Mapping
+from typing import Any, Mapping
 
 from mmengine.config import Config
 from mmengine.dist import is_main_process
@@ -40,13 +40,15 @@ def take_first_step(source: Path, folder: StepFolder, cfg: Config, scenario: Sce
     """
     hand_over = load_hand_over(source, scenario[0].seen)
     meta, asked = hand_over['meta'], first_step_training(cfg)
+    watching = asked.pop('watching')
     _compare_images(source, meta, scenario)
     if meta.get('first_step'):
-        _compare(source, meta['first_step'], asked)
+        _compare_training(source, meta['first_step'], asked)
+        _compare_watching(source, meta['first_step'].get('watching', {}), watching)
     if source.resolve() == folder.hand_over.resolve():
         raise ValueError(f'--first-step-from: {source} is this run itself; leave the option out and start with '
                          '--step 1 or --resume.')
-    gathered = [source.with_name(f'{name}.npz') for name in asked['watching']]
+    gathered = [source.with_name(f'{name}.npz') for name in watching]
     missing = [str(path) for path in gathered if not path.is_file()]
     if missing:
         raise FileNotFoundError(f'{", ".join(missing)}, gathered while step 0 was trained, is not beside {source.name}; '
@@ -73,16 +75,20 @@ def _compare_images(source: Path, meta: Mapping[str, Any], scenario: Scenario) -
                          f"this scenario's step 0 are by {images or 'the regime'}.")
 
 
-def _compare(source: Path, trained: Mapping[str, Any], asked: Dict[str, Any]) -> None:
+def _compare_training(source: Path, trained: Mapping[str, Any], asked: Mapping[str, Any]) -> None:
     """Refuse a step 0 of other losses; tell of smaller differences."""
     for key in asked:
-        if key == 'watching' or trained.get(key) == asked[key]:
+        if trained.get(key) == asked[key]:
             continue
         told = f'{source} was trained with {key}={trained.get(key)!r}, this method trains step 0 with {asked[key]!r}'
         if key in ('loss_decode', 'losses', 'unknown', 'classifier'):
             raise ValueError(f'{told}; leave --first-step-from out, or name a run of the same method.')
         say(f'note: {told}')
-    for name, part in asked['watching'].items():
-        if trained.get('watching', {}).get(name) != part:
+
+
+def _compare_watching(source: Path, trained: Mapping[str, Any], asked: Mapping[str, Any]) -> None:
+    """Refuse a step 0 at which a part did not gather what it needs."""
+    for name, part in asked.items():
+        if trained.get(name) != part:
             raise ValueError(f'{source} was trained without {name}={part!r}, which gathers at step 0 what later steps '
                              'need; leave --first-step-from out, or name a run that has it.')
