@@ -13,7 +13,9 @@ from __future__ import annotations
 import argparse
 import json
 from pathlib import Path
-from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
+from typing import Any, Dict, List, Mapping, Optional, Sequence
+
+from _runs import METAVAR, NamedRuns
 
 import numpy as np
 import torch
@@ -97,20 +99,12 @@ def show(out: Path, images: Sequence[Path], labels: Sequence[Path], runs: Mappin
                             meta['palette'], out)
 
 
-def parse_run(text: str) -> Tuple[str, Path]:
-    """Take ``NAME=WORK_DIR`` apart."""
-    name, _, work_dir = text.partition('=')
-    if not name or not work_dir:
-        raise argparse.ArgumentTypeError(f'got {text!r}, expected NAME=WORK_DIR')
-    return name, Path(work_dir)
-
-
 def main(arguments: Optional[Sequence[str]] = None) -> None:
     parser = argparse.ArgumentParser(description='Draw what each step of one or more runs makes of some images.')
     parser.add_argument('out', type=Path, help='picture to write')
     parser.add_argument('--images', type=Path, nargs='+', required=True, help='image files')
     parser.add_argument('--labels', type=Path, nargs='+', required=True, help='raw label files of the images')
-    parser.add_argument('--runs', type=parse_run, nargs='+', required=True, metavar='NAME=WORK_DIR')
+    parser.add_argument('--runs', nargs='+', action=NamedRuns, required=True, metavar=METAVAR)
     parser.add_argument('--classes-json', type=Path, required=True,
                         help='JSON list of the classes of the raw label values 1, 2, …')
     parser.add_argument('--device', default='cpu', help='where the models run (default: cpu)')
@@ -118,7 +112,7 @@ def main(arguments: Optional[Sequence[str]] = None) -> None:
     if len(options.images) != len(options.labels):
         parser.error(f'got {len(options.images)} images and {len(options.labels)} labels')
     names = json.loads(options.classes_json.read_text())
-    print(show(options.out, options.images, options.labels, dict(options.runs), names, options.device))
+    print(show(options.out, options.images, options.labels, options.runs, names, options.device))
 
 
 if __name__ == '__main__':

@@ -21,7 +21,6 @@ def main() -> None:
     args = parser.parse_args()
     cfg = load_config(args)
     cfg.resume = args.resume
-    cfg.run.first_step_from = args.first_step_from
     if args.amp:
         if not torch.cuda.is_available():
             sys.exit('--amp needs a GPU, and there is none here. Run again without --amp.')

@@ -8,22 +8,22 @@ from pathlib import Path
 from typing import Any, Dict, List, Optional
 
 from mmengine.config import Config
-from mmengine.dist import barrier, broadcast_object_list, get_world_size, is_main_process
+from mmengine.dist import barrier, get_world_size, is_main_process
 from mmengine.registry import RUNNERS, init_default_scope
 from mmengine.runner import Runner
 
 from ..evaluation import matrix_table, steps_table, summarise
 from ..files import plain, write_json
 from ..hooks.data_pass import bare_model
-from ..models import hand_over_meta, load_hand_over
+from ..models import load_hand_over
 from .distributed import join_processes, say
 from .first_step import find_first_step, take_first_step
-from .folders import StepFolder
 from .plain_checkpoints import plain_checkpoints
 from .plan import StepPlan, config_difference, make_plan, plan_table
 from .pretty_configs import formatted_once
+from .progress import Progress
 from .settings import build_scenario, check_settings, protocol, protocol_name, with_profile
-from .step_config import deploy_config, step_config
+from .step_config import deploy_config, step_config, training_settings
 from .teardown import tear_down
 
 
@@ -57,7 +57,8 @@ class ContinualRunner:
         options = cfg.get('run', {})
         self.steps = parse_steps(options.get('steps'), len(self.scenario))
         self.first_step_from: Optional[str] = options.get('first_step_from')
-        self.resume = bool(cfg.get('resume', False))
+        self.progress = Progress(self.work_dir, self.scenario, plain(cfg.get('continual', {})), self.steps,
+                                 bool(cfg.get('resume', False)), self.first_step_from)
         self.protocol = asdict(protocol(cfg))
         self.protocol_name = protocol_name(cfg)
         self.configs = [step_config(cfg, self.scenario, step, str(self.work_dir), get_world_size())
@@ -70,10 +71,7 @@ class ContinualRunner:
 
     def plan(self) -> List[StepPlan]:
         """What the run would do; opens the data, trains and writes nothing."""
-        return make_plan(self.configs, self.scenario, [step for step in self.steps if not self._is_trained(step)])
-
-    def _is_trained(self, step: int) -> bool:
-        return self.resume and self._folder(step).trained_id(self.scenario[step].seen) is not None
+        return make_plan(self.configs, self.scenario, self.progress.untrained(self.protocol))
 
     def train(self) -> Dict[str, Any]:
         """Train and evaluate the steps.
@@ -82,7 +80,8 @@ class ContinualRunner:
             The results over steps, as written to ``results.json``.
         """
         plans = self.plan()
-        say('\n'.join([*self._told_profile(), plan_table(plans)]))
+        say('\n'.join([*self._told_profile(), plan_table(plans, self.progress.intents(self.protocol))]))
+        barrier()  # nothing is written before all processes have looked
         with plain_checkpoints(), formatted_once():
             if self.first_step_from and 0 not in self.steps:
                 self._run_step(0)
@@ -91,16 +90,37 @@ class ContinualRunner:
         return self.results()
 
     def test(self) -> Dict[str, Any]:
-        """Evaluate the hand-overs of the steps again."""
+        """Evaluate the hand-overs of the steps again, as far as there are any.
+
+        Returns:
+            The results over steps, as written to ``results.json``; empty if
+            steps are left that have no result under this protocol.
+
+        Raises:
+            FileNotFoundError: None of the steps is trained.
+        """
+        trained = [step for step in range(len(self.scenario)) if self.progress.trained(step)]
+        steps = [step for step in self.steps if step in trained]
+        if not steps:
+            raise FileNotFoundError(f'{self.work_dir} has none of the steps {self.steps[0]} to {self.steps[-1]}; it has '
+                                    f'{trained or "none"}. Look at --work-dir and --step, or train them first.')
         make_plan(self.configs, self.scenario, trained=(), roles=['test'])
         with plain_checkpoints(), formatted_once():
-            for step in self.steps:
+            for step in steps:
                 self._evaluate(step)
+        if steps != list(self.steps):
+            say(f'note: of the steps {self.steps[0]} to {self.steps[-1]} only {steps} are trained.')
+        found = [self.progress.result(step, self.protocol) for step in trained]
+        untested = [step for step, result in zip(trained, found) if result is None]
+        if untested:
+            say(f'{steps_table(dict(steps=[result for result in found if result]))}\nnote: the steps {untested} have no '
+                'result under this protocol; results.json stays as it is. Test all steps to have it written.')
+            return {}
         return self.results()
 
     def describe(self) -> str:
         """The plan as text: steps, images, and how the steps' configs differ."""
-        lines = [*self._told_profile(), plan_table(self.plan())]
+        lines = [*self._told_profile(), plan_table(self.plan(), self.progress.intents(self.protocol))]
         for step, config in enumerate(self.configs):
             before = self.configs[step - 1] if step else self.cfg
             lines.append(f'\nstep {step}, config against {f"step {step - 1}" if step else "the one given"}:')
@@ -121,9 +141,17 @@ class ContinualRunner:
         changed = [line for line in config_difference(self.given, self.cfg) if not line.startswith(('official', 'profile'))]
         return [f'profile {self.profile}:', *(f'  {line}' for line in changed)] if changed else []
 
+    def _tell_changes(self, step: int) -> None:
+        """What a run that goes on has changed since that step was begun."""
+        settings = self.progress.folder(step).settings
+        for line in config_difference(Config(settings), Config(training_settings(self.configs[step]))) if settings else []:
+            say(f'note: step {step} was begun with another {line}')
+
     def _run_step(self, step: int) -> None:
-        folder = self._folder(step)
-        state = self._decide(folder)
+        folder = self.progress.folder(step)
+        state = self.progress.decide(step, self.protocol)
+        if state not in ('take', 'start'):
+            self._tell_changes(step)
         if state == 'finished':
             say(f'step {step} is finished; skipped')
             return
@@ -138,59 +166,15 @@ class ContinualRunner:
                 # Both keys: mmengine then resumes from this very file.
                 config.merge_from_dict(dict(resume=True, load_from=str(folder.checkpoint())))
             elif is_main_process():
-                folder.begin(self._about(step))
+                folder.begin(self.progress.about(step), training_settings(config))
             barrier()
             self._train(step, config)
         say(f'step {step} took {time.time() - start:.0f} s')
         if step != self.steps[-1]:  # train() tells those of the last one
             self.results()
 
-    def _folder(self, step: int) -> StepFolder:
-        return StepFolder(self.work_dir, step)
-
-    def _about(self, step: int) -> Dict[str, Any]:
-        """What a step's folder notes of the run that it belongs to."""
-        return dict(self.scenario[step].to_dict(), regime=self.scenario.regime, images=self.scenario.images(step),
-                    method=plain(self.cfg.get('continual', {})))
-
-    def _decide(self, folder: StepFolder) -> str:
-        """'finished', 'finish', 'evaluate', 'take', 'resume' or 'start': the main process looks, the others follow."""
-        box: List[Any] = [None, None]
-        if is_main_process():
-            try:
-                box[0] = self._look(folder)
-            except (ValueError, FileNotFoundError) as error:
-                box[1] = error
-        broadcast_object_list(box)
-        if box[1] is not None:
-            raise box[1]
-        return box[0]
-
-    def _look(self, folder: StepFolder) -> str:
-        split, about = self.scenario[folder.step], self._about(folder.step)
-        trained = folder.trained_id(split.seen)
-        takes = folder.step == 0 and self.first_step_from is not None
-        # A hand-over from elsewhere may have no id.
-        same = not takes or (hand_over_meta(find_first_step(self.first_step_from)) or {}).get('id') in (None, trained)
-        if self.resume:
-            folder.check(about)
-            if trained and not same:
-                raise ValueError(f'{folder.hand_over} is another step 0 than that of {self.first_step_from}; leave '
-                                 '--first-step-from out to go on with it, or --resume to begin anew.')
-        if trained and (self.resume or (folder.step not in self.steps and same and not folder.others(about))):
-            if folder.unfinished:
-                return 'finish'
-            return 'finished' if folder.current_result(split.seen, self.protocol) else 'evaluate'
-        if self.resume and folder.checkpoint() and not takes:
-            return 'resume'
-        if takes:
-            return 'take'
-        if folder.step > 0:
-            load_hand_over(self._folder(folder.step - 1).hand_over, split.old)
-        return 'start'
-
     def _train(self, step: int, config: Config) -> None:
-        folder = self._folder(step)
+        folder = self.progress.folder(step)
         runner = Runner.from_cfg(config)
         try:
             if is_main_process():
@@ -204,9 +188,11 @@ class ContinualRunner:
 
     def _evaluate(self, step: int, finish: bool = False) -> None:
         """Test a step's hand-over; ``finish`` a step that was trained elsewhere, as far as this method asks for it."""
-        folder = self._folder(step)
+        folder = self.progress.folder(step)
         hand_over = load_hand_over(folder.hand_over, self.scenario[step].seen)
-        runner = Runner.from_cfg(self.configs[step])
+        config = self.configs[step].copy()
+        config.load_from = None  # or testing would load it over the hand-over
+        runner = Runner.from_cfg(config)
         try:
             bare_model(runner).load_state_dict(hand_over['state_dict'], strict=True)
             for hook in runner.hooks if finish else ():
@@ -219,8 +205,8 @@ class ContinualRunner:
             folder.finish()
 
     def _take_first_step(self) -> None:
-        folder = self._folder(0)
-        take_first_step(find_first_step(self.first_step_from), folder, self.cfg, self.scenario, self._about(0))
+        folder = self.progress.folder(0)
+        take_first_step(find_first_step(self.first_step_from), folder, self.cfg, self.scenario, self.progress.about(0))
         if is_main_process():
             deploy_config(self.cfg, self.scenario, 0).dump(str(folder.deploy))
         barrier()
@@ -234,7 +220,7 @@ class ContinualRunner:
         """
         steps = []
         for split in self.scenario:
-            result = self._folder(split.step).current_result(split.seen, self.protocol)
+            result = self.progress.result(split.step, self.protocol)
             if result is None:
                 break
             steps.append(result)

@@ -54,7 +54,7 @@ def take_first_step(source: Path, folder: StepFolder, cfg: Config, scenario: Sce
         raise FileNotFoundError(f'{", ".join(missing)}, gathered while step 0 was trained, is not beside {source.name}; '
                                 'leave --first-step-from out, or name a whole folder.')
     if is_main_process():
-        folder.begin(about, taken=True)
+        folder.begin(about)
         for path in gathered:
             shutil.copy(path, folder.path)
         meta = dict(meta, id=meta.get('id') or uuid.uuid4().hex, parent=None)

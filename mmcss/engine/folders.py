@@ -82,12 +82,13 @@ class StepFolder:
         found, expected = read_json(self.split), json.loads(json.dumps(run))
         return [key for key in expected if found.get(key) != expected[key]]
 
-    def begin(self, run: Mapping[str, Any], taken: bool = False) -> None:
+    def begin(self, run: Mapping[str, Any], settings: Optional[Mapping[str, Any]] = None) -> None:
         """Note what is going to be trained, and drop what an earlier run left over.
 
         Args:
             run: What :meth:`check` compares.
-            taken: The step was trained elsewhere, and is not finished until
+            settings: What :attr:`settings` gives from now on. None for a step
+                that was trained elsewhere, which is not finished until
                 :meth:`finish`.
         """
         self.path.mkdir(parents=True, exist_ok=True)
@@ -95,11 +96,16 @@ class StepFolder:
         for path in leftovers:
             path.unlink(missing_ok=True)
         shutil.rmtree(self.path / 'memory', ignore_errors=True)
-        write_json(self.split, dict(run, parent=self.parent_id(), unfinished=taken))
+        write_json(self.split, dict(run, parent=self.parent_id(), settings=settings, unfinished=settings is None))
 
     def finish(self) -> None:
         """Note that all parts of the method have looked at a step that was trained elsewhere."""
         write_json(self.split, dict(read_json(self.split), unfinished=False))
+
+    @property
+    def settings(self) -> Optional[Dict[str, Any]]:
+        """What the step was trained with beside its method, None where that is not known."""
+        return read_json(self.split).get('settings') if self.split.is_file() else None
 
     @property
     def unfinished(self) -> bool:

@@ -107,14 +107,14 @@ def check_growth(configs: Sequence[Config]) -> None:
         attention_source(new.backbone)
 
 
-def plan_table(plans: Sequence[StepPlan]) -> str:
-    """The steps with their classes or domains and numbers of images."""
+def plan_table(plans: Sequence[StepPlan], intents: Sequence[str]) -> str:
+    """The steps with what is done with each, their classes or domains and numbers of images."""
     brings = 'new classes' if plans[0].split.domains is None else 'new domains'
-    table = PrettyTable(['step', 'train images', 'test images', 'classes', brings], align='r')
-    table.align[brings] = 'l'
-    for plan in plans:
+    table = PrettyTable(['step', 'to do', 'train images', 'test images', 'classes', brings], align='r')
+    table.align.update({'to do': 'l', brings: 'l'})
+    for plan, intent in zip(plans, intents):
         new = ', '.join(plan.split.brings)
-        table.add_row([plan.split.step, plan.num_train, plan.num_test, plan.split.num_seen,
+        table.add_row([plan.split.step, intent, plan.num_train, plan.num_test, plan.split.num_seen,
                        new if len(new) <= 60 else f'{len(plan.split.brings)}: {new[:50]}...'])
     return table.get_string()
 

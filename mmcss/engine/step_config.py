@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import copy
+import json
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Dict, List, Mapping, Optional
@@ -34,7 +35,8 @@ def step_config(cfg: Config, scenario: Scenario, step: int, work_dir: str, world
         world_size: Number of processes.
 
     Returns:
-        A config for an ordinary Runner, which neither loads nor resumes.
+        A config for an ordinary Runner, which resumes nothing. At step 0 it
+        begins with the weights of the user's ``load_from``, if there are any.
     """
     cfg = with_profile(cfg)
     split = scenario[step]
@@ -42,7 +44,7 @@ def step_config(cfg: Config, scenario: Scenario, step: int, work_dir: str, world
     merged = Config(copy.deepcopy(cfg._cfg_dict.to_dict()), filename=cfg.filename)
     merged.merge_from_dict(cfg.get('first_step' if step == 0 else 'next_steps', {}))
     plain: Dict[str, Any] = {key: value for key, value in merged._cfg_dict.to_dict().items() if key not in OWN_KEYS}
-    plain.update(work_dir=str(folder.path), load_from=None, resume=False)
+    plain.update(work_dir=str(folder.path), load_from=plain.get('load_from') if step == 0 else None, resume=False)
     plain['experiment_name'] = f'{Path(cfg.filename).stem if cfg.filename else "run"}_step_{step}'
     # The visualizer is looked up by name in the process: one name a step, or
     # all steps write into the first one's folder.
@@ -54,6 +56,15 @@ def step_config(cfg: Config, scenario: Scenario, step: int, work_dir: str, world
         type='DeviceAwareDDP', broadcast_buffers=False,
         find_unused_parameters=plain.get('find_unused_parameters', False)))
     return Config(plain, filename=cfg.filename)
+
+
+def training_settings(config: Config) -> Dict[str, Any]:
+    """What a step is trained with beside its method and images, as JSON: a run that goes on may have changed it."""
+    plain = config._cfg_dict.to_dict()
+    settings = {key: plain.get(key) for key in ('optim_wrapper', 'param_scheduler', 'train_cfg', 'load_from')}
+    settings['model'] = {key: value for key, value in plain['model'].items() if key != 'continual'}
+    settings['batch_size'] = plain['train_dataloader'].get('batch_size')
+    return json.loads(json.dumps(settings, default=str))
 
 
 def deploy_config(cfg: Config, scenario: Scenario, step: int) -> Config:

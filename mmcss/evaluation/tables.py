@@ -44,6 +44,32 @@ def compare_table(runs: Mapping[str, Mapping[str, Any]], markdown: bool = True) 
     return _table(['method', 'old', 'new', 'all', 'avg', 'forgetting'], rows, markdown)
 
 
+def comparison_notes(runs: Mapping[str, Mapping[str, Any]]) -> List[str]:
+    """Why rows of :func:`compare_table` can't be held against each other.
+
+    Training all classes at once is a scenario of its own, with which all
+    others of the same classes are compared.
+    """
+    notes = []
+    for name, results in runs.items():
+        finished, steps = len(results['steps']), len(results['scenario'])
+        if finished < steps:
+            notes.append(f'{name} stands after step {finished - 1} of 0 to {steps - 1}.')
+    protocols = {name: results['protocol_name'] for name, results in runs.items()}
+    if any(results['protocol'] != runs[first]['protocol'] for first in runs for results in runs.values()):
+        notes.append(f'they were tested under different protocols: {_listed(protocols)}.')
+    scenarios = {name: [len(step) for step in results['scenario']] for name, results in runs.items()}
+    in_steps = [results['scenario'] for results in runs.values() if len(results['scenario']) > 1]
+    learned = [sorted(sum(results['scenario'], [])) for results in runs.values()]
+    if any(one != in_steps[0] for one in in_steps) or any(one != learned[0] for one in learned):
+        notes.append(f'they are of different scenarios (classes or domains of each step): {_listed(scenarios)}.')
+    return notes
+
+
+def _listed(values: Mapping[str, Any]) -> str:
+    return ', '.join(f'{name} {value}' for name, value in values.items())
+
+
 def _table(header: Sequence[str], rows: List[List[Any]], markdown: bool = False) -> str:
     table = PrettyTable(header, align='r')
     table.align[header[0]] = 'l'

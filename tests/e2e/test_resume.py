@@ -6,9 +6,10 @@ import subprocess
 import sys
 
 import pytest
+import torch
 
 from mmcss.engine import ContinualRunner
-from mmcss.files import read_json
+from mmcss.files import read_json, write_json
 from mmcss.models import load_hand_over
 import tests.e2e.stop_hook  # noqa: F401  registers StopHook
 from tests.e2e.running import ROOT, assert_equal_states, run, state
@@ -102,6 +103,107 @@ def test_another_protocol_is_judged_anew(plop_run, tiny_data, tmp_path):
     assert results['protocol']['background'] is True
     assert all(value is None for value in again['matrix']['background'])
     assert state(work_dir, 2).keys() == state(tmp_path / 'copy', 2).keys()
+
+
+def test_what_is_to_do(plop_run, tiny_data, tmp_path):
+    work_dir, _ = plop_run
+
+    def to_do(folder, **options):
+        runner = ContinualRunner.from_cfg(tiny_config(tiny_data, folder, **options))
+        return runner.progress.intents(runner.protocol)
+
+    assert to_do(tmp_path) == to_do(work_dir) == ['train'] * 3
+    assert to_do(tmp_path, run=dict(steps='1')) == ['-', 'train', '-']
+    assert to_do(work_dir, resume=True) == ['finished'] * 3
+    assert to_do(work_dir, resume=True, protocol='mib') == ['test'] * 3
+    assert to_do(tmp_path, run=dict(first_step_from=str(work_dir), steps='1-2')) == ['take over', 'train', 'train']
+    shutil.copytree(work_dir, tmp_path / 'copy')
+    (tmp_path / 'copy' / 'step_1' / 'step_1.pth').unlink()
+    assert to_do(tmp_path / 'copy', resume=True) == ['finished', 'go on', 'train']
+
+
+def test_a_first_step_that_is_not_there(tiny_data, tmp_path):
+    cfg = tiny_config(tiny_data, tmp_path / 'work', run=dict(first_step_from=str(tmp_path / 'gone')))
+    with pytest.raises(FileNotFoundError, match='--first-step-from: there is no .*gone'):
+        ContinualRunner.from_cfg(cfg).plan()
+
+
+def test_what_has_changed_since_a_step_was_begun_is_told(plop_run, tiny_data, capsys):
+    work_dir, _ = plop_run
+    cfg = tiny_config(tiny_data, work_dir, resume=True)
+    cfg.train_cfg.max_epochs = 7
+    cfg.model.decode_head.channels = 4
+    run(cfg)
+    told = [line for line in capsys.readouterr().out.splitlines() if line.startswith('note')]
+    assert told == [line for step in range(3) for line in (
+        f'note: step {step} was begun with another model.decode_head.channels: 16 -> 4',
+        f'note: step {step} was begun with another train_cfg.max_epochs: 3 -> 7')]
+
+
+def test_a_step_on_top_of_another_run_s_is_refused(plop_run, tiny_data, tmp_path):
+    work_dir, _ = plop_run
+    shutil.copytree(work_dir, tmp_path / 'copy')
+    disjoint = tiny_config(tiny_data, tmp_path / 'copy', scenario=dict(base=2, increment=1, regime='disjoint'))
+    with pytest.raises(ValueError, match=r"step_0 was trained with another scenario or method: \['regime'\]"):
+        run(disjoint, steps='1')
+    with pytest.raises(ValueError, match=r"step_1 was trained with another scenario or method: \['method'\]"):
+        run(tiny_config(tiny_data, tmp_path / 'copy', continual=MIB), steps='2')
+
+
+def test_a_step_on_top_of_one_that_is_half_taken_over_is_refused(plop_run, tiny_data, tmp_path):
+    work_dir, _ = plop_run
+    shutil.copytree(work_dir / 'step_0', tmp_path / 'step_0')
+    noted = read_json(tmp_path / 'step_0' / 'split.json')
+    write_json(tmp_path / 'step_0' / 'split.json', dict(noted, unfinished=True))
+    with pytest.raises(ValueError, match='was stopped before it had finished; take it over again: --step 0'):
+        run(tiny_config(tiny_data, tmp_path), steps='1')
+
+
+def test_weights_to_begin_with(plop_run, tiny_data, tmp_path):
+    """They are those of step 0 before its first update, and of nothing else."""
+    work_dir, _ = plop_run
+    weights = work_dir / 'step_0' / 'step_0.pth'
+    cfg = tiny_config(tiny_data, tmp_path, scenario=dict(base=2, increment=1), load_from=str(weights))
+    for step, expected in ((0, str(weights)), (1, None), (2, None)):
+        assert ContinualRunner.from_cfg(cfg).configs[step].load_from == expected
+    cfg.optim_wrapper.optimizer.lr = 0.
+    results = run(cfg, steps='0')
+    names = [name for name, _ in bare_parameters(state(work_dir, 0))]
+    assert all(torch.equal(state(work_dir, 0)[name], state(tmp_path, 0)[name]) for name in names) and len(names) > 20
+    other = tiny_config(tiny_data, tmp_path, load_from=str(work_dir / 'step_0' / 'gone.pth'))
+    assert ContinualRunner.from_cfg(other).test()['steps'] == results['steps']
+
+
+def bare_parameters(weights):
+    return [(name, value) for name, value in weights.items() if name.endswith(('weight', 'bias'))]
+
+
+def test_testing_what_is_trained(plop_run, tiny_data, tmp_path, capsys):
+    work_dir, results = plop_run
+    shutil.copytree(work_dir, tmp_path / 'copy')
+    shutil.rmtree(tmp_path / 'copy' / 'step_2')
+    again = ContinualRunner.from_cfg(tiny_config(tiny_data, tmp_path / 'copy')).test()
+    assert again['steps'] == results['steps'][:2] and len(read_json(tmp_path / 'copy' / 'results.json')['steps']) == 2
+    assert 'note: of the steps 0 to 2 only [0, 1] are trained.' in capsys.readouterr().out
+    only = tiny_config(tiny_data, tmp_path / 'copy', run=dict(steps='2'))
+    with pytest.raises(FileNotFoundError, match=r'has none of the steps 2 to 2; it has \[0, 1\]'):
+        ContinualRunner.from_cfg(only).test()
+
+
+def test_testing_some_steps_under_another_protocol_leaves_the_results(plop_run, tiny_data, tmp_path, capsys):
+    """They are of one protocol; what was tested is printed."""
+    work_dir, _ = plop_run
+    shutil.copytree(work_dir, tmp_path / 'copy')
+    before = (tmp_path / 'copy' / 'results.json').read_bytes()
+    for steps, left in (('1', [0, 2]), ('0', [2])):
+        cfg = tiny_config(tiny_data, tmp_path / 'copy', protocol='mib', run=dict(steps=steps))
+        assert ContinualRunner.from_cfg(cfg).test() == {}
+        told = capsys.readouterr().out
+        assert f'note: the steps {left} have no result under this protocol' in told and f'| {steps}    |' in told
+        assert (tmp_path / 'copy' / 'results.json').read_bytes() == before
+    cfg = tiny_config(tiny_data, tmp_path / 'copy', protocol='mib', run=dict(steps='2'))
+    assert ContinualRunner.from_cfg(cfg).test()['protocol_name'] == 'mib'
+    assert len(read_json(tmp_path / 'copy' / 'results.json')['steps']) == 3
 
 
 def test_testing_again_gives_the_same_results(plop_run, tiny_data):

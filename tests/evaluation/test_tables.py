@@ -1,4 +1,4 @@
-from mmcss.evaluation import class_table, compare_table, matrix_table, steps_table, summarise
+from mmcss.evaluation import class_table, compare_table, comparison_notes, matrix_table, steps_table, summarise
 from tests.evaluation.test_results import STEPS
 
 REPORT = dict(
@@ -56,3 +56,18 @@ def test_compare_table():
         ['mib', '69.25', '25.00', '47.12', '62.71', '6.75'],
         ['start', '75.00', '-', '75.00', '75.00', '-'],
     ]
+
+
+def test_what_a_comparison_has_to_say():
+    one = dict(steps=[{}] * 2, scenario=[['a', 'b'], ['c']], protocol=dict(future='background'), protocol_name='default')
+    joint = dict(one, steps=[{}], scenario=[['c', 'a', 'b']])
+    assert comparison_notes(dict(one=one, same=dict(one), joint=joint)) == []
+    assert comparison_notes(dict(one=dict(one, steps=[{}]), joint=joint)) == ['one stands after step 0 of 0 to 1.']
+    other = dict(one, protocol=dict(future='ignored'), protocol_name='mib')
+    assert comparison_notes(dict(one=one, other=other)) == [
+        'they were tested under different protocols: one default, other mib.']
+    for steps in ([['a'], ['b', 'c']], [['a', 'b'], ['d']]):
+        assert comparison_notes(dict(one=one, other=dict(one, scenario=steps))) == [
+            'they are of different scenarios (classes or domains of each step): '
+            f'one [2, 1], other {[len(step) for step in steps]}.']
+    assert len(comparison_notes(dict(one=one, joint=dict(joint, scenario=[['a', 'b']])))) == 1

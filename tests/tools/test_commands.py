@@ -48,7 +48,18 @@ def test_dry_run_and_options(config, tmp_path):
     assert done.returncode == 0, done.stderr
     assert 'model.continual.previous' in done.stdout and 'step 1, config against step 0' in done.stdout
     assert 'step 2, config' not in done.stdout
+    assert [line.split('|')[2].strip() for line in done.stdout.splitlines()[3:5]] == ['train', 'train']
     assert not (tmp_path / 'work').exists()
+
+
+def test_a_config_may_say_itself_what_to_run(tiny_data, tmp_path):
+    tiny_config(tiny_data, tmp_path / 'work', run=dict(steps='1-2')).dump(tmp_path / 'config.py')
+
+    def to_do(*options):
+        lines = call('train.py', tmp_path / 'config.py', '--dry-run', *options).stdout.splitlines()[3:6]
+        return [line.split('|')[2].strip() for line in lines]
+
+    assert (to_do(), to_do('--step', '0')) == (['-', 'train', 'train'], ['train', '-', '-'])
 
 
 def test_a_wrong_config_ends_with_its_message(config):
@@ -57,13 +68,34 @@ def test_a_wrong_config_ends_with_its_message(config):
     assert 'scenario.base: got 30, but the data set has 4 foreground classes' in done.stderr
 
 
-def test_compare(tmp_path):
+@pytest.fixture
+def finished_run(tmp_path):
+    """A folder with the results of two steps."""
     steps = [dict(step=0, num_test_images=3, mIoU_old=50.0, mIoU=50.0),
              dict(step=1, num_test_images=4, mIoU_old=40.0, mIoU_new=10.0, mIoU=30.0)]
-    results = dict(steps=steps, average=40.0, mean_forgetting=10.0)
+    results = dict(steps=steps, average=40.0, mean_forgetting=10.0, scenario=[['a'], ['b']],
+                   protocol=dict(future='background'), protocol_name='default')
     (tmp_path / 'results.json').write_text(json.dumps(results))
-    done = call('compare.py', f'ours={tmp_path}')
+    return tmp_path
+
+
+def test_compare(finished_run, tmp_path):
+    done = call('compare.py', f'ours={finished_run}')
     assert done.stdout.splitlines()[-1].replace(' ', '') == '|ours|40.00|10.00|30.00|40.00|10.00|'
+    other = tmp_path / 'other'
+    other.mkdir()
+    results = json.loads((finished_run / 'results.json').read_text())
+    (other / 'results.json').write_text(json.dumps(dict(results, protocol=dict(future='ignored'), protocol_name='mib')))
+    last = call('compare.py', f'ours={finished_run}', f'other={other}').stdout.splitlines()[-1]
+    assert last == 'note: they were tested under different protocols: ours default, other mib.'
+
+
+@pytest.mark.parametrize('runs, told', [
+    (['{}'], 'expected NAME=WORK_DIR'), (['={}'], 'expected NAME=WORK_DIR'), (['a='], 'expected NAME=WORK_DIR'),
+    (['a={}', 'a={}'], "two runs are named 'a'"), (['a={}/b'], 'there is no {}/b/results.json')])
+def test_compare_of_what_is_no_run(finished_run, runs, told):
+    done = call('compare.py', *(run.format(finished_run) for run in runs))
+    assert done.returncode == 2 and told.format(finished_run) in done.stderr
 
 
 def test_benchmark_measures_a_step_against_its_parts(config):
