@@ -18,7 +18,6 @@ import numpy as np
 from mmcss.datasets import ClassNames, LabelledImages, build_view, name_classes, presence_table
 from mmcss.engine import build_scenario, step_config
 from mmcss.engine.settings import leaf_configs
-from mmcss.scenario import IGNORE
 from mmengine.config import Config, DictAction
 from mmengine.dataset import BaseDataset
 from mmengine.registry import init_default_scope
@@ -152,7 +151,7 @@ class Checker:
 
     def _tell_values(self, leaf: BaseDataset, names: ClassNames, presence: np.ndarray) -> None:
         for value in np.flatnonzero(presence.any(axis=0)).tolist():
-            if value not in names.raw_ids.values() and value != IGNORE:
+            if value not in (*names.raw_ids.values(), *names.ignored):
                 images = np.flatnonzero(presence[:, value])
                 self.problems.append(
                     f"{leaf.get_data_info(int(images[0]))['seg_map_path']} holds the label value {value}, which is no "

@@ -105,7 +105,12 @@ def domain_reader(rule: Any) -> DomainOf:
     if 'lists' in rule:
         domains: Dict[str, str] = {}
         for domain, file in rule['lists'].items():
-            domains.update(dict.fromkeys(read_names(file), domain))
+            names = read_names(file)
+            twice = sorted(set(names) & set(domains))
+            if twice:
+                raise ValueError(f'scenario.rule: {file} lists {twice[0]!r}, and so does the list of '
+                                 f"'{domains[twice[0]]}' ({len(twice)} such images); an image is of one domain.")
+            domains.update(dict.fromkeys(names, domain))
         return lambda name: next((domains[known] for known in listed_as(name) if known in domains), None)
     pattern = re.compile(rule['regex'])
 

@@ -6,7 +6,7 @@ from typing import Any, Dict, List, Mapping, Optional, Tuple, Union
 import numpy as np
 from mmengine.dataset import BaseDataset
 
-from ..scenario import IGNORE, Protocol, Split, TrainView
+from ..scenario import Protocol, Split, TrainView
 from .domains import DomainImages, listed_as, read_names
 from .presence import Broken, presence_table
 from .saliency import saliency_path
@@ -46,13 +46,13 @@ class LabelledImages:
     def _checked(self, leaf: BaseDataset) -> np.ndarray:
         presence = presence_table(leaf, self.broken)
         known = np.zeros(256, dtype=bool)
-        known[[*self.names.raw_ids.values(), IGNORE]] = True
+        known[[*self.names.raw_ids.values(), *self.names.ignored]] = True
         wrong = presence & ~known
         if wrong.any():
             image = int(np.flatnonzero(wrong.any(axis=1))[0])
             raise ValueError(f"{leaf.get_data_info(image)['seg_map_path']} holds the label values "
                              f'{np.flatnonzero(wrong[image]).tolist()}, but {type(leaf).__name__} has classes for '
-                             f'{sorted(self.names.raw_ids.values())} and {IGNORE} to ignore. '
+                             f'{sorted(self.names.raw_ids.values())} and ignores {list(self.names.ignored)}. '
                              'Mend the file, or name all classes in metainfo.')
         return presence
 

@@ -17,9 +17,9 @@ from mmseg.datasets.transforms import LoadAnnotations
 from PIL import Image, ImageMode, UnidentifiedImageError
 from rich.progress import track
 
-from .sources import LabelReader
+from .sources import LabelReader, keep_zero
 
-VERSION = 2  # of the cached format and of how labels are read
+VERSION = 3  # of the cached format and of how labels are read
 Info = Dict[str, Any]
 Broken = List[Tuple[str, str]]
 
@@ -144,7 +144,9 @@ class _Look:
         if not self.stock:
             return 8
         try:
-            with Image.open(io.BytesIO(get(path, self.backend_args))) as opened:
+            # Of a file of this machine the header alone is read.
+            source = path if os.path.isfile(path) else io.BytesIO(get(path, self.backend_args))
+            with Image.open(source) as opened:
                 return 8 * np.dtype(ImageMode.getmode(opened.mode).typestr).itemsize
         except UnidentifiedImageError:  # of a format that only the loader's own backend knows
             return 8
@@ -200,7 +202,7 @@ def _key(infos: List[Info], look: _Look) -> str:
                 mark = f'{stat.st_size} {stat.st_mtime_ns}'
             except OSError:  # missing, which the scan reports, or on a remote file system
                 mark = ''
-            digest.update(f"{path} {mark} {info.get('label_map')}\n".encode())
+            digest.update(f"{path} {mark} {keep_zero(info)['label_map']}\n".encode())
     return digest.hexdigest()[:32]
 
 

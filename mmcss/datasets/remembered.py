@@ -29,9 +29,10 @@ class RememberedImages:
         view: Its view of the data.
         path: ``memory.json`` of the step before; None for no memory.
         labels: 'stored': the labels that an image had when it was stored (and
-            those that the step brings), the rest is background; 'seen': those of all classes seen by now
-            (SSUL's authors; needs the data set's labels); 'unshifted': these
-            read one channel too low, as in SSUL's released code.
+            those that the step brings), the rest is background; 'seen': those
+            of all classes seen by now (SSUL's authors; needs the data set's
+            labels); 'unshifted': these read one channel too low, as in SSUL's
+            released code.
         saliency: Folder of saliency maps, or None.
         brought: Whether an exemplar that the step brings as well is also
             labelled with the new classes. Not where images come as a stream:
@@ -99,9 +100,12 @@ class RememberedImages:
 
     def _is_whole(self, one: Exemplar, image: int) -> bool:
         """Whether the step brings the image of a copy, with the labels that the copy has."""
-        raw = [self._images.names.raw_ids[name] for name in one.holds]
-        return self._labels == 'stored' and self._is_brought(one, image) and bool(
-            self._images.presence[one.leaf][image, raw].all())
+        return self._labels == 'stored' and self._is_brought(one, image) and self.is_labelled(one)
+
+    def is_labelled(self, one: Exemplar) -> bool:
+        """Whether the data set still labels all that an exemplar of it shows."""
+        image, raw = self._find(one), [self._images.names.raw_ids[name] for name in one.holds]
+        return image is not None and bool(self._images.presence[one.leaf][image, raw].all())
 
     def _kept(self, one: Exemplar, image: Optional[int]) -> Tuple[str, ...]:
         if self._labels != 'stored':

@@ -1,11 +1,12 @@
 """Random numbers of loader processes."""
 from __future__ import annotations
 
+import os
 import random
 
 import numpy as np
 import torch
-from mmengine.dist import get_rank
+from mmengine.dist import get_rank, is_distributed
 from mmengine.registry import FUNCTIONS
 
 
@@ -17,7 +18,9 @@ def seed_worker(worker_id: int) -> None:
     anew each epoch repeat the same augmentations. PyTorch draws a new base
     for each start, which :class:`RandomStateHook` makes resumable.
     """
-    seed = (torch.initial_seed() + 7919 * 10007 * get_rank()) % 2**32
+    # A process that was spawned is in no group; all launchers name the rank in the environment.
+    rank = get_rank() if is_distributed() else int(os.environ.get('RANK', 0))
+    seed = (torch.initial_seed() + 7919 * 10007 * rank) % 2**32
     random.seed(seed)
     np.random.seed(seed)
     torch.manual_seed(seed)

@@ -155,6 +155,9 @@ class StepDataset(Dataset):
 
     def __getitem__(self, idx: int) -> Any:
         data = self._prepare(idx)
+        if data is None and isinstance(self.view, Protocol):
+            raise ValueError(f"{self.get_data_info(idx)['img_path']}: the pipeline of test images gave no data; each has "
+                             'to be judged. Look for a transform that returns None.')
         # Like the stock data set, draw another image where a pipeline gives
         # up, but one of this step.
         for _ in range(MAX_REFETCH):

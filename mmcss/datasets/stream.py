@@ -57,6 +57,8 @@ class StreamMemory:
         self._numbers = {one.numbers[0]: len(old) + i for i, one in enumerate(new)}
         stored = {one.key: i for i, one in enumerate(old)}
         self._twins = {len(old) + i: stored[one.key] for i, one in enumerate(new) if one.key in stored}
+        self._remembered = dataset.remembered
+        self._joined: Dict[int, Candidate] = {}
         self._period = dataset.num_images
         self._arrived: Set[int] = set()
 
@@ -94,8 +96,11 @@ class StreamMemory:
         if twin is not None and twin in self.kept:
             self.kept.remove(twin)
             both = merged(self.found[twin], self.found[image])
-            # From now on it is read from the data set, which has both.
-            self.found[image] = replace(both, exemplar=replace(both.exemplar, image=None, labels=None, saliency=None))
+            if not both.exemplar.image or self._remembered.is_labelled(both.exemplar):
+                # From now on it is read from the data set, which has both.
+                self.found[image] = replace(both, exemplar=replace(both.exemplar, image=None, labels=None, saliency=None))
+            else:  # a copy that alone has the older labels: both are joined when it is written
+                self.found[image], self._joined[image] = self.found[twin], both
             self.holds[image] |= self.holds[twin]
 
     def _with_older(self, image: int, look: Look) -> Look:
@@ -115,7 +120,7 @@ class StreamMemory:
 
     def chosen(self) -> List[Candidate]:
         """The stored images."""
-        return [self.found[i] for i in self.kept]
+        return [self._joined.get(i, self.found[i]) for i in self.kept]
 
 
 @DATA_SAMPLERS.register_module()

@@ -5,7 +5,7 @@ import time
 import warnings
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Dict, List, Optional
+from typing import Any, Dict, List, Mapping, Optional
 
 from mmengine.config import Config
 from mmengine.dist import barrier, get_world_size, is_main_process
@@ -167,6 +167,7 @@ class ContinualRunner:
                 config.merge_from_dict(dict(resume=True, load_from=str(folder.checkpoint())))
             elif is_main_process():
                 folder.begin(self.progress.about(step), training_settings(config))
+                self._write_results(self._collect())  # of the steps before
             barrier()
             self._train(step, config)
         say(f'step {step} took {time.time() - start:.0f} s')
@@ -218,24 +219,31 @@ class ContinualRunner:
         Returns:
             What :func:`summarise` gives; empty if no step has a result.
         """
+        summary = self._collect()
+        if summary and is_main_process():
+            self._write_results(summary)
+            told = ', '.join(f'{key} {value}' for key, value in self.protocol.items())
+            say(f'\nprofile: {self.profile}; protocol: {self.protocol_name} ({told})\n{steps_table(summary)}')
+            if len(summary['steps']) == len(self.scenario):
+                say('\n' + matrix_table(summary))
+        return summary
+
+    def _collect(self) -> Dict[str, Any]:
         steps = []
         for split in self.scenario:
             result = self.progress.result(split.step, self.protocol)
             if result is None:
                 break
             steps.append(result)
-        if not steps:
-            return {}
-        summary = summarise(steps)
-        summary.update(scenario=[list(split.brings) for split in self.scenario], profile=self.profile,
-                       protocol=self.protocol, protocol_name=self.protocol_name)
-        if is_main_process():
-            write_json(self.work_dir / 'results.json', summary)
-            told = ', '.join(f'{key} {value}' for key, value in self.protocol.items())
-            say(f'\nprofile: {self.profile}; protocol: {self.protocol_name} ({told})\n{steps_table(summary)}')
-            if len(steps) == len(self.scenario):
-                say('\n' + matrix_table(summary))
-        return summary
+        return dict(summarise(steps), scenario=[list(split.brings) for split in self.scenario], profile=self.profile,
+                    protocol=self.protocol, protocol_name=self.protocol_name) if steps else {}
+
+    def _write_results(self, summary: Mapping[str, Any]) -> None:
+        path = self.work_dir / 'results.json'
+        if summary:
+            write_json(path, summary)
+        else:
+            path.unlink(missing_ok=True)
 
 
 def parse_steps(text: Any, num_steps: int) -> range:

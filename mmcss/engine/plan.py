@@ -3,7 +3,7 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import dataclass
-from typing import Any, Container, List, Mapping, Sequence, Tuple
+from typing import Any, Container, Dict, List, Mapping, Sequence, Tuple
 
 import numpy as np
 from mmengine.config import Config
@@ -14,6 +14,7 @@ from prettytable import PrettyTable
 
 from ..datasets import LabelledImages, build_view, check_saliency
 from ..datasets.policies import USES_FEATURES
+from ..files import plain
 from ..models.attention import attention_source
 from ..models.freezing import freeze
 from ..models.growth import grow, growing_tensors, new_row_initialiser
@@ -35,7 +36,7 @@ def make_plan(configs: Sequence[Config], scenario: Scenario, trained: Container[
               roles: Sequence[str] = ('train', 'test')) -> List[StepPlan]:
     """Select the images of all steps, and find what would stop a later step.
 
-    Each data set is opened once for all steps.
+    Each data set is opened once for all steps that use it.
 
     Args:
         configs: The plain config of each step (:func:`step_config`).
@@ -51,33 +52,51 @@ def make_plan(configs: Sequence[Config], scenario: Scenario, trained: Container[
     init_default_scope('mmseg')
     new_row_initialiser(configs[-1].model.continual.get('new_rows', 'random'))
     check_growth(configs)
-    sources = {role: _source(configs[0][f'{role}_dataloader'].dataset) for role in roles}
+    _warn_of_small_memory(configs[-1], scenario)
+    sources: Dict[str, LabelledImages] = {}
     plans, maps = [], set()
     for split, config in zip(scenario, configs):
-        chosen = {role: _select(source, config[f'{role}_dataloader'].dataset, split, split.step in trained)
-                  for role, source in sources.items()}
+        chosen = {role: _select(sources, config[f'{role}_dataloader'].dataset, split, split.step in trained)
+                  for role in roles}
         counts = [len(chosen.get(role, ())) for role in ('train', 'test')]
         if counts[1] == 0:
             raise ValueError(f'step {split.step} has no test image with a class of {list(split.seen)}; '
-                             'look at test_dataloader and protocol.images.')
+                             'look at test_dataloader and protocol.images.' if split.domains is None else
+                             f'step {split.step} has no test image of the domains {list(split.domains.seen)}; '
+                             'look at test_dataloader and scenario.test_share.')
         plans.append(StepPlan(split, config, *counts))
         saliency = config.train_dataloader.dataset.get('saliency')
         if saliency is not None and split.step in trained:
-            maps.update(sources['train'].saliency_maps(chosen['train'], saliency))
+            source = _source(sources, config.train_dataloader.dataset)
+            maps.update(source.saliency_maps(chosen['train'], saliency))
     check_saliency(sorted(maps))
     return plans
 
 
-def _source(dataset: Mapping[str, Any]) -> LabelledImages:
-    source = LabelledImages(dataset['dataset'], dataset.get('skip_broken', False))
+def _warn_of_small_memory(config: Config, scenario: Scenario) -> None:
+    """Tell of a memory that can't hold an image of each class, which is allowed."""
+    last = scenario[len(scenario) - 1]
+    classes = last.foreground(last.seen)
+    for hook in config.get('custom_hooks', []):
+        if hook['type'] in ('MemoryHook', 'OnlineHook') and 0 < hook['size'] < len(classes) and is_main_process():
+            warnings.warn(f"continual.memory.size: {hook['size']} images can not stand for {len(classes)} classes.")
+
+
+def _source(opened: Dict[str, LabelledImages], dataset: Mapping[str, Any]) -> LabelledImages:
+    """The stock data set below a step's, of those that are open or opened now."""
+    key = repr(plain((dataset['dataset'], dataset.get('skip_broken', False))))
+    if key in opened:
+        return opened[key]
+    source = opened[key] = LabelledImages(dataset['dataset'], dataset.get('skip_broken', False))
     if source.broken and is_main_process():
         listed = '\n'.join(f'  {path} {reason}' for path, reason in source.broken)
         warnings.warn(f'--skip-broken: images are left out, because of these files ({len(source.broken)}):\n{listed}')
     return source
 
 
-def _select(source: LabelledImages, dataset: Mapping[str, Any], split: Split, complete: bool) -> np.ndarray:
-    return source.select(build_view(dataset['view']), split, complete, dataset.get('domains'), dataset.get('listed'))
+def _select(opened: Dict[str, LabelledImages], dataset: Mapping[str, Any], split: Split, complete: bool) -> np.ndarray:
+    return _source(opened, dataset).select(build_view(dataset['view']), split, complete, dataset.get('domains'),
+                                           dataset.get('listed'))
 
 
 def check_growth(configs: Sequence[Config]) -> None:

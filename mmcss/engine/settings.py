@@ -1,6 +1,7 @@
 """What of the user's config is mmcss's own, and the scenario in it."""
 from __future__ import annotations
 
+import copy
 import inspect
 from dataclasses import fields
 from typing import Any, Dict, Iterator, Mapping, Optional, Sequence, Tuple
@@ -80,10 +81,29 @@ def check_settings(cfg: Config) -> None:
     missing = [key for key in ('model', 'scenario', 'train_dataloader', 'optim_wrapper', 'train_cfg') if not cfg.get(key)]
     if missing:
         raise ValueError(f'the config lacks {missing}; see the files below configs/_base_.')
-    unknown = sorted(set(cfg.get('continual', {})) - set(CONTINUAL_KEYS))
+    for key in ('scenario', 'continual', 'first_step', 'next_steps', 'run'):
+        if not isinstance(cfg.get(key, {}), Mapping):
+            raise ValueError(f'{key}: got {cfg[key]!r}, expected a dict.')
+    _check_method(cfg)
+    for key in ('first_step', 'next_steps'):
+        steps = cfg.get(key, {})
+        idle = sorted(set(steps) & (set(OWN_KEYS) - {'continual'}))
+        if idle:
+            raise ValueError(f'{key}: {idle} hold for all steps; set them outside of it.')
+        if 'continual' in steps:
+            merged = Config(copy.deepcopy(cfg._cfg_dict.to_dict()), filename=cfg.filename)
+            merged.merge_from_dict(steps)
+            _check_method(merged)
+    protocol(cfg)
+
+
+def _check_method(cfg: Config) -> None:
+    method = cfg.get('continual', {})
+    unknown = sorted(set(method) - set(CONTINUAL_KEYS))
     if unknown:
         raise ValueError(f'continual: unknown keys {unknown}, valid are {", ".join(CONTINUAL_KEYS)}.')
-    method = cfg.get('continual', {})
+    if isinstance(method.get('frozen') or [], str):
+        raise ValueError(f"continual.frozen: got {method['frozen']!r}, expected a list, such as [{method['frozen']!r}].")
     for key, needed, valid in (('unknown', 'of', UNKNOWN_KEYS), ('memory', 'size', MEMORY_KEYS)):
         given = method.get(key)
         if given and not (isinstance(given, Mapping) and needed in given and set(given) <= set(valid)):
@@ -108,7 +128,6 @@ def check_settings(cfg: Config) -> None:
         _check_online(method)
     if cfg.scenario.get('type') == 'DomainIncremental':
         _check_domains(method)
-    protocol(cfg)
 
 
 def _check_domains(method: Mapping[str, Any]) -> None:

@@ -151,13 +151,18 @@ def _set_data(plain: Dict[str, Any], cfg: Config, scenario: Scenario, split: Spl
                                  view=dict(role='test', **asdict(protocol(cfg))), **chosen)
         if loader.get('sampler', {}).get('type') == 'DefaultSampler':
             loader['sampler']['round_up'] = False  # no image is counted twice
-        evaluators = plain.get(f'{role}_evaluator') or []
-        evaluators = list(evaluators) if isinstance(evaluators, (list, tuple)) else [evaluators]
-        if not any(evaluator['type'] == 'ContinualIoUMetric' for evaluator in evaluators):
-            evaluators.append(dict(type='ContinualIoUMetric'))
-        plain[f'{role}_evaluator'] = evaluators
+        plain[f'{role}_evaluator'] = _with_own_metric(plain.get(f'{role}_evaluator') or [])
     plain.setdefault('test_cfg', None)
     plain['test_cfg'] = plain['test_cfg'] or dict(type='TestLoop')
+
+
+def _with_own_metric(evaluator: Any) -> Any:
+    """An evaluator, in any of mmengine's forms (metrics, or an evaluator that holds them), that reports on steps too."""
+    if isinstance(evaluator, Mapping) and 'metrics' in evaluator:
+        return dict(evaluator, metrics=_with_own_metric(evaluator['metrics']))
+    metrics = list(evaluator) if isinstance(evaluator, (list, tuple)) else [evaluator]
+    own = [] if any(metric['type'] == 'ContinualIoUMetric' for metric in metrics) else [dict(type='ContinualIoUMetric')]
+    return metrics + own
 
 
 def _set_replay(loader: Dict[str, Any], memory: Mapping[str, Any], previous: StepFolder) -> None:

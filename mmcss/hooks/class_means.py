@@ -15,7 +15,7 @@ from ..losses.prototypes import class_means, class_sums
 from ..models.nearest_mean import NearestMean
 from ..models.heads import decode_heads
 from ..parts import Needs
-from .data_pass import Pass, averaged_model, bare_model
+from .data_pass import Pass, averaged_model, bare_model, step_dataset
 
 
 class ExemplarImages(Dataset):
@@ -50,7 +50,7 @@ def set_class_means(runner: Runner, exemplars: Sequence[Exemplar]) -> None:
     if not isinstance(classifiers[0], NearestMean):
         return
     means = classifiers[0].means
-    images = ExemplarImages(runner.train_dataloader.dataset, exemplars)
+    images = ExemplarImages(step_dataset(runner), exemplars)
     sums, counts = means.new_zeros(means.shape[:2]), means.new_zeros(len(means))
     for batch in Pass(runner, Needs(embedding=True), student=True, dataset=images):
         features = F.normalize(batch.student.embedding.float(), dim=1)

@@ -15,6 +15,7 @@ from mmengine.runner import Runner, autocast
 from torch import nn
 from torch.utils.data import DataLoader, Dataset
 
+from ..datasets import StepDataset
 from ..models import predict
 from ..parts import Needs, StepBatch
 from .random_state_hook import kept_random_state
@@ -31,6 +32,12 @@ def averaged_model(runner: Runner) -> nn.Module:
         if isinstance(hook, EMAHook) and hasattr(hook, 'ema_model'):
             return hook.ema_model.module
     return bare_model(runner)
+
+
+def step_dataset(runner: Runner) -> StepDataset:
+    """The training images of a runner's step, all of them also where mmengine shows a part (``num_batch_per_epoch``)."""
+    dataset = runner.train_dataloader.dataset
+    return getattr(dataset, '_dataset', dataset)
 
 
 def common_seed(runner: Runner) -> int:
@@ -69,7 +76,7 @@ class Pass:
         self.runner = runner
         self.needs = needs
         self.student = student
-        self.dataset = runner.train_dataloader.dataset if dataset is None else dataset
+        self.dataset = step_dataset(runner) if dataset is None else dataset
         if images is None:
             images = self.dataset.each_once() if dataset is None else range(len(dataset))
         if needs.true_background:
@@ -101,7 +108,8 @@ class Pass:
     def _loader(self) -> DataLoader:
         """The training loader, in order and without dropping or repeating."""
         config = dict(self.runner.cfg.train_dataloader)
-        config.pop('batch_sampler', None)
+        for key in ('batch_sampler', 'num_batch_per_epoch'):
+            config.pop(key, None)
         config.update(
             dataset=SeededImages(self.dataset, self.images, common_seed(self.runner)),
             sampler=dict(type='DefaultSampler', shuffle=False, round_up=False),

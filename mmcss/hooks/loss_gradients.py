@@ -23,9 +23,10 @@ def loss_gradients(runner: Runner, batch: Mapping[str, List[Any]]) -> Dict[nn.Pa
     before = [p.grad for p in parameters]
     for parameter in parameters:
         parameter.grad = None
-    scale = wrapper.loss_scaler.get_scale() if isinstance(wrapper, AmpOptimWrapper) else 1.0
     with training_precision(runner):
         loss, _ = bare.parse_losses(model(**preprocessed(runner, batch), mode='loss'))
+    # As a tensor: reading the scale itself would wait for the device.
+    scale = wrapper.loss_scaler.scale(torch.ones_like(loss)) if isinstance(wrapper, AmpOptimWrapper) else 1.0
     (loss * scale).backward()
     found = {p: p.grad / scale for p in parameters if p.grad is not None}
     for parameter, gradient in zip(parameters, before):

@@ -22,7 +22,7 @@ from ..losses.prototypes import class_sums
 from ..models.heads import map_head, output_layer
 from ..parts import Needs, Prediction
 from .class_means import set_class_means
-from .data_pass import Pass, averaged_model, common_seed
+from .data_pass import Pass, averaged_model, common_seed, step_dataset
 
 
 @HOOKS.register_module()
@@ -59,11 +59,9 @@ class MemoryHook(Hook):
 
     def finish_step(self, runner: Runner) -> None:
         """Choose and write; also called for a step that was trained elsewhere."""
-        dataset = runner.train_dataloader.dataset
+        dataset = step_dataset(runner)
         found = candidates_of(dataset)
         classes = dataset.split.foreground(dataset.split.seen)
-        if 0 < self.size < len(classes):
-            runner.logger.warning(f'memory.size: {self.size} images can not stand for {len(classes)} classes')
         before = dataset.remembered.memory
         candidates = Candidates(
             holds=holds_of(found, classes),
@@ -107,7 +105,7 @@ class MemoryHook(Hook):
         """
         numbers = [number for own in images for number in own]
         model, own = averaged_model(runner), []
-        split = runner.train_dataloader.dataset.split
+        split = step_dataset(runner).split
         num_classes = len(split.foreground(split.seen))
         for batch in Pass(runner, Needs(embedding=True), student=True, images=numbers):
             own.extend(looks_of(model, batch.student, batch.raw_target, num_classes))

@@ -15,7 +15,7 @@ from ..datasets.remembering import remembered_candidates
 from ..datasets.stream import Look, StreamMemory
 from ..losses.stream_watch import StreamWatch
 from .class_means import set_class_means
-from .data_pass import bare_model, common_seed
+from .data_pass import bare_model, common_seed, step_dataset
 from .memory_hook import MemoryHook, looks_of
 from .replays import Replay
 
@@ -41,7 +41,7 @@ class OnlineHook(MemoryHook):
         self._new: List[int] = []
 
     def before_train(self, runner: Runner) -> None:
-        dataset = runner.train_dataloader.dataset
+        dataset = step_dataset(runner)
         seed = common_seed(runner)
         looks: Sequence[Look] = ()
         if self.policy in USES_FEATURES:
@@ -72,7 +72,7 @@ class OnlineHook(MemoryHook):
 
     def after_train_epoch(self, runner: Runner) -> None:
         # Before the checkpoint: a run that is stopped behind it finds the memory.
-        memory, dataset = self.memory, runner.train_dataloader.dataset
+        memory, dataset = self.memory, step_dataset(runner)
         set_class_means(runner, [one.exemplar for one in memory.chosen()])
         confidence = getattr(self.replay, 'confidence', np.zeros(0)).tolist()
         if is_main_process():

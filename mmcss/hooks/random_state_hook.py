@@ -68,7 +68,8 @@ class RandomStateHook(Hook):
     start over. With this hook a run that was stopped and resumed at the end
     of an epoch equals the uninterrupted one, and validation leaves no trace
     in the training. Loops that count iterations resume the order of images
-    and the main process's random numbers; their loader processes start anew.
+    and the main process's random numbers; their loader processes start anew,
+    so that augmentations differ.
     """
 
     # After ContinualHook (whose pass over the data draws random numbers),
@@ -83,6 +84,12 @@ class RandomStateHook(Hook):
     def before_train_epoch(self, runner: Runner) -> None:
         if self._loaded is not None:
             set_random_state(self._loaded)
+            if not hasattr(runner.train_loop, 'dataloader_iterator'):
+                self._loaded = None
+
+    def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
+        if self._loaded is not None:  # the loader of a loop that counts iterations drew a seed as it started
+            torch.set_rng_state(self._loaded['torch'])
             self._loaded = None
 
     def after_train_epoch(self, runner: Runner) -> None:
@@ -96,7 +103,7 @@ class RandomStateHook(Hook):
                          outputs: Optional[dict] = None) -> None:
         for hook in runner.hooks:
             if isinstance(hook, CheckpointHook) and not hook.by_epoch and self.every_n_train_iters(
-                    runner, hook.interval):
+                    runner, hook.interval, hook.save_begin):
                 self._states = all_gather_object(random_state())
 
     def before_val_epoch(self, runner: Runner) -> None:

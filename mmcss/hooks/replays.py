@@ -11,6 +11,7 @@ from numpy.random import RandomState
 from torch import Tensor
 
 from ..datasets.stream import StreamMemory
+from .data_pass import step_dataset
 
 Batch = Dict[str, Any]
 
@@ -53,7 +54,7 @@ class Replay:
 
     def load(self, images: Sequence[int]) -> List[Dict[str, Any]]:
         """Remembered images, augmented."""
-        dataset = self.runner.train_dataloader.dataset
+        dataset = step_dataset(self.runner)
         return [dataset.load_exemplar(self.memory.found[i].exemplar) for i in images]
 
     def add(self, batch: Batch, images: Sequence[int]) -> None:
@@ -103,7 +104,7 @@ class DynamicReplay(Replay):
 
     def begin(self, runner: Runner, memory: StreamMemory, random: RandomState) -> None:
         super().begin(runner, memory, random)
-        before = runner.train_dataloader.dataset.remembered.memory.confidence
+        before = step_dataset(runner).remembered.memory.confidence
         # New classes start at 0: they are drawn first.
         self.confidence = np.array([before.get(name, 0.0) for name in memory.classes])
 

@@ -43,6 +43,8 @@ class ClassIncremental:
     def __post_init__(self) -> None:
         if self.regime not in REGIMES:
             raise ValueError(f'scenario.regime: got {self.regime!r}, valid are {", ".join(REGIMES)}.')
+        if not self.steps:
+            raise ValueError('scenario.steps: there is no step; give at least one.')
         for step, names in enumerate(self.steps):
             if not names:
                 raise ValueError(f'scenario.steps: step {step} brings no class; each step needs at least one.')
@@ -137,6 +139,8 @@ class ClassIncremental:
             _check_known([name for names in listed for name in names], classes, 'scenario.steps')
         else:
             if isinstance(steps, str):
+                if base is not None or increment is not None:
+                    raise ValueError(f"scenario: steps='{steps}' says base and increment; take these or steps away.")
                 base, increment = parse_short_form(steps)
             order = _resolve_order(class_order, classes)
             listed = _cut(order, base, increment)

@@ -35,6 +35,13 @@ def test_lists_name_images_in_several_ways(tmp_path, line):
     assert line in listed_as('a/x.y.png')
 
 
+def test_an_image_in_two_lists(tmp_path):
+    for name, lines in (('day', 'x\ny\n'), ('night', 'z\ny\n')):
+        (tmp_path / f'{name}.txt').write_text(lines)
+    with pytest.raises(ValueError, match=r"night.txt lists 'y', and so does the list of 'day' \(1 such images\)"):
+        domain_reader(dict(lists={name: str(tmp_path / f'{name}.txt') for name in ('day', 'night')}))
+
+
 def test_the_images_of_a_domain_may_be_gone():
     images = DomainImages('folder')
     with pytest.raises(ValueError, match=r"no image is of the domains \['a'\]"):

@@ -38,7 +38,7 @@ def test_test_views_may_lack_a_class(tmp_path):
 def test_label_outside_the_table_names_file_and_values(tmp_path):
     config = folder_config(tmp_path, labels=dict(LABELS, odd=(0, 7, 9, 255)))
     with pytest.raises(ValueError, match=r'odd\.png holds the label values \[7, 9\], but BaseSegDataset has classes for '
-                       r'\[0, 1, 2, 3, 4\] and 255 to ignore'):
+                       r'\[0, 1, 2, 3, 4\] and ignores \[255\]'):
         LabelledImages(config)
 
 
@@ -133,3 +133,13 @@ def test_broken_images_are_left_out_and_listed(tmp_path):
         kept = [pair for pair in whole.select(view, split(1)).tolist() if pair != [0, 3]]
         assert images.select(view, split(1)).tolist() == kept
     assert [0, 3] in whole.select(TrainView(), split(1)).tolist()
+
+
+def test_a_background_beside_a_value_of_no_data(tmp_path):
+    """As LoveDA's: value 0 is no data, 1 the background."""
+    config = folder_config(tmp_path, dict(i0=(0, 1, 2), i1=(1, 3)), ('background', 'a', 'b'), reduce_zero_label=True)
+    images, view = LabelledImages(config), TrainView()
+    first = Split.from_dict(split_of((('b', ), ('a', )), 0))
+    assert images.names.raw_ids == dict(background=1, a=2, b=3) and images.names.foreground == ('a', 'b')
+    assert images.select(view, first).tolist() == [[0, 1]]
+    assert view.table(first, images.names.raw_ids)[:4].tolist() == [255, 0, 0, 1]

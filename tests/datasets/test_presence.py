@@ -94,6 +94,15 @@ def test_another_way_of_reading_has_another_table(tmp_path, reads):
     assert len(reads) == len(LABELS)
 
 
+def test_value_zero_shifts_chosen_classes(tmp_path):
+    """Value 0 of a data set of chosen classes is dropped or is the first: two tables."""
+    chosen = dict(type='LoveDADataset', img_suffix='.jpg', metainfo=dict(classes=('building', ), palette=[[1, 2, 3]]))
+    folder_config(tmp_path, labels={'x': (0, 1, 2)})
+    found = [np.flatnonzero(presence_table(built(tmp_path, reduce_zero_label=reduced, **chosen))[0]).tolist()
+             for reduced in (False, True)]
+    assert found == [[0, 255], [0, 1, 255]]  # 'building' is 1 of the values from 0 on, 2 of those from 1 on
+
+
 def test_works_where_nothing_can_be_cached(tmp_path, monkeypatch, reads):
     (tmp_path / 'file').write_text('')
     monkeypatch.setenv('MMCSS_CACHE', str(tmp_path / 'file'))

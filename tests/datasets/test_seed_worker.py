@@ -69,11 +69,15 @@ def test_each_stream_is_that_of_the_workers_seed():
                              int(torch.randint(LIMIT, (), generator=pytorch))]
 
 
-def test_processes_of_a_distributed_run_differ(monkeypatch):
+@pytest.mark.parametrize('spawned', [False, True])
+def test_processes_of_a_distributed_run_differ(monkeypatch, spawned):
+    """A loader process that was spawned is in no group."""
     module = importlib.import_module(seed_worker.__module__)
     drawn = []
     for rank in range(3):
-        monkeypatch.setattr(module, 'get_rank', lambda rank=rank: rank)
+        monkeypatch.setattr(module, 'is_distributed', lambda: not spawned)
+        monkeypatch.setattr(module, 'get_rank', lambda rank=rank: 0 if spawned else rank)
+        monkeypatch.setenv('RANK', str(rank if spawned else 0))
         torch.manual_seed(2**63 + 7)  # as large as PyTorch's seeds are
         seed_worker(0)
         drawn.append((random.random(), np.random.rand(), float(torch.rand(()))))

@@ -20,6 +20,12 @@ def test_background_is_the_unlisted_zero():
     assert names.raw_ids == dict(background=0, cat=1, dog=2)
 
 
+def test_background_is_listed_beside_an_unlisted_zero():
+    names = name_classes(('background', 'cat', 'dog'), zero_is_unlabelled=True)
+    assert names.foreground == ('cat', 'dog')
+    assert (names.raw_ids, names.ignored) == (dict(background=1, cat=2, dog=3), (0, 255))
+
+
 def test_no_background():
     names = name_classes(('cat', 'dog'), zero_is_unlabelled=False)
     assert names.foreground == ('cat', 'dog')

@@ -320,6 +320,16 @@ def test_a_data_set_without_memory_remembers_nothing(tmp_path):
     assert dataset.num_memory == 0 and dataset.remembered.memory.exemplars == []
 
 
+def test_a_test_image_that_gives_no_data_is_an_error(tmp_path):
+    """Another one in its place would be judged twice."""
+    pipeline = [PIPELINE[0], dict(type='GiveUp', names=['i2']), *PIPELINE[1:]]
+    dataset = StepDataset(folder_config(tmp_path, pipeline=pipeline), split_of(STEPS, 0), dict(role='test'))
+    shown = stems(dataset)
+    assert mapped(dataset[shown.index('i0')])
+    with pytest.raises(ValueError, match='i2.jpg: the pipeline of test images gave no data'):
+        dataset[shown.index('i2')]
+
+
 def test_a_remembered_image_that_gives_no_data_is_replaced_by_one_of_the_step(tmp_path):
     pipeline = [PIPELINE[0], dict(type='GiveUp', names=['i0', 'i1']), *PIPELINE[1:]]
     config = folder_config(tmp_path, pipeline=pipeline)

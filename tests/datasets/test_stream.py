@@ -1,12 +1,15 @@
 from collections import Counter
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from numpy.random import RandomState
+from PIL import Image
 
 from mmcss.datasets import StepDataset, stream
 from mmcss.datasets.exemplars import Exemplar, ExemplarMemory
 from mmcss.datasets.policies import POLICIES, Candidates, cbes, class_features, reservoir
+from mmcss.datasets.remembering import write_copies
 from mmcss.datasets.stream import StreamBatchSampler, StreamMemory
 from tests.makers import folder_config, mapped, split_of
 
@@ -215,6 +218,27 @@ def test_its_pixels_are_read_with_both_labels_from_then_on(tmp_path):
     memory.offer([3])
     after = dataset.load_exemplar(memory.chosen()[0].exemplar)
     assert mapped(after) == [2, 3] and after['data_samples'].labelled.tolist() == [False, True, True, True]
+
+
+@pytest.mark.parametrize('whole', [True, False])
+def test_a_copy_that_comes_again_keeps_the_labels_that_it_alone_has(tmp_path, whole):
+    """The data set labels d alone by now, or all. Read from the copy old classes are known, and d when it is written."""
+    labels = dict(LABELS, o2=(1, 4) if whole else (0, 4))
+    (tmp_path / 'memory').mkdir()
+    Image.new('RGB', (4, 2)).save(tmp_path / 'memory' / 'o2.jpg')
+    Image.fromarray(np.repeat(np.array([[2, 2, 0, 0]], np.uint8), 2, axis=0)).save(tmp_path / 'memory' / 'o2.png')
+    copied = replace(refer('o2'), image='memory/o2.jpg', labels='memory/o2.png')
+    dataset = make(tmp_path, [copied], labels=labels)
+    memory = memory_of(dataset, policy='reservoir')
+    assert mapped(dataset.load_exemplar(memory.found[0].exemplar)) == [2, 0]
+    memory.offer([3])
+    assert names(memory) == ['o2'] and memory.holds[memory.kept].tolist() == [[False, True, True]]
+    read = dataset.load_exemplar(memory.found[memory.kept[0]].exemplar)
+    assert mapped(read) == ([2, 3] if whole else [2, 0])
+    assert read['data_samples'].labelled.tolist() == [False, True, True, whole]
+    one, = write_copies(dataset, memory.chosen(), tmp_path / 'next')
+    assert (one.labelled, one.holds) == (('b', 'a', 'd'), ('a', 'd'))
+    assert np.array(Image.open(tmp_path / 'next' / one.labels))[0, ::2].tolist() == [2, 3]
 
 
 def test_its_features_are_those_of_both_labels(tmp_path, monkeypatch):

@@ -5,8 +5,10 @@ import pytest
 import torch
 from mmengine.optim import AmpOptimWrapper
 
+from mmcss.datasets.remembering import remembered_candidates
 from mmcss.engine.teardown import tear_down
-from mmcss.hooks.data_pass import Pass, SeededImages, bare_model, common_seed, training_precision
+from mmcss.hooks import MemoryHook
+from mmcss.hooks.data_pass import Pass, SeededImages, bare_model, common_seed, step_dataset, training_precision
 from mmcss.hooks.random_state_hook import random_state
 from mmcss.models import hand_over_meta, load_hand_over
 from mmcss.parts import Needs
@@ -74,6 +76,20 @@ def test_pass_sees_repeated_images_once(tiny_data, tmp_path):
     number = sum(len(batch.raw_target) for batch in Pass(few, NEEDS, student=False))
     tear_down(few)
     assert number == 8
+
+
+def test_pass_and_memory_see_all_images_of_an_epoch_cut_short(tiny_data, tmp_path):
+    """mmengine shows a part of them (num_batch_per_epoch)."""
+    batches = dict(loader(tiny_data, 'train'), num_batch_per_epoch=1)
+    cfg = tiny_config(tiny_data, tmp_path, continual=dict(PLOP, memory=dict(size=3)), train_dataloader=batches)
+    leave_first_step(cfg, MemoryHook)
+    cut = runner_of(cfg, 1)
+    assert (len(cut.train_dataloader.dataset), len(step_dataset(cut))) == (4, 7)
+    number = sum(len(batch.raw_target) for batch in Pass(cut, NEEDS, student=False))
+    old = remembered_candidates(step_dataset(cut))
+    named = [Path(step_dataset(cut).get_data_info(one.numbers[0])['img_path']).name for one in old]
+    tear_down(cut)
+    assert number == 7 and named == [one.exemplar.name for one in old] and len(old) == 3
 
 
 def test_pass_shows_labels_and_predictions(runner):

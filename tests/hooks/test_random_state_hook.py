@@ -83,8 +83,8 @@ def test_block_leaves_no_trace(error):
     assert draw() == expected
 
 
-def runner(*hooks, resume=False, iteration=0):
-    return SimpleNamespace(hooks=list(hooks), _resume=resume, iter=iteration)
+def runner(*hooks, resume=False, iteration=0, **loop):
+    return SimpleNamespace(hooks=list(hooks), _resume=resume, iter=iteration, train_loop=SimpleNamespace(**loop))
 
 
 def saved(hook, path):
@@ -108,6 +108,21 @@ def test_resumed_epoch_draws_as_the_uninterrupted_one(tmp_path):
     second = draw()
     resumed.before_train_epoch(runner())  # only the first epoch is set back
     assert draw() not in (expected, second)
+
+
+def test_a_loop_that_counts_iterations_draws_on_after_its_loader_has_started():
+    """Whose start takes a number; what the first batch takes of the others was taken in the same place before."""
+    hook, looping = RandomStateHook(), runner(dataloader_iterator=None)
+    hook.after_load_checkpoint(runner(resume=True), dict(random_states=[random_state()]))
+    expected, batch = torch.rand(3), random.random()
+    hook.before_train_epoch(looping)
+    torch.rand(1)
+    assert random.random() == batch
+    state = random.getstate()
+    hook.before_train_iter(looping, 4)
+    assert torch.equal(torch.rand(3), expected) and random.getstate() == state
+    hook.before_train_iter(looping, 5)  # only once
+    assert not torch.equal(torch.rand(3), expected)
 
 
 @pytest.mark.parametrize('resume, stored', [(False, True), (True, False)])
@@ -138,6 +153,16 @@ def test_checkpoints_by_iteration_hold_the_state_of_their_iteration(tmp_path):
     hook.after_load_checkpoint(runner(resume=True), checkpoint)
     hook.before_train_epoch(runner())
     assert draw() == numbers[2]
+
+
+def test_checkpoints_that_begin_late():
+    hook, late = RandomStateHook(), CheckpointHook(by_epoch=False, interval=3, save_begin=2)
+    gathered = []
+    for iteration in range(9):
+        before = hook._states
+        hook.after_train_iter(runner(late, iteration=iteration), iteration)
+        gathered += [iteration + 1] * (hook._states is not before)
+    assert gathered == [2, 5, 8]
 
 
 def test_checkpoints_by_epoch_gather_nothing_in_between():
