@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import statistics
+import sys
 import tempfile
 import time
 from pathlib import Path
@@ -99,6 +100,8 @@ def main() -> None:
 
     for config in args.configs:
         cfg = Config.fromfile(config)
+        if len(build_scenario(cfg)) < 2:
+            sys.exit(f'{config} has one step alone, and step 1 is measured.')
         plain = Config(dict(cfg._cfg_dict.to_dict(), continual={}, official={}), filename=cfg.filename)
         with tempfile.TemporaryDirectory() as folder:
             model, plain = (build(one, f'{folder}/{name}', args.device, batch)

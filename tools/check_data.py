@@ -11,11 +11,11 @@ import os
 import sys
 import warnings
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple
+from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Sequence, Set, Tuple
 
 import mmcss  # noqa: F401  first: it makes `_base_ = ['mmseg::...']` work under both stacks
 import numpy as np
-from mmcss.datasets import ClassNames, LabelledImages, build_view, name_classes, presence_table
+from mmcss.datasets import ClassNames, LabelledImages, build_view, check_saliency, name_classes, presence_table
 from mmcss.engine import build_scenario, step_config
 from mmcss.engine.settings import leaf_configs
 from mmengine.config import Config, DictAction
@@ -100,24 +100,18 @@ class Checker:
         try:
             # An empty one can be opened only if it need not be serialised.
             leaf = DATASETS.build(dict(config, lazy_init=True, serialize_data=False))
-            absent = self._absent(leaf)
+            absent = absent_places(getattr(leaf, 'data_prefix', {}), getattr(leaf, 'ann_file', ''))
             if not absent:
                 leaf.full_init()
                 return self._look(role, leaf, table)
-            self.problems.extend(f'{role}: {text}' for text in absent)
         except Exception as error:  # any: it is what the report is about
-            self.problems.append(f"{role}: {config.get('type')} in {config.get('data_root')} can not be opened: "
-                                 f'{type(error).__name__}: {error}')
+            # Some data sets look for their files when they are made, and don't say which they miss.
+            prefix, ann_file, root = config.get('data_prefix', {}), config.get('ann_file', ''), config.get('data_root') or ''
+            absent = absent_places({key: os.path.join(root, place) for key, place in prefix.items()},
+                                   ann_file and os.path.join(root, ann_file))
+            absent = absent or [f"{config.get('type')} in {root} can not be opened: {type(error).__name__}: {error}"]
+        self.problems.extend(f'{role}: {text}' for text in absent)
         return None
-
-    @staticmethod
-    def _absent(leaf: BaseDataset) -> List[str]:
-        """Folders and lists of files that are not there."""
-        prefix = getattr(leaf, 'data_prefix', {})
-        places = [(f'data_prefix.{key}', prefix[key], os.path.isdir) for key in FOLDERS if prefix.get(key)]
-        places.append(('ann_file', getattr(leaf, 'ann_file', ''), os.path.exists))
-        return [f'there is no {place}; mend data_root or {key}, or put the data there'
-                for key, place, exists in places if place and '://' not in place and not exists(place)]
 
     def _look(self, role: str, leaf: BaseDataset, table: PrettyTable) -> Part:
         infos = [leaf.get_data_info(i) for i in range(len(leaf))]
@@ -177,6 +171,7 @@ class Checker:
         scenario = build_scenario(self.cfg)
         table = PrettyTable(['step', 'new classes', 'train images', 'test images'], align='r')
         self.tables.append(table)
+        maps: Set[Tuple[str, str]] = set()
         for split in scenario:
             config = step_config(self.cfg, scenario, split.step, '')
             counts: List[Any] = []
@@ -184,13 +179,28 @@ class Checker:
                 data = config[f'{role}_dataloader']['dataset']
                 settings = {key: data[key] for key in ('domains', 'listed') if key in data}
                 try:
-                    counts.append(len(sources[role].select(build_view(data['view']), split, **settings)))
+                    chosen = sources[role].select(build_view(data['view']), split, **settings)
+                    counts.append(len(chosen))
+                    if 'saliency' in data:
+                        maps.update(sources[role].saliency_maps(chosen, data['saliency']))
                 except ValueError as error:
                     self.problems.append(str(error))
                     counts.append('-')
             if counts[1] == 0:
                 self.problems.append(f'step {split.step} has no test image with a class of {list(split.seen)}')
             table.add_row([split.step, len(split.new), *counts])
+        try:
+            check_saliency(sorted(maps))
+        except ValueError as error:
+            self.problems.append(str(error).rstrip('.'))
+
+
+def absent_places(prefix: Mapping[str, str], ann_file: str) -> List[str]:
+    """Folders and lists of files that are not there."""
+    places = [(f'data_prefix.{key}', prefix[key], os.path.isdir) for key in FOLDERS if prefix.get(key)]
+    places.append(('ann_file', ann_file, os.path.exists))
+    return [f'there is no {place}; mend data_root or {key}, or put the data there'
+            for key, place, exists in places if place and '://' not in place and not exists(place)]
 
 
 def is_missing(path: str) -> bool:

@@ -9,6 +9,7 @@ links resnet101_iabn_sync.pth.tar). The scale of each norm becomes
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 
 import mmcss  # noqa: F401  first: it prepares the stack
 import torch
@@ -22,6 +23,7 @@ def main() -> None:
     args = parser.parse_args()
     loaded = torch.load(args.checkpoint, map_location='cpu', weights_only=True)
     converted = convert_state_dict(loaded.get('state_dict', loaded))
+    Path(args.out).parent.mkdir(parents=True, exist_ok=True)
     torch.save(dict(state_dict=converted, meta={}), args.out)
     print(f'{len(converted)} tensors written to {args.out}')
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Callable, Dict, List, Optional, Tuple
@@ -19,12 +20,11 @@ import mmcss  # noqa: F401  first: it makes `_base_ = ['mmseg::...']` work under
 import numpy as np
 from mmcss.datasets import leaves_of, name_classes
 from mmcss.datasets.saliency import saliency_path
-from mmcss.datasets.sources import LabelReader, image_name
+from mmcss.datasets.sources import LabelReader, image_name, open_dataset
 from mmcss.scenario import IGNORE
 from mmengine.config import Config
 from mmengine.dataset import BaseDataset
 from mmengine.registry import init_default_scope
-from mmseg.registry import DATASETS
 from PIL import Image
 from rich.progress import track
 
@@ -137,8 +137,10 @@ def main() -> None:
         detect = by_opencv(args.opencv, args.threshold)
     else:
         detect = from_folder(args.from_folder, args.threshold or 0.5)
-    dataset = DATASETS.build(cfg.train_dataloader.dataset)
-    dataset.full_init()
+    try:
+        dataset = open_dataset(cfg.train_dataloader.dataset)
+    except ValueError as error:
+        sys.exit(f'train_dataloader.dataset: {error}')
     leaves = list({id(leaf): leaf for leaf in leaves_of(dataset)}.values())
     number, share = make_maps(leaves, folder, detect, args.overwrite)
     where = os.path.dirname(saliency_path(leaves[0], folder, 'any'))

@@ -1,4 +1,6 @@
 """What is found out before anything is trained."""
+import warnings
+
 import pytest
 from mmengine.config import Config
 
@@ -30,6 +32,7 @@ def test_plan_counts_images_and_writes_nothing(tiny_data, tmp_path):
     (dict(continual=dict(classifier='StepHead')), "continual.classifier.type: 'StepHead' is not in the MODELS registry"),
     (dict(continual=dict(unknown=dict(of='saliency'))), 'the saliency map .*000.png of .* can not be read'),
     (dict(continual=dict(memory=dict(size=4, share=.1))), '0.1 of a batch of 4 leaves no room'),
+    (dict(next_steps=dict(train_dataloader=dict(dataset=dict(data_prefix=dict(img_path='gone'))))), 'gone'),
     (dict(scenario=dict(base=1, increment=3, regime='disjoint', class_order=['green', 'red', 'blue', 'white'])),
      r"step 0 has 0 training images, but none with \['green'\]"),
 ])
@@ -37,6 +40,16 @@ def test_errors_come_before_training(tiny_data, tmp_path, change, message):
     with pytest.raises((ValueError, KeyError), match=message):
         ContinualRunner.from_cfg(tiny_config(tiny_data, tmp_path, **change)).train()
     assert not list(tmp_path.rglob('*.pth'))
+
+
+@pytest.mark.parametrize('size, warned', [(0, False), (3, True), (4, False)])
+def test_a_memory_that_is_too_small_for_the_classes_is_told(tiny_data, tmp_path, size, warned):
+    cfg = tiny_config(tiny_data, tmp_path, continual=dict(memory=dict(size=size)))
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter('always')
+        ContinualRunner.from_cfg(cfg).plan()
+    told = [str(one.message) for one in caught if 'memory' in str(one.message)]
+    assert told == ['continual.memory.size: 3 images can not stand for 4 classes.'] * warned
 
 
 @pytest.mark.parametrize('losses, memory', [

@@ -90,6 +90,10 @@ def test_the_data_of_each_step(tmp_path):
 def test_a_stock_evaluator_gets_company(tmp_path):
     _, steps = configs(tmp_path, test_evaluator=dict(type='IoUMetric', iou_metrics=['mIoU']))
     assert [metric.type for metric in steps[0].test_evaluator] == ['IoUMetric', 'ContinualIoUMetric']
+    for metrics in (dict(type='IoUMetric'), [dict(type='IoUMetric')], [dict(type='IoUMetric'), dict(type='ContinualIoUMetric')]):
+        _, steps = configs(tmp_path, test_evaluator=dict(type='Evaluator', metrics=metrics))
+        assert steps[0].test_evaluator.type == 'Evaluator'
+        assert [metric.type for metric in steps[0].test_evaluator.metrics] == ['IoUMetric', 'ContinualIoUMetric']
 
 
 def test_the_test_data_of_a_config_with_validation_only(tmp_path):
@@ -116,6 +120,12 @@ def test_deploy_config_is_stock(tmp_path):
     (dict(protocol=dict(futre='ignore')), "protocol: got {'futre': 'ignore'}, expected one of default, plop.* future, background"),
     (dict(protocol='plopp'), "protocol: got 'plopp', expected one of default, plop"),
     (dict(scenario={}), r"the config lacks \['scenario'\]"),
+    (dict(scenario='2-1'), "scenario: got '2-1', expected a dict"),
+    (dict(continual='plop'), "continual: got 'plop', expected a dict"),
+    (dict(continual=dict(frozen='shared')), r"continual.frozen: got 'shared', expected a list, such as \['shared'\]"),
+    (dict(next_steps=dict(continual=dict(lossses={}))), r"continual: unknown keys \['lossses'\]"),
+    (dict(next_steps=dict(continual=dict(memory=dict(sise=3)))), r"continual.memory: got {'sise': 3}, expected a dict with size"),
+    (dict(first_step=dict(scenario=dict(base=3))), r"first_step: \['scenario'\] hold for all steps"),
 ])
 def test_bad_settings(tmp_path, change, message):
     with pytest.raises(ValueError, match=message):

@@ -84,6 +84,8 @@ def test_split_survives_json():
     (dict(steps=[['a', 'b'], ['c', 'a']]), r"class 'a' stands in steps 0 and 1; a class enters once"),
     (dict(steps=[['a', 'x']]), r"scenario.steps: \['x'\] are no foreground classes"),
     (dict(steps=[['a'], []]), 'step 1 brings no class'),
+    (dict(steps=[]), 'there is no step; give at least one'),
+    (dict(steps='3-2', base=3), "steps='3-2' says base and increment; take these or steps away"),
     (dict(steps=[['a']], base=1), 'a list of steps stands alone'),
     (dict(base=8), 'has 7 foreground classes'),
     (dict(base=3), 'scenario.increment: got None'),

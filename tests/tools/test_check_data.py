@@ -142,3 +142,25 @@ def test_the_command_on_a_bad_tree(tmp_path):
     assert (done.returncode, done.stderr) == (1, '')
     assert done.stdout.endswith(f'\nwhat to mend (1):\n- {root}/{LABEL} can not be read: it is no image, or begins '
                                 'like none.\n')
+
+
+def test_a_data_set_that_does_not_say_what_it_misses(tmp_path):
+    """VOC's looks for its files when it is made."""
+    cfg = tiny_config(tmp_path, tmp_path)
+    cfg.train_dataloader.dataset = dict(
+        type='PascalVOCDataset', data_root=str(tmp_path), data_prefix=dict(img_path='JPEGImages', seg_map_path='Segments'),
+        ann_file='aug.txt', pipeline=cfg.train_dataloader.dataset.pipeline)
+    told = [text for text in check(cfg).problems if text.startswith('train')]
+    assert [text.split(';')[0] for text in told] == [
+        f'train: there is no {tmp_path}/{place}' for place in ('JPEGImages', 'Segments', 'aug.txt')]
+
+
+def test_saliency_maps_are_looked_at(tmp_path):
+    root = make_data(tmp_path / 'data')
+    cfg = tiny_config(root, tmp_path / 'work', continual=dict(unknown=dict(of='saliency', folder='maps')))
+    problem, = check(cfg).problems
+    assert 'maps/000.png' in problem and '12 of 12' in problem
+    (root / 'maps').mkdir()
+    for path in (root / 'labels' / 'train').glob('*.png'):
+        Image.new('L', (32, 32)).save(root / 'maps' / path.name)
+    assert check(cfg).problems == []

@@ -19,6 +19,12 @@ def call(tool, *arguments):
     return subprocess.run([sys.executable, str(TOOLS / tool), *map(str, arguments)], capture_output=True, text=True)
 
 
+def to_do(done):
+    """What a dry run is going to do with each step."""
+    rows = [[cell.strip() for cell in line.split('|')] for line in done.stdout.splitlines() if line.startswith('|')]
+    return [row[2] for row in rows[1:]]
+
+
 @pytest.fixture
 def config(tiny_data, tmp_path):
     path = tmp_path / 'config.py'
@@ -48,18 +54,15 @@ def test_dry_run_and_options(config, tmp_path):
     assert done.returncode == 0, done.stderr
     assert 'model.continual.previous' in done.stdout and 'step 1, config against step 0' in done.stdout
     assert 'step 2, config' not in done.stdout
-    assert [line.split('|')[2].strip() for line in done.stdout.splitlines()[3:5]] == ['train', 'train']
+    assert to_do(done) == ['train', 'train']
     assert not (tmp_path / 'work').exists()
 
 
 def test_a_config_may_say_itself_what_to_run(tiny_data, tmp_path):
     tiny_config(tiny_data, tmp_path / 'work', run=dict(steps='1-2')).dump(tmp_path / 'config.py')
 
-    def to_do(*options):
-        lines = call('train.py', tmp_path / 'config.py', '--dry-run', *options).stdout.splitlines()[3:6]
-        return [line.split('|')[2].strip() for line in lines]
-
-    assert (to_do(), to_do('--step', '0')) == (['-', 'train', 'train'], ['train', '-', '-'])
+    assert to_do(call('train.py', tmp_path / 'config.py', '--dry-run')) == ['-', 'train', 'train']
+    assert to_do(call('train.py', tmp_path / 'config.py', '--dry-run', '--step', '0')) == ['train', '-', '-']
 
 
 def test_a_wrong_config_ends_with_its_message(config):
@@ -114,3 +117,22 @@ def test_benchmark_of_parts_that_act_before_an_update(tiny_data, tmp_path):
     assert done.returncode == 0, done.stderr
     cells = [cell.strip() for cell in done.stdout.splitlines()[-2].split('|')]
     assert cells[3] == '-' and cells[-2] == cells[-3]
+
+
+def test_benchmark_of_one_step(tiny_data, tmp_path):
+    tiny_config(tiny_data, tmp_path / 'run', scenario=dict(base=2, increment=1, joint=True)).dump(tmp_path / 'config.py')
+    done = call('benchmark.py', tmp_path / 'config.py')
+    assert done.returncode == 1 and 'config.py has one step alone' in done.stderr
+
+
+@pytest.mark.parametrize('arguments', [['plop.py'], ['plop.py', '--resume']])
+def test_a_launch_without_the_number_of_devices(arguments):
+    done = subprocess.run(['bash', str(TOOLS / 'dist_train.sh'), *arguments], capture_output=True, text=True)
+    assert done.returncode == 2 and done.stderr.startswith('usage: CONFIG DEVICES [options of tools/train.py]; got: plop.py')
+
+
+def test_inplace_abn_is_converted_into_a_new_folder(tmp_path):
+    torch.save(dict(state_dict={'module.mod1.conv1.weight': torch.zeros(1)}), tmp_path / 'given.pth')
+    done = call('convert_inplace_abn.py', tmp_path / 'given.pth', tmp_path / 'pretrained' / 'made.pth')
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / 'pretrained' / 'made.pth').is_file()
