@@ -123,7 +123,7 @@ def cbes_insert(kept: List[int], image: int, holds: np.ndarray, seen: np.ndarray
     Args:
         kept: Numbers of the stored images.
         image: Number of the new one.
-        holds: ``[n, C]`` bool.
+        holds: ``[n, C]`` bool, of all foreground classes up to this step.
         seen: ``[C]`` images of each class in the stream so far, this one
             included.
         size: Most images to store.
@@ -136,13 +136,12 @@ def cbes_insert(kept: List[int], image: int, holds: np.ndarray, seen: np.ndarray
     if not len(own) or size < 1:
         return kept
     counts = holds[kept].sum(axis=0) if kept else np.zeros(holds.shape[1], dtype=int)
-    known = np.flatnonzero(seen)
     if len(kept) < size:
         return [*kept, image]
     if not counts.any():
         return kept
-    if counts[own].min() < size / len(known):
-        largest = known[counts[known] == counts[known].max()]
+    if counts[own].min() < size / len(counts):
+        largest = np.flatnonzero(counts == counts.max())
         return _swapped(kept, image, holds, random.choice(largest), random)
     for c in random.permutation(own):
         if counts[c] and random.uniform() <= counts[c] / seen[c]:
@@ -193,11 +192,11 @@ def confident(candidates: Candidates, size: int, random: RandomState, pool: int 
         features = candidates.class_features[c]
         sure = np.argsort(-candidates.certainty[members], kind='stable')[:pool * wanted]
         distance = 1 - features @ features[sure].T  # of all images to the surest
-        nearest = np.full(len(members), np.inf)
+        nearest, taken = np.full(len(members), np.inf), np.zeros(len(sure), dtype=bool)
         for _ in range(len(sure)):
-            pick = int(np.minimum(nearest[:, None], distance).sum(axis=0).argmin())
-            nearest = np.minimum(nearest, distance[:, pick])
-            distance[:, pick] = np.inf
+            cost = np.where(taken, np.inf, np.minimum(nearest[:, None], distance).sum(axis=0))
+            pick = int(cost.argmin())
+            nearest, taken[pick] = np.minimum(nearest, distance[:, pick]), True
             yield int(members[sure[pick]])
 
     return _in_turns([ranked(c) for c in classes], size)

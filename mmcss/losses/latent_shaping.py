@@ -45,6 +45,8 @@ class LatentShaping(Part):
         background: Whether the background is a class of the first three terms.
             It is none in the overlapped regime, nor in the disjoint one after
             step 0, where it stands for other classes.
+        first_step: Whether step 0 is shaped too. The authors train it plainly;
+            prototypes are then taken from the trained model.
     """
 
     needs = Needs(body=True)
@@ -56,15 +58,19 @@ class LatentShaping(Part):
                  attraction: float = 1e-3,
                  repulsion: float = 1e-3,
                  sparsity: float = 1e-3,
-                 background: bool = False) -> None:
+                 background: bool = False,
+                 first_step: bool = True) -> None:
         self.weights = dict(matching=matching, attraction=attraction, repulsion=repulsion, sparsity=sparsity)
         self.background = background
+        self.first_step = first_step
         # In double precision: millions of vectors are counted.
         self.prototypes = torch.zeros(0, 0, dtype=torch.float64)  # [classes so far, D]
         self.counts = torch.zeros(0, dtype=torch.float64)  # vectors in each prototype
         self.collected: Optional[Tensor] = None  # [C, D + 1] sums and counts since the last update
 
     def loss(self, batch: StepBatch) -> Optional[Tensor]:
+        if batch.split.step == 0 and not self.first_step:
+            return None
         features = batch.student.body.float()
         labels = nearest_labels(batch.target, features.shape[2:])
         self._collect(features, labels, batch.split)

@@ -14,15 +14,22 @@ from ..parts import Needs, Part, StepBatch
 from .decode_loss import DecodeLoss
 
 
-def unbiased_cross_entropy(logits: Tensor, target: Tensor, num_old: int, ignore_index: int = 255) -> Tensor:
+OLD_LABELS = ('taught', 'background')
+
+
+def unbiased_cross_entropy(logits: Tensor, target: Tensor, num_old: int, ignore_index: int = 255,
+                           old_labels: str = 'taught') -> Tensor:
     """Cross-entropy in which 'background' stands for background or any old class (MiB, eq. 5).
 
     Args:
         logits: ``[N, C, H, W]`` raw scores, old classes first.
-        target: ``[N, H, W]`` class indices. Old classes, which labels of
-            replayed images tell, are taught as they are.
+        target: ``[N, H, W]`` class indices.
         num_old: Number of old classes, background included; at least 1.
         ignore_index: Label of pixels without loss.
+        old_labels: What is made of labels of old classes, which replayed
+            images have: 'taught' as they are, or 'background' as in the
+            authors' code, where they too stand for background or any old
+            class.
 
     Returns:
         ``[N, H, W]`` loss per pixel, 0 where ``target == ignore_index``.
@@ -31,7 +38,8 @@ def unbiased_cross_entropy(logits: Tensor, target: Tensor, num_old: int, ignore_
     valid = target != ignore_index
     background = logits[:, :num_old].logsumexp(dim=1)
     labelled = logits.gather(1, torch.where(valid, target, 0)[:, None])[:, 0]
-    log_probability = torch.where(target == 0, background, labelled) - logits.logsumexp(dim=1)
+    any_old = target < num_old if old_labels == 'background' else target == 0
+    log_probability = torch.where(any_old, background, labelled) - logits.logsumexp(dim=1)
     return torch.where(valid, -log_probability, 0)
 
 
@@ -56,13 +64,23 @@ def unbiased_distillation(student: Tensor, teacher: Tensor, alpha: float = 1.0) 
 
 @MODELS.register_module()
 class UnbiasedCrossEntropyLoss(DecodeLoss):
-    """MiB's cross-entropy; see :class:`DecodeLoss`."""
+    """MiB's cross-entropy.
 
-    def __init__(self, num_old: int, loss_name: str = 'loss_unce', **kwargs: Any) -> None:
+    Args:
+        num_old: See :class:`DecodeLoss`.
+        old_labels: See :func:`unbiased_cross_entropy`.
+        loss_name: See :class:`DecodeLoss`.
+        kwargs: Those of :class:`DecodeLoss`.
+    """
+
+    def __init__(self, num_old: int, old_labels: str = 'taught', loss_name: str = 'loss_unce', **kwargs: Any) -> None:
+        if old_labels not in OLD_LABELS:
+            raise ValueError(f'old_labels: got {old_labels!r}, valid are {", ".join(OLD_LABELS)}.')
         super().__init__(num_old, loss_name=loss_name, **kwargs)
+        self.old_labels = old_labels
 
     def per_pixel(self, logits: Tensor, target: Tensor, ignore_index: int) -> Tensor:
-        return unbiased_cross_entropy(logits, target, self.num_old, ignore_index)
+        return unbiased_cross_entropy(logits, target, self.num_old, ignore_index, self.old_labels)
 
 
 @MODELS.register_module()

@@ -89,9 +89,9 @@ class ClassSimilarityWeightedKD(Part):
             (authors' code).
         align_corners: How the source is upsampled to the labels; None as the
             decode head's logits, True in the authors' code.
-        every_pixel: Average over all valid pixels, as the paper's eq. 10
-            reads, in place of those of new classes, as in the authors' code,
-            which the weight was found with.
+        every_pixel: Average over all pixels, as the paper's eq. 10 reads, in
+            place of those of new classes, as in the authors' code, which the
+            weight was found with.
     """
 
     about_new_classes = True
@@ -130,7 +130,7 @@ class ClassSimilarityWeightedKD(Part):
             weights = similarity_weights(new, old, self.channels[:split.num_old], self.delta)
         loss, taught = weighted_distillation(batch.student.logits, batch.teacher.logits, batch.target, weights,
                                              self.temperature)
-        return self.loss_weight * mean_over_valid(loss, batch.target != 255 if self.every_pixel else taught)
+        return self.loss_weight * mean_over_valid(loss, None if self.every_pixel else taught)
 
     def after_step(self, split: Split, batches: Iterable[StepBatch]) -> None:
         own: Optional[Tuple[Tensor, Tensor]] = None

@@ -132,3 +132,11 @@ def test_confident_takes_no_more_of_a_class_than_its_pool():
                             certainty=np.arange(8.))
     chosen = confident(candidates, 6, RandomState(0))
     assert sorted(chosen[:2]) == [0, 1] and len(chosen) == 6
+
+
+@pytest.mark.parametrize('features', [at(0, 0, 0, 0, 0), np.concatenate((np.zeros((2, 2)), at(0, 40, 90)))], ids=['equal', 'lost'])
+def test_confident_takes_each_image_once_where_none_brings_a_class_closer(features):
+    """Features that are alike, or of a class that a crop has lost."""
+    candidates = Candidates(np.ones((5, 1), bool), np.zeros(5, bool), class_features=[features], certainty=np.zeros(5))
+    for size in range(1, 6):
+        assert len(set(confident(candidates, size, RandomState(0)))) == size

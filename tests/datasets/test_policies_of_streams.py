@@ -184,10 +184,11 @@ def test_cbes_with_all_classes_at_their_quota(shown, drawn, kept):
     assert cbes_insert([0, 1, 2, 3], 4, holds, np.array([100, 100]), 4, Scripted(*drawn)) == kept
 
 
-def test_cbes_quota_counts_the_classes_that_have_been_seen():
-    """Two of six classes: the quota is 4 / 2, which one stored image is below, and not 4 / 6."""
-    holds = table([[0], [0], [0], [1], [1]], 6)
-    assert cbes_insert([0, 1, 2, 3], 4, holds, np.array([100, 100, 0, 0, 0, 0]), 4, Scripted()) == [4, 1, 2, 3]
+@pytest.mark.parametrize('classes, kept', [(2, [4, 1, 2, 3]), (6, [0, 1, 2, 3])])
+def test_cbes_quota_counts_all_classes_of_the_step(classes, kept):
+    """Those that have not come yet as well: one stored image is below a quota of 4 / 2, not below one of 4 / 6."""
+    holds, seen = table([[0], [0], [0], [1], [1]], classes), np.array([100, 100, *[0] * 4])[:classes]
+    assert cbes_insert([0, 1, 2, 3], 4, holds, seen, 4, Scripted(.5)) == kept
 
 
 def test_cbes_with_fewer_places_than_classes():
@@ -199,7 +200,7 @@ def test_cbes_with_fewer_places_than_classes():
     assert cbes_insert([0, 1], 3, holds, seen, 2, Scripted()) == [3, 1]
 
 
-def offer(memory, image, labels, seen, known, size, random):
+def offer(memory, image, labels, seen, classes, size, random):
     """Algorithm 2 of the paper in loops; ``memory`` is changed where it stands."""
 
     def stored(c):
@@ -208,12 +209,12 @@ def offer(memory, image, labels, seen, known, size, random):
     own = sorted(labels[image])
     if not own:
         return
-    if len(memory) < size or min(len(stored(c)) for c in own) < size / len(known):
+    if len(memory) < size or min(len(stored(c)) for c in own) < size / classes:
         if len(memory) < size:
             memory.append(image)
             return
-        most = max(len(stored(c)) for c in known)
-        c_max = random.choice([c for c in sorted(known) if len(stored(c)) == most])
+        most = max(len(stored(c)) for c in range(classes))
+        c_max = random.choice([c for c in range(classes) if len(stored(c)) == most])
         memory[memory.index(random.choice(stored(c_max)))] = image
         return
     for c in random.permutation(own):
@@ -236,8 +237,9 @@ def test_cbes_equals_the_algorithm_of_the_paper_in_loops(size, seed):
     for image in range(80):
         seen.update(labels[image])
         counted += holds[image]
-        offer(expected, image, labels, seen, set(seen), size, one)
-        kept = cbes_insert(kept, image, holds, counted, size, two)
+        classes = 3 if image < 40 else 5
+        offer(expected, image, labels, seen, classes, size, one)
+        kept = cbes_insert(kept, image, holds[:, :classes], counted[:classes], size, two)
         assert kept == expected
         memories.add(tuple(kept))
     assert len(memories) > 5
@@ -253,7 +255,7 @@ def test_cbes_of_a_step_goes_on_with_the_memory(seed):
     labels[:6] = [{0}, {0, 1}, {1}, {2}, {2, 0}, {2}]
     for image in random.permutation(np.arange(6, 30)).tolist():
         seen.update(labels[image])
-        offer(expected, image, labels, seen, set(seen), 6, random)
+        offer(expected, image, labels, seen, 4, 6, random)
     candidates = Candidates(table(labels, 4), np.arange(30) < 6, 12, np.array([9, 7, 8, 0]))
     assert cbes(candidates, 6, RandomState(seed)) == expected
     assert candidates.classes_seen.tolist() == [9, 7, 8, 0]

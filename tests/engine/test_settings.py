@@ -47,7 +47,7 @@ def test_the_official_profile_of_sats_m(tmp_path):
     official = with_profile(method_config(tmp_path, 'sats_m', profile='official')).continual
     assert official.targets == dict(
         type='EntropyPseudoLabels', adaptive_factor=False, measure='code', estimator='histogram', over_processes=False,
-        nu_without_background=0., true_background=True, overwrite_old=True)
+        nu_without_background=0., true_background=True, overwrite_old=True, infinite=.005)
     assert official.losses.attention.layout == 'reshape'
     assert (official.memory.size, official.memory.policy) == (300, 'first')
 

@@ -132,6 +132,30 @@ def test_the_background_is_a_class_where_that_is_asked_for():
     assert second_part(**dict(OFF, attraction=1.), background=True).loss(batch).item() == pytest.approx(expected.item())
 
 
+def test_a_first_step_that_is_left_alone():
+    """As the authors train it; prototypes come from the trained model."""
+    part = LatentShaping(first_step=False)
+    assert all(part.loss(batch) is None for batch in first_batches()) and part.collected is None
+    part.after_step(FIRST, first_batches())
+    shaped = trained(first_batches())
+    torch.testing.assert_close(part.state_dict(), shaped.state_dict())
+    batch = batch_of(SECOND, labels((0, 3, 4, 255)))
+    torch.testing.assert_close(part.loss(batch), shaped.loss(batch))
+
+
+def test_matching_leaves_labelled_classes_alone():
+    """A new class has a prototype from its second batch on, and is no pseudo class."""
+    part, batch = second_part(**dict(OFF, matching=1.)), batch_of(SECOND, labels((0, 3, 4, 255)))
+    part.loss(batch)
+    part.before_update()
+    assert (part.counts[3:] > 0).all()
+    _, pseudo = completed(batch)
+    means = torch.stack([batch.student.body.movedim(1, -1)[pseudo == c].sum(0) / (pseudo == c).sum().clamp(min=1)
+                         for c in range(5)])
+    expected = prototype_matching(means, part.prototypes.float(), torch.tensor([False, True, True, False, False]))
+    assert part.loss(batch).item() == pytest.approx(expected.item(), rel=1e-5)
+
+
 def test_step_0_has_no_matching():
     batch = first_batches()[2]
     assert LatentShaping(**dict(OFF, matching=1.)).loss(batch) is None

@@ -4,4 +4,8 @@ continual = dict(
     loss_decode=dict(type='UnbiasedCrossEntropyLoss'),
     losses=dict(unkd=dict(type='UnbiasedDistillation', loss_weight=10.0)),
     new_rows='background')
-official = dict(protocol='mib', continual=dict(average='all', ignore_as_background=True))
+official = dict(
+    protocol='mib',
+    continual=dict(
+        average='all', ignore_as_background=True,
+        loss_decode=dict(type='UnbiasedCrossEntropyLoss', old_labels='background')))

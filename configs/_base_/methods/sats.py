@@ -10,6 +10,6 @@ continual = dict(
         attention=dict(type='AttentionTransfer', loss_weight=20.0)))
 official = dict(
     continual=dict(
-        targets=dict(type='EntropyPseudoLabels', true_background=True),
+        targets=dict(type='EntropyPseudoLabels', true_background=True, infinite=0.005),
         losses=dict(attention=dict(type='AttentionTransfer', layout='reshape'))),
     param_scheduler=[dict(type='PolyLR', power=0.9, eta_min=0.0, by_epoch=True, convert_to_iter_based=True)])

@@ -6,3 +6,5 @@ continual = dict(
     losses=dict(
         unkd=dict(loss_weight=100.0),
         sdr=dict(type='LatentShaping', matching=0.01, attraction=0.001, repulsion=0.001, sparsity=0.001)))
+official = dict(
+    continual=dict(new_rows='random', losses=dict(sdr=dict(type='LatentShaping', background=True, first_step=False))))

@@ -47,6 +47,9 @@ class EntropyPseudoLabels(Part):
         overwrite_old: Treat pixels with labels of old classes, which
             remembered images have, like background pixels, as SATS's released
             code does: the teacher's word replaces what the labels tell.
+        infinite: Threshold of a class whose median the estimator
+            'histogram' finds in no bin; None for infinity, as in PLOP's released code,
+            which accepts all its pixels. SATS's has 0.005.
         true_background: Take the thresholds over true background alone, as
             SATS's released code does, which has labels of all classes there.
     """
@@ -60,6 +63,7 @@ class EntropyPseudoLabels(Part):
                  adaptive_factor: bool = True,
                  nu_without_background: float = 1.0,
                  overwrite_old: bool = False,
+                 infinite: Optional[float] = None,
                  true_background: bool = False) -> None:
         if measure not in MEASURES:
             raise ValueError(f'measure: got {measure!r}, valid are {", ".join(MEASURES)}.')
@@ -73,6 +77,7 @@ class EntropyPseudoLabels(Part):
         self.adaptive_factor = adaptive_factor
         self.nu_without_background = nu_without_background
         self.overwrite_old = overwrite_old
+        self.infinite = infinite
         self.needs = Needs(logits=True, true_background=true_background)
         self.thresholds: Optional[Tensor] = None  # a row for each process, or one for all
 
@@ -86,7 +91,10 @@ class EntropyPseudoLabels(Part):
             medians.add(uncertainty, predicted, batch.raw_target == 0)
         if self.over_processes:
             all_reduce(medians.counts)
-        own = medians.medians().clamp(min=self.floor)
+        own = medians.medians()
+        if self.infinite is not None:
+            own = torch.where(own == math.inf, self.infinite, own)
+        own = own.clamp(min=self.floor)
         self.thresholds = own[None] if self.over_processes else torch.stack(all_gather(own))
 
     def targets(self, batch: StepBatch) -> None:

@@ -187,6 +187,23 @@ def test_nu_of_an_image_without_background():
     assert batch.pixel_weight.item() == 0
 
 
+def test_a_median_in_no_bin_of_the_released_code():
+    """Half of more pixels than the numbers of all bins add up to, with less than half in each bin: PLOP's infinity."""
+    logits = torch.randn(1, OLD, 200, 200, generator=torch.Generator().manual_seed(0))
+    logits[:, 1] += 3
+    code = dict(measure='code', estimator='histogram')
+    batch = make_batch(logits, torch.zeros(1, 200, 200, dtype=torch.long))
+    assert thresholds_of(batch, **code)[1].item() == math.inf
+    replaced = thresholds_of(batch, **code, infinite=.005)
+    assert replaced[1].item() == pytest.approx(.005) and not replaced.isinf().any()
+    shares = []
+    for infinite in (None, .005):
+        again, thresholds = make_batch(logits, batch.raw_target), thresholds_of(batch, **code, infinite=infinite)
+        shares.append(completed(part_with(thresholds, measure='code'), again).pixel_weight.item())
+    assert shares[0] > .9 and 0 < shares[1] < .1
+    assert thresholds_of(batch, **code, infinite=.005, floor=.1)[1].item() == pytest.approx(.1)
+
+
 def test_measure_of_the_released_code():
     batch = random_batch(0)
     plain, predicted = EntropyPseudoLabels().uncertainty_and_class(batch)
