@@ -61,7 +61,6 @@ def test_a_first_step_from_elsewhere_is_looked_at(whole, tiny_data, tmp_path):
     assert_equal_states(state(whole, 0), state(tmp_path, 0))
     found, trained = prototypes(tmp_path, 0), prototypes(whole, 0)
     assert torch.equal(3 * found['counts'], trained['counts'])  # three epochs saw them
-    assert torch.cosine_similarity(found['prototypes'], trained['prototypes']).min() > .5
     assert prototypes(tmp_path, 1)['prototypes'].shape == (4, 64)
 
 
@@ -75,6 +74,5 @@ def test_two_processes(tiny_data, tmp_path):
     launch('dist_train.sh', tmp_path / 'config.py', 2, '--step', '0-1')
     one, two = (prototypes(tmp_path / name, 0) for name in ('one', 'two'))
     assert torch.equal(one['counts'], two['counts'])
-    assert torch.cosine_similarity(one['prototypes'], two['prototypes']).min() > .5
     after = prototypes(tmp_path / 'two', 1)
     assert torch.equal(after['prototypes'][1:3], two['prototypes'][1:]) and after['prototypes'][3].any()

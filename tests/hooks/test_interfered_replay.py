@@ -75,13 +75,19 @@ def test_the_trial_is_taken_back_bit_by_bit(tiny_data, stream_dir, monkeypatch):
         moments = [dict(own) for own in copy.deepcopy(runner.optim_wrapper.optimizer.state_dict())['state'].values()]
         return state, [p.grad.clone() for p in model.parameters()], moments, random_state(), model.training
 
-    before, moved = everything(), []
+    before, moved, gradients = everything(), [], []
+    given = interfered_replay.loss_gradients
+    monkeypatch.setattr(interfered_replay, 'loss_gradients', lambda *inputs: gradients.append(given(*inputs)) or gradients[0])
     losses = replay._losses
     monkeypatch.setattr(replay, '_losses', lambda images: moved.append(
         {name: value.clone() for name, value in model.state_dict().items()}) or losses(images))
     replay.before_iteration(batch)
     after = everything()
-    assert len(moved) == 2 and not torch.equal(*(state['decode_head.conv_seg.weight'] for state in moved))
+    assert len(moved) == 2 and len(gradients[0]) > 10
+    rate, = runner.optim_wrapper.get_lr()['lr']
+    for name, parameter in model.named_parameters():  # the trial is a plain step at the rate of the training
+        torch.testing.assert_close(moved[1][name], moved[0][name] - rate * gradients[0][parameter])
+    assert not torch.equal(*(state['decode_head.conv_seg.weight'] for state in moved))
     assert all(torch.equal(value, after[0][name]) for name, value in before[0].items())
     assert all(torch.equal(a, b) for a, b in zip(before[1], after[1]))
     assert len(before[2]) > 10 and all(

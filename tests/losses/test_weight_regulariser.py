@@ -97,6 +97,18 @@ def test_where_fisher_information_starts():
     torch.testing.assert_close(one['fisher/head.bias'], zero['fisher/head.bias'] + .1**5, rtol=1e-4, atol=1e-8)
 
 
+@pytest.mark.parametrize('start', [0., 1.])
+def test_new_rows_start_there_too(start):
+    """Old ones go on with what they had."""
+    part, model, state, _ = second_step(ElasticWeightConsolidation, classes=4, start=start, alpha=.5)
+    record = []
+    train(part, model, batches(4, number=1), record)
+    part.after_step(FIRST, ())
+    squares, found = record[0]['head.bias'][1]**2, part.state_dict()['fisher/head.bias']
+    torch.testing.assert_close(found[2:], .5 * squares[2:] + .5 * start)
+    torch.testing.assert_close(found[:2], .5 * squares[:2] + .5 * state['fisher/head.bias'])
+
+
 def saved(record, name, gradient):
     """What the moves of one parameter took off the loss, one update after another."""
     total = 0
