@@ -62,7 +62,8 @@ def open_dataset(config: Mapping[str, Any]) -> BaseDataset:
     try:
         dataset = DATASETS.build(config)
         dataset.full_init()
-    except (AssertionError, ValueError, FileNotFoundError) as error:  # mmengine's of an empty data set says nothing but 'concatenate'
+    except (AssertionError, ValueError, FileNotFoundError) as error:
+        # mmengine's of an empty data set says nothing but 'concatenate'.
         for part in config.get('datasets', [config['dataset']] if 'dataset' in config else []):
             open_dataset(part)  # the one that can't be opened says so
         keys = [key for key in ('data_root', 'data_prefix', 'ann_file') if key in config]

@@ -13,7 +13,7 @@ from mmengine.registry import RUNNERS, init_default_scope
 from mmengine.runner import Runner
 
 from ..evaluation import matrix_table, steps_table, summarise
-from ..files import plain, write_json
+from ..files import write_json
 from ..hooks.data_pass import bare_model
 from ..models import load_hand_over
 from .distributed import join_processes, say
@@ -57,10 +57,9 @@ class ContinualRunner:
         options = cfg.get('run', {})
         self.steps = parse_steps(options.get('steps'), len(self.scenario))
         self.first_step_from: Optional[str] = options.get('first_step_from')
-        self.progress = Progress(self.work_dir, self.scenario, plain(cfg.get('continual', {})), self.steps,
-                                 bool(cfg.get('resume', False)), self.first_step_from)
         self.protocol = asdict(protocol(cfg))
         self.protocol_name = protocol_name(cfg)
+        self.progress = Progress(cfg, self.work_dir, self.scenario, self.steps, self.protocol, self.first_step_from)
         self.configs = [step_config(cfg, self.scenario, step, str(self.work_dir), get_world_size())
                         for step in range(len(self.scenario))]
 
@@ -71,7 +70,7 @@ class ContinualRunner:
 
     def plan(self) -> List[StepPlan]:
         """What the run would do; opens the data, trains and writes nothing."""
-        return make_plan(self.configs, self.scenario, self.progress.untrained(self.protocol))
+        return make_plan(self.configs, self.scenario, self.progress.untrained())
 
     def train(self) -> Dict[str, Any]:
         """Train and evaluate the steps.
@@ -80,7 +79,7 @@ class ContinualRunner:
             The results over steps, as written to ``results.json``.
         """
         plans = self.plan()
-        say('\n'.join([*self._told_profile(), plan_table(plans, self.progress.intents(self.protocol))]))
+        say('\n'.join([*self._told_profile(), plan_table(plans, self.progress.intents())]))
         barrier()  # nothing is written before all processes have looked
         with plain_checkpoints(), formatted_once():
             if self.first_step_from and 0 not in self.steps:
@@ -110,7 +109,7 @@ class ContinualRunner:
                 self._evaluate(step)
         if steps != list(self.steps):
             say(f'note: of the steps {self.steps[0]} to {self.steps[-1]} only {steps} are trained.')
-        found = [self.progress.result(step, self.protocol) for step in trained]
+        found = [self.progress.result(step) for step in trained]
         untested = [step for step, result in zip(trained, found) if result is None]
         if untested:
             say(f'{steps_table(dict(steps=[result for result in found if result]))}\nnote: the steps {untested} have no '
@@ -120,7 +119,7 @@ class ContinualRunner:
 
     def describe(self) -> str:
         """The plan as text: steps, images, and how the steps' configs differ."""
-        lines = [*self._told_profile(), plan_table(self.plan(), self.progress.intents(self.protocol))]
+        lines = [*self._told_profile(), plan_table(self.plan(), self.progress.intents())]
         for step, config in enumerate(self.configs):
             before = self.configs[step - 1] if step else self.cfg
             lines.append(f'\nstep {step}, config against {f"step {step - 1}" if step else "the one given"}:')
@@ -149,7 +148,7 @@ class ContinualRunner:
 
     def _run_step(self, step: int) -> None:
         folder = self.progress.folder(step)
-        state = self.progress.decide(step, self.protocol)
+        state = self.progress.decide(step)
         if state not in ('take', 'start'):
             self._tell_changes(step)
         if state == 'finished':
@@ -204,6 +203,7 @@ class ContinualRunner:
             tear_down(runner)
         if finish and is_main_process():
             folder.finish()
+        barrier()  # the result is there for all processes
 
     def _take_first_step(self) -> None:
         folder = self.progress.folder(0)
@@ -231,7 +231,7 @@ class ContinualRunner:
     def _collect(self) -> Dict[str, Any]:
         steps = []
         for split in self.scenario:
-            result = self.progress.result(split.step, self.protocol)
+            result = self.progress.result(split.step)
             if result is None:
                 break
             steps.append(result)

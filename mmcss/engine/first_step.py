@@ -10,7 +10,7 @@ from mmengine.config import Config
 from mmengine.dist import is_main_process
 
 from ..files import PathLike, plain
-from ..models import load_hand_over, save_hand_over
+from ..models import hand_over_meta, load_hand_over, save_hand_over
 from ..scenario import Scenario
 from .distributed import say
 from .folders import StepFolder
@@ -39,16 +39,11 @@ def take_first_step(source: Path, folder: StepFolder, cfg: Config, scenario: Sce
             was trained.
     """
     hand_over = load_hand_over(source, scenario[0].seen)
-    meta, asked = hand_over['meta'], first_step_training(cfg)
-    watching = asked.pop('watching')
-    _compare_images(source, meta, scenario)
-    if meta.get('first_step'):
-        _compare_training(source, meta['first_step'], asked)
-        _compare_watching(source, meta['first_step'].get('watching', {}), watching)
+    check_first_step(source, cfg, scenario)
     if source.resolve() == folder.hand_over.resolve():
         raise ValueError(f'--first-step-from: {source} is this run itself; leave the option out and start with '
                          '--step 1 or --resume.')
-    gathered = [source.with_name(f'{name}.npz') for name in watching]
+    gathered = [source.with_name(f'{name}.npz') for name in first_step_training(cfg)['watching']]
     missing = [str(path) for path in gathered if not path.is_file()]
     if missing:
         raise FileNotFoundError(f'{", ".join(missing)}, gathered while step 0 was trained, is not beside {source.name}; '
@@ -57,8 +52,22 @@ def take_first_step(source: Path, folder: StepFolder, cfg: Config, scenario: Sce
         folder.begin(about)
         for path in gathered:
             shutil.copy(path, folder.path)
-        meta = dict(meta, id=meta.get('id') or uuid.uuid4().hex, parent=None)
+        meta = dict(hand_over['meta'], id=hand_over['meta'].get('id') or uuid.uuid4().hex, parent=None)
         save_hand_over(folder.hand_over, hand_over['state_dict'], meta)
+
+
+def check_first_step(source: Path, cfg: Config, scenario: Scenario) -> None:
+    """Make sure that a trained step 0 is one that a method may go on from, and tell of smaller differences.
+
+    Raises:
+        ValueError: It was trained on other images, or in another way.
+    """
+    meta, asked = hand_over_meta(source) or {}, first_step_training(cfg)
+    watching = asked.pop('watching')
+    _compare_images(source, meta, scenario)
+    if meta.get('first_step'):
+        _compare_training(source, meta['first_step'], asked)
+        _compare_watching(source, meta['first_step'].get('watching', {}), watching)
 
 
 def _compare_images(source: Path, meta: Mapping[str, Any], scenario: Scenario) -> None:

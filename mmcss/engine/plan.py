@@ -3,7 +3,7 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import dataclass
-from typing import Any, Container, Dict, List, Mapping, Sequence, Tuple
+from typing import Any, Container, Dict, List, Mapping, Optional, Sequence, Tuple
 
 import numpy as np
 from mmengine.config import Config
@@ -24,12 +24,12 @@ from ..scenario import Scenario, Split
 
 @dataclass(frozen=True)
 class StepPlan:
-    """A step, its config, and how many images it trains and tests on."""
+    """A step, its config, and how many images it trains and tests on (None: it is trained, and its data is gone)."""
 
     split: Split
     config: Config
-    num_train: int
-    num_test: int
+    num_train: Optional[int]
+    num_test: Optional[int]
 
 
 def make_plan(configs: Sequence[Config], scenario: Scenario, trained: Container[int],
@@ -56,9 +56,10 @@ def make_plan(configs: Sequence[Config], scenario: Scenario, trained: Container[
     sources: Dict[str, LabelledImages] = {}
     plans, maps = [], set()
     for split, config in zip(scenario, configs):
-        chosen = {role: _select(sources, config[f'{role}_dataloader'].dataset, split, split.step in trained)
+        to_train = split.step in trained
+        chosen = {role: _select(sources, config[f'{role}_dataloader'].dataset, split, to_train, to_train or role == 'test')
                   for role in roles}
-        counts = [len(chosen.get(role, ())) for role in ('train', 'test')]
+        counts = [None if chosen.get(role) is None else len(chosen[role]) for role in ('train', 'test')]
         if counts[1] == 0:
             raise ValueError(f'step {split.step} has no test image with a class of {list(split.seen)}; '
                              'look at test_dataloader and protocol.images.' if split.domains is None else
@@ -66,7 +67,7 @@ def make_plan(configs: Sequence[Config], scenario: Scenario, trained: Container[
                              'look at test_dataloader and scenario.test_share.')
         plans.append(StepPlan(split, config, *counts))
         saliency = config.train_dataloader.dataset.get('saliency')
-        if saliency is not None and split.step in trained:
+        if saliency is not None and to_train:
             source = _source(sources, config.train_dataloader.dataset)
             maps.update(source.saliency_maps(chosen['train'], saliency))
     check_saliency(sorted(maps))
@@ -94,9 +95,15 @@ def _source(opened: Dict[str, LabelledImages], dataset: Mapping[str, Any]) -> La
     return source
 
 
-def _select(opened: Dict[str, LabelledImages], dataset: Mapping[str, Any], split: Split, complete: bool) -> np.ndarray:
-    return _source(opened, dataset).select(build_view(dataset['view']), split, complete, dataset.get('domains'),
-                                           dataset.get('listed'))
+def _select(opened: Dict[str, LabelledImages], dataset: Mapping[str, Any], split: Split, complete: bool,
+            needed: bool) -> Optional[np.ndarray]:
+    try:
+        source = _source(opened, dataset)
+    except (ValueError, FileNotFoundError):
+        if needed:
+            raise
+        return None
+    return source.select(build_view(dataset['view']), split, complete, dataset.get('domains'), dataset.get('listed'))
 
 
 def check_growth(configs: Sequence[Config]) -> None:
@@ -133,7 +140,8 @@ def plan_table(plans: Sequence[StepPlan], intents: Sequence[str]) -> str:
     table.align.update({'to do': 'l', brings: 'l'})
     for plan, intent in zip(plans, intents):
         new = ', '.join(plan.split.brings)
-        table.add_row([plan.split.step, intent, plan.num_train, plan.num_test, plan.split.num_seen,
+        counts = ['-' if count is None else count for count in (plan.num_train, plan.num_test)]
+        table.add_row([plan.split.step, intent, *counts, plan.split.num_seen,
                        new if len(new) <= 60 else f'{len(plan.split.brings)}: {new[:50]}...'])
     return table.get_string()
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Dict, List, Mapping, Optional, Sequence
 
+from mmengine.config import Config
 from mmengine.dist import broadcast_object_list, is_main_process
 
+from ..files import plain
 from ..models import hand_over_meta, load_hand_over
 from ..scenario import Scenario
-from .first_step import find_first_step
+from .first_step import check_first_step, find_first_step
 from .folders import StepFolder
 
 # What is done with a step, by its state.
@@ -19,22 +21,23 @@ class Progress:
     """The folders of a run, and their states.
 
     Args:
+        cfg: The user's config.
         work_dir: Folder of all steps.
         scenario: The scenario.
-        method: ``continual`` of the config, as plain values.
         steps: The steps that the run is about.
-        resume: Whether finished steps are kept.
+        protocol: How they are tested.
         first_step_from: Work_dir or hand-over file of a trained step 0.
     """
 
-    def __init__(self, work_dir: Path, scenario: Scenario, method: Mapping[str, Any], steps: Sequence[int],
-                 resume: bool, first_step_from: Optional[str]) -> None:
+    def __init__(self, cfg: Config, work_dir: Path, scenario: Scenario, steps: Sequence[int],
+                 protocol: Mapping[str, Any], first_step_from: Optional[str] = None) -> None:
+        self.cfg = cfg
         self.work_dir = work_dir
         self.scenario = scenario
-        self.method = method
         self.steps = steps
-        self.resume = resume
+        self.protocol = protocol
         self.first_step_from = first_step_from
+        self.resume = bool(cfg.get('resume', False))
 
     def folder(self, step: int) -> StepFolder:
         """The folder of a step."""
@@ -43,31 +46,27 @@ class Progress:
     def about(self, step: int) -> Dict[str, Any]:
         """What a step's folder notes of the run that it belongs to."""
         return dict(self.scenario[step].to_dict(), regime=self.scenario.regime, images=self.scenario.images(step),
-                    method=self.method)
+                    method=plain(self.cfg.get('continual', {})))
 
     def trained(self, step: int) -> bool:
         """Whether a step is trained, from the step before as it is now."""
         return self.folder(step).trained_id(self.scenario[step].seen) is not None
 
-    def result(self, step: int, protocol: Mapping[str, Any]) -> Optional[Dict[str, Any]]:
+    def result(self, step: int) -> Optional[Dict[str, Any]]:
         """See :meth:`StepFolder.current_result`."""
-        return self.folder(step).current_result(self.scenario[step].seen, protocol)
+        return self.folder(step).current_result(self.scenario[step].seen, self.protocol)
 
-    def untrained(self, protocol: Mapping[str, Any]) -> List[int]:
+    def untrained(self) -> List[int]:
         """The steps of this run that are still to be trained, and need their images for it."""
-        return [step for step in self.steps if self.state(step, protocol) in ('start', 'resume', 'take')]
+        return [step for step in self.steps if self.state(step) in ('start', 'resume', 'take')]
 
-    def intents(self, protocol: Mapping[str, Any]) -> List[str]:
+    def intents(self) -> List[str]:
         """What the run does with each step, as far as can be told before the steps ahead of it are done."""
-        return [INTENTS[self.state(step, protocol)] if step in self.steps or self._takes(step) else '-'
+        return [INTENTS[self.state(step)] if step in self.steps or self._takes(step) else '-'
                 for step in range(len(self.scenario))]
 
-    def state(self, step: int, protocol: Mapping[str, Any]) -> str:
-        """One of :data:`INTENTS`.
-
-        Args:
-            step: Number of the step.
-            protocol: How it is to be tested.
+    def state(self, step: int) -> str:
+        """One of :data:`INTENTS`, as the files are now.
 
         Raises:
             ValueError: The folder is of another run.
@@ -86,14 +85,14 @@ class Progress:
         if trained and (self.resume or (step not in self.steps and same and not folder.others(about))):
             if folder.unfinished:
                 return 'finish'
-            return 'finished' if folder.current_result(split.seen, protocol) else 'evaluate'
+            return 'finished' if self.result(step) else 'evaluate'
         if takes:
             if not source.is_file():
                 raise FileNotFoundError(f'--first-step-from: there is no {source}.')
             return 'take'
         return 'resume' if self.resume and folder.checkpoint() else 'start'
 
-    def decide(self, step: int, protocol: Mapping[str, Any]) -> str:
+    def decide(self, step: int) -> str:
         """:meth:`state` of a step whose turn has come: the main process looks, the others follow.
 
         Raises:
@@ -103,7 +102,7 @@ class Progress:
         box: List[Any] = [None, None]
         if is_main_process():
             try:
-                box[0] = self.state(step, protocol)
+                box[0] = self.state(step)
                 if box[0] == 'start' and step > 0:
                     self._check_before(step)
             except (ValueError, FileNotFoundError) as error:
@@ -121,7 +120,8 @@ class Progress:
             raise ValueError(f'{before.hand_over} was taken over, and the run that took it was stopped before it had '
                              f'finished; take it over again: --step {step - 1} --first-step-from ...')
         about = self.about(step - 1)
-        if step == 1:  # how step 0 was trained is compared where it is taken over
+        if step == 1:  # methods that train step 0 alike may share it
+            check_first_step(before.hand_over, self.cfg, self.scenario)
             about.pop('method')
         others = before.others(about)
         if others:

@@ -110,7 +110,7 @@ def test_what_is_to_do(plop_run, tiny_data, tmp_path):
 
     def to_do(folder, **options):
         runner = ContinualRunner.from_cfg(tiny_config(tiny_data, folder, **options))
-        return runner.progress.intents(runner.protocol)
+        return runner.progress.intents()
 
     assert to_do(tmp_path) == to_do(work_dir) == ['train'] * 3
     assert to_do(tmp_path, run=dict(steps='1')) == ['-', 'train', '-']
@@ -144,10 +144,14 @@ def test_a_step_on_top_of_another_run_s_is_refused(plop_run, tiny_data, tmp_path
     work_dir, _ = plop_run
     shutil.copytree(work_dir, tmp_path / 'copy')
     disjoint = tiny_config(tiny_data, tmp_path / 'copy', scenario=dict(base=2, increment=1, regime='disjoint'))
-    with pytest.raises(ValueError, match=r"step_0 was trained with another scenario or method: \['regime'\]"):
+    with pytest.raises(ValueError, match="step_0.pth was trained in the regime 'overlapped', this scenario is 'disjoint'"):
         run(disjoint, steps='1')
     with pytest.raises(ValueError, match=r"step_1 was trained with another scenario or method: \['method'\]"):
         run(tiny_config(tiny_data, tmp_path / 'copy', continual=MIB), steps='2')
+    binary = dict(loss_decode=dict(type='BinaryCrossEntropyLoss', classes='all'))
+    with pytest.raises(ValueError, match='step_0.pth was trained with loss_decode=None, this method trains step 0 with'):
+        run(tiny_config(tiny_data, tmp_path / 'copy', continual=binary), steps='1')
+    assert run(tiny_config(tiny_data, tmp_path / 'copy', continual=MIB), steps='1')['steps']  # step 0 is the same
 
 
 def test_a_step_on_top_of_one_that_is_half_taken_over_is_refused(plop_run, tiny_data, tmp_path):

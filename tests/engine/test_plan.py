@@ -154,3 +154,20 @@ def test_broken_files_are_skipped_on_request(tmp_path):
         plans = ContinualRunner.from_cfg(cfg).plan()
     assert plans[0].num_train < whole[0]
     assert all(config.train_dataloader.dataset.skip_broken for config in ContinualRunner.from_cfg(cfg).configs)
+
+
+def test_data_of_a_trained_step_may_be_gone(tiny_data, tmp_path):
+    """Where later steps have data of their own."""
+    old = make_data(tmp_path / 'old')
+    cfg = tiny_config(old, tmp_path / 'work', continual={})
+    cfg.next_steps.train_dataloader = dict(dataset=dict(data_root=str(tiny_data)))
+    assert [plan.num_train for plan in ContinualRunner.from_cfg(cfg).plan()] == [8, 7, 5]
+    (old / 'images' / 'train').rename(tmp_path / 'gone')
+    with pytest.raises(ValueError, match='old.* has no images'):
+        ContinualRunner.from_cfg(cfg).plan()
+    cfg.run = dict(steps='1-2')
+    runner = ContinualRunner.from_cfg(cfg)
+    assert [plan.num_train for plan in runner.plan()] == [None, 7, 5]
+    rows = [line.split('|') for line in runner.describe().splitlines() if line.startswith('|')]
+    assert [[cell.strip() for cell in row[1:4]] for row in rows[1:]] == [['0', '-', '-'], ['1', 'train', '7'],
+                                                                        ['2', 'train', '5']]
