@@ -142,8 +142,8 @@ class ContinualRunner:
 
     def _tell_changes(self, step: int) -> None:
         """What a run that goes on has changed since that step was begun."""
-        settings = self.progress.folder(step).settings
-        for line in config_difference(Config(settings), Config(training_settings(self.configs[step]))) if settings else []:
+        begun, now = self.progress.folder(step).settings, training_settings(self.configs[step])
+        for line in config_difference(Config(begun), Config(now)) if begun else ():
             say(f'note: step {step} was begun with another {line}')
 
     def _run_step(self, step: int) -> None:

@@ -146,7 +146,7 @@ def test_dry_run(tmp_path, monkeypatch, method, scenario, images):
     cfg = Config(read(method, scenario)._cfg_dict.to_dict())
     cfg.work_dir = 'work'
     told = ContinualRunner.from_cfg(cfg).describe()
-    rows = re.findall(r'^\| +(\d+) \| +(\d+) \| +(\d+) \| +(\d+) \|', told, re.MULTILINE)
+    rows = re.findall(r'^\| +(\d+) \| train +\| +(\d+) \| +(\d+) \| +(\d+) \|', told, re.MULTILINE)
     assert [int(row[1]) for row in rows] == images
     assert {row[2] for row in rows} == {'1'}
     assert [int(row[3]) for row in rows] == [split.num_seen for split in build_scenario(cfg)]

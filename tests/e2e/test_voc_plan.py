@@ -19,6 +19,6 @@ def test_dry_run_of_plop_on_voc_15_1(tmp_path):
     done = subprocess.run([sys.executable, str(ROOT / 'tools' / 'train.py'),
                            str(ROOT / 'configs' / 'plop' / 'deeplabv3_r101_voc_15-1.py'), '--dry-run'],
                           check=True, capture_output=True, text=True, cwd=tmp_path)
-    rows = re.findall(r'^\| +(\d) \| +(\d+) \|', done.stdout, re.MULTILINE)
+    rows = re.findall(r'^\| +(\d) \| train +\| +(\d+) \|', done.stdout, re.MULTILINE)
     assert [int(images) for _, images in rows] == [9568, 487, 299, 491, 500, 548]
     assert not (tmp_path / 'work_dirs').exists()
