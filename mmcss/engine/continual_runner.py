@@ -16,6 +16,7 @@ from mmseg.registry import MODELS
 
 from ..evaluation import matrix_table, steps_table, summarise
 from ..files import write_json
+from ..hooks.best_weights_hook import best_checkpoint
 from ..hooks.data_pass import bare_model
 from ..models import load_hand_over
 from .disk import named_full_disk
@@ -37,8 +38,10 @@ class ContinualRunner:
 
     Stock ``tools/train.py`` runs it through ``runner_type='ContinualRunner'``.
     ``cfg.run`` holds what concerns the sequence: ``steps`` ('3' or '1-4',
-    default all) and ``first_step_from`` (work_dir or hand-over file of a
-    trained step 0).
+    default all), ``first_step_from`` (work_dir or hand-over file of a trained
+    step 0, or a checkpoint of MMSegmentation, with its ``classes`` where it
+    does not say them), ``overwrite`` (move finished steps aside and train them
+    anew) and ``hand_over`` ('last' or 'best' weights of a step).
 
     Args:
         cfg: The user's config.
@@ -197,11 +200,19 @@ class ContinualRunner:
             if is_main_process():
                 deploy_config(self.cfg, self.scenario, step).dump(str(folder.deploy))
             runner.train()
+            self._tell_of_best(runner)
             # An EMA starts anew in test(): what is judged is what was handed over.
             bare_model(runner).load_state_dict(load_hand_over(folder.hand_over)['state_dict'], strict=True)
             runner.test()
         finally:  # a step that fails shall not leave its singletons to a later run in this process
             tear_down(runner)
+
+    def _tell_of_best(self, runner: Runner) -> None:
+        """Say that ``save_best`` alone changes nothing of what later steps start from."""
+        best = best_checkpoint(runner)
+        if best is not None and self.cfg.get('run', {}).get('hand_over', 'last') == 'last':
+            say(f"note: save_best has kept {best}, but the weights of the last iteration are handed over; "
+                "run.hand_over='best' hands over the best ones")
 
     def _evaluate(self, step: int, finish: bool = False) -> None:
         """Test a step's hand-over; ``finish`` a step that was trained elsewhere, as far as this method asks for it."""

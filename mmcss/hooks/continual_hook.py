@@ -12,7 +12,7 @@ from mmengine.registry import HOOKS
 from mmengine.runner import Runner
 from torch import Tensor, nn
 
-from ..files import written_whole
+from ..files import is_there, written_whole
 from ..models import forget_hand_over, load_hand_over
 from ..parts import Part, overrides
 from .before_updates import before_updates
@@ -44,7 +44,7 @@ class ContinualHook(Hook):
             if model.previous is not None and overrides(part, 'load_previous'):
                 self._take(part.load_previous, previous_state(model.previous, name),
                            Path(model.previous).with_name(f'{name}.npz'))
-            if runner._resume and (name in self._resumed or path.is_file()):
+            if runner._resume and (name in self._resumed or is_there(path)):
                 state = self._resumed[name] if name in self._resumed else load_state(path)
                 self._take(part.load_state_dict, state, path)
                 continue
@@ -122,7 +122,7 @@ def previous_state(hand_over: str, name: str) -> Dict[str, Tensor]:
         FileNotFoundError: Nothing; the step was trained without the part.
     """
     path = Path(hand_over).with_name(f'{name}.npz')
-    if not path.is_file():
+    if not is_there(path):
         raise FileNotFoundError(f"{path} is missing: the step before was trained without the part '{name}'. Run that step "
                                 'with this config, or take step 0 over with --first-step-from.')
     return load_state(path)
