@@ -26,10 +26,11 @@ def leaf_configs(dataset: Config) -> Iterator[Config]:
 
 
 def with_clean_names(dataset: Config) -> Dict[str, Any]:
-    """A data set's config in which names of classes are a list, without what editors leave around them.
+    """A data set's config in which names of classes are a list, clean, and call the background by its common name.
 
     The stock data set would read a byte order mark and the spaces of a file
-    of names as parts of them.
+    of names as parts of them, and data sets are concatenated only if they
+    call each class alike.
 
     Args:
         dataset: Of a stock data set, or of wrappers around some.
@@ -39,6 +40,8 @@ def with_clean_names(dataset: Config) -> Dict[str, Any]:
     if 'dataset' in dataset:
         return dict(dataset, dataset=with_clean_names(dataset['dataset']))
     names = _own_names(dataset)
+    if names and not _type_of(dataset).METAINFO.get('classes'):  # which a config's names have to be among
+        names = list(name_classes(names, False).listed)
     if names is None or list(dataset['metainfo']['classes']) == names:
         return dict(dataset)
     return dict(dataset, metainfo=dict(dataset['metainfo'], classes=names))
