@@ -17,7 +17,7 @@ import mmcss  # noqa: F401  first: it makes `_base_ = ['mmseg::...']` work under
 import numpy as np
 from mmcss.datasets import ClassNames, LabelledImages, build_view, check_saliency, name_classes, presence_table
 from mmcss.engine import build_scenario, step_config
-from mmcss.engine.settings import leaf_configs
+from mmcss.engine.stated_classes import leaf_configs, with_clean_names
 from mmengine.config import Config, DictAction
 from mmengine.dataset import BaseDataset
 from mmengine.registry import init_default_scope
@@ -81,7 +81,7 @@ class Checker:
         self.tables.append(table)
         parts: Dict[str, List[Part]] = {}
         for role in ROLES:
-            configs = list(leaf_configs(self._data_of(role)))
+            configs = list(leaf_configs(with_clean_names(self._data_of(role))))
             found = [self._part(role, config, table) for config in configs]
             parts[role] = [part for part in found if part is not None]
             if len(parts[role]) < len(configs):

@@ -7,10 +7,11 @@ import numpy as np
 from mmengine.dataset import BaseDataset
 
 from ..scenario import Protocol, Split, TrainView
+from .class_names import ClassNames, name_classes
 from .domains import DomainImages, listed_as, read_names
 from .presence import Broken, presence_table
 from .saliency import saliency_path
-from .sources import ClassNames, image_name, leaves_of, name_classes, open_dataset
+from .sources import image_name, leaves_of, open_dataset
 
 View = Union[TrainView, Protocol]
 

@@ -1,9 +1,8 @@
-"""The stock data sets below a step: their leaves, label values and readers."""
+"""The stock data sets below a step: their leaves and readers."""
 from __future__ import annotations
 
 import copy
-from dataclasses import dataclass
-from typing import Any, Dict, List, Mapping, Sequence, Tuple
+from typing import Any, Dict, List, Mapping, Tuple
 
 import numpy as np
 from mmcv.transforms import LoadAnnotations
@@ -12,45 +11,6 @@ from mmseg.registry import DATASETS
 
 from ..files import plain
 from ..scenario import IGNORE
-
-BACKGROUND = 'background'
-
-
-@dataclass(frozen=True)
-class ClassNames:
-    """The classes of a data set.
-
-    Args:
-        foreground: Names in the data set's own order.
-        raw_ids: Label value in the files of each name, background included
-            where the files have it.
-        ignored: Label values of pixels that are of no class.
-    """
-
-    foreground: Tuple[str, ...]
-    raw_ids: Dict[str, int]
-    ignored: Tuple[int, ...] = (IGNORE, )
-
-
-def name_classes(classes: Sequence[str], zero_is_unlabelled: bool) -> ClassNames:
-    """Name the label values of a data set.
-
-    Four kinds exist: the background is listed first (VOC), it is the
-    unlisted value 0 that stock pipelines throw away (ADE20K,
-    ``reduce_zero_label``), it is listed besides that value (LoveDA, where 0
-    is no data), or the data set has none (Cityscapes).
-
-    Args:
-        classes: ``metainfo['classes']``.
-        zero_is_unlabelled: Whether value 0 stands for none of them.
-    """
-    foreground = tuple(name for name in classes if name != BACKGROUND)
-    raw_ids = {name: i + zero_is_unlabelled for i, name in enumerate(classes)}
-    if not zero_is_unlabelled:
-        return ClassNames(foreground, raw_ids)
-    if BACKGROUND in raw_ids:
-        return ClassNames(foreground, raw_ids, (0, IGNORE))
-    return ClassNames(foreground, {BACKGROUND: 0, **raw_ids})
 
 
 def open_dataset(config: Mapping[str, Any]) -> BaseDataset:

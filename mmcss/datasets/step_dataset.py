@@ -124,7 +124,7 @@ class StepDataset(Dataset):
     def metainfo(self) -> Dict[str, Any]:
         """Plain metainfo of the step, as checkpoints and evaluators take it."""
         stock = self.images.leaves[0].metainfo
-        colours = dict(zip(stock['classes'], stock.get('palette') or []))
+        colours = dict(zip(self.images.names.listed, stock.get('palette') or []))
         return dict(
             classes=self.split.seen,
             palette=[list(map(int, colours.get(name, (0, 0, 0)))) for name in self.split.seen],

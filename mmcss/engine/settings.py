@@ -4,13 +4,12 @@ from __future__ import annotations
 import copy
 import inspect
 from dataclasses import fields
-from typing import Any, Dict, Iterator, Mapping, Optional, Sequence, Tuple
+from typing import Any, Dict, Mapping, Optional, Tuple
 
 from mmengine.config import Config
-from mmengine.fileio import list_from_file
-from mmseg.registry import DATA_SAMPLERS, DATASETS, MODELS
+from mmseg.registry import DATA_SAMPLERS, MODELS
 
-from ..datasets import BACKGROUND, POLICIES, name_classes
+from ..datasets import BACKGROUND, POLICIES
 from ..datasets.exemplars import LABELS
 from ..datasets.policies import USES_FEATURES
 from ..datasets.replay import ITERATIONS
@@ -18,6 +17,8 @@ from ..files import plain
 from ..hooks.replays import Replay
 from ..models.extended import UNKNOWN_SCORES
 from ..scenario import PROTOCOLS, SCENARIOS, Protocol, Scenario
+from .class_settings import StepClasses
+from .stated_classes import check_test_names, stated_names, tell_of_background
 
 # Keys of the user's config that no step's config has.
 OWN_KEYS = ('scenario', 'continual', 'protocol', 'profile', 'official', 'first_step', 'next_steps', 'run', 'runner_type')
@@ -181,7 +182,7 @@ def _read_protocol(cfg: Config, options: Any) -> Protocol:
 
 def _scores_background(cfg: Config, background: Any) -> bool:
     if background == 'listed':
-        return BACKGROUND in _stated_classes(cfg.train_dataloader.dataset)[0]
+        return BACKGROUND in stated_names(cfg.train_dataloader.dataset).listed
     if not isinstance(background, bool):
         raise ValueError(f"protocol.background: got {background!r}, valid are True, False, 'listed'.")
     return background
@@ -193,7 +194,9 @@ def build_scenario(cfg: Config) -> Scenario:
     kind = options.pop('type', 'ClassIncremental')
     if kind not in SCENARIOS:
         raise ValueError(f'scenario.type: got {kind!r}, valid are {", ".join(SCENARIOS)}.')
-    names = name_classes(*_stated_classes(cfg.train_dataloader.dataset))
+    names = stated_names(cfg.train_dataloader.dataset)
+    tell_of_background(names)
+    check_test_names(cfg, names)
     # Steps of domains know all classes: there is a background only where the data set has one.
     background = BACKGROUND if kind != 'DomainIncremental' or BACKGROUND in names.raw_ids else None
     try:
@@ -203,15 +206,22 @@ def build_scenario(cfg: Config) -> Scenario:
         raise ValueError(f'scenario: {error}; valid keys are type, {", ".join(valid)}.') from error
 
 
-def class_positions(cfg: Config, scenario: Scenario) -> Sequence[int]:
-    """For each class in learning order, its position in the data set's list.
+def listed_classes(cfg: Config, scenario: Scenario) -> Tuple[str, ...]:
+    """All classes that the data set lists, in its order, which is that of lists with an entry for each class.
 
-    The background stands at 0, also where the data set does not list it; a
-    scenario without one has none.
+    A background that it does not list stands first; a scenario without one
+    has none.
     """
-    names = name_classes(*_stated_classes(cfg.train_dataloader.dataset))
-    listed = [*([] if scenario[0].background is None else [BACKGROUND]), *names.foreground]
-    return [listed.index(name) for split in scenario for name in split.new]
+    listed = stated_names(cfg.train_dataloader.dataset).listed
+    background = scenario[0].background
+    return listed if background is None or background in listed else (background, *listed)
+
+
+def step_classes(cfg: Config, scenario: Scenario, step: int) -> StepClasses:
+    """The classes of a step, and where the data set lists them."""
+    listed = listed_classes(cfg, scenario)
+    order = [listed.index(name) for split in scenario for name in split.new]
+    return StepClasses(order, scenario[step].num_seen, len(listed), bool(cfg.get('continual', {}).get('unknown')))
 
 
 def first_step_training(cfg: Config) -> Dict[str, Any]:
@@ -244,38 +254,3 @@ def classifier_config(classifier: Any) -> Optional[Dict[str, Any]]:
 def acts_at_first_step(config: Mapping[str, Any]) -> bool:
     """Whether a part or a loss of that config is used at step 0 as well."""
     return bool(getattr(MODELS.get(config['type']), 'from_first_step', False))
-
-
-def leaf_configs(dataset: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
-    """The stock data sets' configs inside wrappers."""
-    if 'datasets' in dataset:
-        for inner in dataset['datasets']:
-            yield from leaf_configs(inner)
-    elif 'dataset' in dataset:
-        yield from leaf_configs(dataset['dataset'])
-    else:
-        yield dataset
-
-
-def _stated_classes(dataset: Mapping[str, Any]) -> Tuple[Sequence[str], bool]:
-    """Class names of a data set and whether it leaves value 0 out, without opening it."""
-    leaf = next(leaf_configs(dataset))
-    cls = DATASETS.get(leaf['type']) if isinstance(leaf['type'], str) else leaf['type']
-    if cls is None:
-        raise ValueError(f"train_dataloader.dataset: {leaf['type']!r} is not in the DATASETS registry; import it "
-                         'through custom_imports.')
-    classes = leaf.get('metainfo', {}).get('classes') or cls.METAINFO.get('classes')
-    if isinstance(classes, str):  # a file of them, which mmengine takes as well
-        classes = list_from_file(classes)
-    if not classes:
-        raise ValueError(f"the class names of {leaf['type']} are not known: give metainfo=dict(classes=[...]) "
-                         'in train_dataloader.dataset.')
-    return tuple(classes), bool(leaf.get('reduce_zero_label', _default_reduce_zero_label(cls)))
-
-
-def _default_reduce_zero_label(cls: type) -> bool:
-    for base in cls.__mro__:
-        parameters = inspect.signature(base.__init__).parameters
-        if 'reduce_zero_label' in parameters:
-            return bool(parameters['reduce_zero_label'].default)
-    return False

@@ -14,11 +14,13 @@ from ..datasets.policies import USES_FEATURES
 from ..datasets.replay import remembered_share
 from ..files import plain as plain_dict
 from ..scenario import Scenario, Split
+from .class_settings import follow_classes
 from .folders import StepFolder
 from .model_config import (extended_model, replace_cross_entropy, stock_model, student_model, teacher_model, walk,
                            without_pretrained)
-from .settings import (OWN_KEYS, acts_at_first_step, class_positions, classifier_config, first_step_training, leaf_configs,
-                       protocol, with_profile)
+from .settings import (OWN_KEYS, acts_at_first_step, classifier_config, first_step_training, protocol, step_classes,
+                       with_profile)
+from .stated_classes import leaf_configs, with_clean_names
 
 # Which weights of a step the next one starts from.
 HANDED_OVER = ('last', 'best')
@@ -112,7 +114,9 @@ def _model(cfg: Config, scenario: Scenario, split: Split, folder: StepFolder) ->
         continual['losses'] = dict(continual.get('losses') or {}, stream=watch)
     loss_decode = method.get('loss_decode')
     if loss_decode and (split.step > 0 or acts_at_first_step(loss_decode)):
-        model = replace_cross_entropy(model, dict(dict(average=average), **loss_decode), split.num_old)
+        loss_decode = dict(dict(average=average), **plain_dict(loss_decode))
+        follow_classes(loss_decode, 'continual.loss_decode', step_classes(cfg, scenario, split.step), in_loss=True)
+        model = replace_cross_entropy(model, loss_decode, split.num_old)
     return student_model(model, continual)
 
 
@@ -120,7 +124,8 @@ def _step_model(cfg: Config, scenario: Scenario, step: int, average: str = 'vali
     """The model of a step without the method that trains it."""
     method = cfg.get('continual', {})
     unknown, scores = bool(method.get('unknown')), (method.get('unknown') or {}).get('scores', 'sigmoid')
-    model = stock_model(cfg.model, class_positions(cfg, scenario), scenario[step].num_seen, average, unknown)
+    classes = step_classes(cfg, scenario, step)
+    model = stock_model(cfg.model, classes.order, classes.seen, average, unknown, classes.listed)
     steps = [len(split.foreground(split.new)) for split in scenario][:step + 1]
     return extended_model(model, unknown, classifier_config(method.get('classifier')), steps, scores)
 
@@ -138,7 +143,7 @@ def _set_data(plain: Dict[str, Any], cfg: Config, scenario: Scenario, split: Spl
     chosen = scenario.images(split.step)
     if cfg.get('run', {}).get('skip_broken'):
         chosen['skip_broken'] = True
-    loader['dataset'] = dict(type='StepDataset', dataset=loader['dataset'], split=split.to_dict(), view=view,
+    loader['dataset'] = dict(type='StepDataset', dataset=with_clean_names(loader['dataset']), split=split.to_dict(), view=view,
                              min_length=world_size * loader.get('batch_size', 1), **chosen)
     if unknown.get('of') == 'saliency':
         loader['dataset']['saliency'] = unknown.get('folder', 'saliency_map')
@@ -155,7 +160,7 @@ def _set_data(plain: Dict[str, Any], cfg: Config, scenario: Scenario, split: Spl
         if not loader:
             continue
         plain[f'{role}_dataloader'] = loader = copy.deepcopy(loader)
-        loader['dataset'] = dict(type='StepDataset', dataset=loader['dataset'], split=split.to_dict(),
+        loader['dataset'] = dict(type='StepDataset', dataset=with_clean_names(loader['dataset']), split=split.to_dict(),
                                  view=dict(role='test', **asdict(protocol(cfg))), **chosen)
         if loader.get('sampler', {}).get('type') == 'DefaultSampler':
             loader['sampler']['round_up'] = False  # no image is counted twice

@@ -75,7 +75,8 @@ class LatentShaping(Part):
         labels = nearest_labels(batch.target, features.shape[2:])
         self._collect(features, labels, batch.split)
         prototypes = self.prototypes.float()
-        is_class = torch.arange(len(prototypes), device=labels.device) >= int(not self.background)
+        first = 0 if self.background else batch.split.first_foreground
+        is_class = torch.arange(len(prototypes), device=labels.device) >= first
         known = is_class & (self.counts > 0)
         terms: List[Tensor] = []
         if batch.teacher is not None:
