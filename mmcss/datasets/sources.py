@@ -95,6 +95,12 @@ def keep_zero(info: Dict[str, Any]) -> Dict[str, Any]:
     return dict(info, label_map=label_map, reduce_zero_label=False)
 
 
+def file_values(names: ClassNames, info: Dict[str, Any]) -> Dict[str, int]:
+    """The value of each class in an image's label map as the file has it, before the loader renumbers it."""
+    in_file = {new: old for old, new in (keep_zero(info).get('label_map') or {}).items()}
+    return {name: in_file.get(value, value) for name, value in names.raw_ids.items()}
+
+
 def image_name(leaf: BaseDataset, info: Dict[str, Any]) -> str:
     """An image's file below its data set's image folder."""
     folder = str(getattr(leaf, 'data_prefix', {}).get('img_path') or '')
