@@ -3,8 +3,12 @@ from __future__ import annotations
 
 import hashlib
 import io
+import logging
 import os
+import tempfile
+import uuid
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Dict, List, Optional, Tuple
 
@@ -13,13 +17,14 @@ import numpy as np
 from mmengine.dataset import BaseDataset
 from mmengine.dist import broadcast_object_list, is_main_process
 from mmengine.fileio import get
+from mmengine.logging import print_log
 from mmseg.datasets.transforms import LoadAnnotations
 from PIL import Image, ImageMode, UnidentifiedImageError
 from rich.progress import track
 
 from .sources import LabelReader, keep_zero
 
-VERSION = 3  # of the cached format and of how labels are read
+VERSION = 4  # of the cached format and of how labels are read
 Info = Dict[str, Any]
 Broken = List[Tuple[str, str]]
 
@@ -49,8 +54,11 @@ _BROKEN_TREES: Dict[Path, Tuple[np.ndarray, Broken]] = {}
 
 def cache_folder() -> Path:
     """Where presence tables are kept: ``$MMCSS_CACHE`` or the user's cache folder."""
-    default = Path(os.environ.get('XDG_CACHE_HOME', Path.home() / '.cache')) / 'mmcss'
-    return Path(os.environ.get('MMCSS_CACHE', default)) / 'presence'
+    if 'MMCSS_CACHE' in os.environ:
+        return Path(os.environ['MMCSS_CACHE']) / 'presence'
+    # expanduser leaves ~ where it knows no home (a container's nameless user).
+    user = os.environ.get('XDG_CACHE_HOME') or os.path.expanduser('~/.cache')
+    return Path(tempfile.gettempdir() if user.startswith('~') else user) / 'mmcss' / 'presence'
 
 
 def presence_table(leaf: BaseDataset, broken: Optional[Broken] = None, images: bool = True) -> np.ndarray:
@@ -171,8 +179,9 @@ def _why(error: Exception, missing: str) -> str:
 def _cached(infos: List[Info], look: _Look, broken: Broken, strict: bool) -> np.ndarray:
     """The table, its rows packed, from the cache, where only flawless ones are, or of a scan."""
     path = cache_folder() / f'{_key(infos, look)}.npy'
-    if path.is_file():
-        return np.load(path)
+    table = _stored(path, len(infos))
+    if table is not None:
+        return table
     if path in _BROKEN_TREES and not strict:
         table, found = _BROKEN_TREES[path]
         broken.extend(found)
@@ -206,11 +215,38 @@ def _key(infos: List[Info], look: _Look) -> str:
     return digest.hexdigest()[:32]
 
 
+def _stored(path: Path, images: int) -> Optional[np.ndarray]:
+    """The table in a file of the cache; None if there is none, or not the whole one of that many images."""
+    try:
+        with open(path, 'rb') as file:
+            table = np.lib.format.read_array(file, allow_pickle=False)
+    except FileNotFoundError:
+        return None
+    except Exception as error:  # any: whatever lies there, the label maps can be looked at again
+        return _told_as_damaged(path, f'{type(error).__name__}: {error}')
+    if table.dtype != np.uint8 or table.shape != (images + 1, 32):
+        return _told_as_damaged(path, f'it is {table.dtype} of shape {table.shape}, expected uint8 of {(images + 1, 32)}')
+    if not np.array_equal(table[-1], _checksum(table[:-1])):
+        return _told_as_damaged(path, 'its checksum is another')
+    return table[:-1]
+
+
+def _checksum(table: np.ndarray) -> np.ndarray:
+    """``[32]`` uint8: a last row, by which a stored table is known to be whole."""
+    return np.frombuffer(hashlib.sha256(table.tobytes()).digest(), dtype=np.uint8)
+
+
+def _told_as_damaged(path: Path, reason: str) -> None:
+    print_log(f'{path} can not be used ({reason}); the label maps are scanned anew.', 'current', logging.WARNING)
+
+
 def _store(path: Path, table: np.ndarray) -> None:
+    # A name of its own, also among processes of several machines that share the folder.
+    partial = path.with_name(f'{path.name}.{uuid.uuid4().hex}.npy')
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        partial = path.with_name(f'{path.name}.{os.getpid()}.npy')
-        np.save(partial, table)
+        np.save(partial, np.vstack((table, _checksum(table))))
         os.replace(partial, path)
-    except OSError:
-        pass  # a cache that can't be written costs time, not the run
+    except OSError:  # a cache that can't be written costs time, not the run
+        with suppress(OSError):
+            partial.unlink()

@@ -1,5 +1,8 @@
+import errno
+import io
 import os
 import pickle
+import re
 from pathlib import Path
 
 import numpy as np
@@ -123,6 +126,75 @@ def test_an_interrupted_write_leaves_no_table(tmp_path, monkeypatch):
     monkeypatch.setenv('MMCSS_CACHE', str(tmp_path / 'cache'))
     assert np.array_equal(presence_table(built(tmp_path / 'data')), expected())
 
+def npy(array):
+    """The bytes of an array's file."""
+    buffer = io.BytesIO()
+    np.save(buffer, array, allow_pickle=array.dtype == object)
+    return buffer.getvalue()
+
+
+DAMAGED = {
+    'empty': (lambda whole: b'', 'can not be used'),
+    'cut': (lambda whole: whole[:-50], 'can not be used'),
+    'no header': (lambda whole: b'x' * 99, 'can not be used'),
+    'zeros': (lambda whole: bytes(len(whole)), 'can not be used'),
+    'an archive': (lambda whole: b'PK\x03\x04' + whole, 'can not be used'),
+    'pickled': (lambda whole: npy(np.array([{}], dtype=object)), 'can not be used'),
+    'of another shape': (lambda whole: npy(np.ones((3, 32), np.uint8)), r'it is uint8 of shape \(3, 32\), expected uint8 of '
+                         r'\(8, 32\)'),
+    'of another kind': (lambda whole: npy(np.ones((8, 32))), 'it is float64 of shape'),
+    'zeros of that shape': (lambda whole: npy(np.zeros((8, 32), np.uint8)), 'its checksum is another'),
+    'of another bit': (lambda whole: whole[:150] + bytes([whole[150] ^ 1]) + whole[151:], 'its checksum is another'),
+}
+
+
+@pytest.mark.parametrize('kind', DAMAGED)
+def test_a_damaged_table_is_made_anew(tmp_path, reads, monkeypatch, kind):
+    spoil, message = DAMAGED[kind]
+    told = []
+    monkeypatch.setattr(presence, 'print_log', lambda text, *options: told.append(text))
+    table(tmp_path / 'data')
+    path, = (tmp_path / 'cache' / 'presence').iterdir()
+    whole = path.read_bytes()
+    path.write_bytes(spoil(whole))
+    for scanned in (len(LABELS), 0):
+        reads.clear()
+        assert np.array_equal(presence_table(built(tmp_path / 'data')), expected())
+        assert len(reads) == scanned and path.read_bytes() == whole
+    text, = told
+    assert str(path) in text and re.search(message, text)
+
+
+def test_a_table_that_can_not_be_read_is_made_anew(tmp_path, reads):
+    """A folder in its place can't be replaced either; nothing is left beside it."""
+    table(tmp_path / 'data')
+    path, = (tmp_path / 'cache' / 'presence').iterdir()
+    path.unlink()
+    path.mkdir()
+    (path / 'more').write_text('')
+    reads.clear()
+    assert np.array_equal(presence_table(built(tmp_path / 'data')), expected())
+    assert len(reads) == len(LABELS) and list(path.parent.iterdir()) == [path]
+
+
+def test_a_full_disk_leaves_nothing_behind(tmp_path, monkeypatch):
+    def fill(path, array):
+        Path(path).write_bytes(b'half')
+        raise OSError(errno.ENOSPC, 'No space left on device')
+
+    monkeypatch.setattr(presence.np, 'save', fill)
+    assert np.array_equal(table(tmp_path / 'data'), expected())
+    assert list((tmp_path / 'cache' / 'presence').iterdir()) == []
+
+
+def test_writers_do_not_meet(tmp_path, monkeypatch):
+    """Several processes, of several machines, may store the same table at once."""
+    names = []
+    monkeypatch.setattr(presence.os, 'replace', lambda source, target: names.append(source))
+    for _ in range(2):
+        table(tmp_path / 'data')
+    assert len(set(names)) == 2
+
 
 def test_empty_data_set(tmp_path):
     (tmp_path / 'data' / 'images').mkdir(parents=True)
@@ -137,6 +209,9 @@ def test_cache_folder(monkeypatch, tmp_path):
     monkeypatch.delenv('XDG_CACHE_HOME')
     monkeypatch.setenv('HOME', str(tmp_path / 'home'))
     assert presence.cache_folder() == tmp_path / 'home' / '.cache' / 'mmcss' / 'presence'
+    monkeypatch.setattr(presence.os.path, 'expanduser', lambda path: path)  # as where nobody knows of a home
+    monkeypatch.setattr(presence.tempfile, 'gettempdir', lambda: str(tmp_path / 'short'))
+    assert presence.cache_folder() == tmp_path / 'short' / 'mmcss' / 'presence'
 
 
 def label_map(root, stem):
