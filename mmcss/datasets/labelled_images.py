@@ -8,6 +8,7 @@ from mmengine.dataset import BaseDataset
 
 from ..scenario import Protocol, Split, TrainView
 from .domains import DomainImages, listed_as, read_names
+from .label_values import other_numbers, without_classes
 from .presence import Broken, presence_table
 from .saliency import saliency_path
 from .sources import ClassNames, image_name, leaves_of, name_classes, open_dataset
@@ -29,7 +30,7 @@ class LabelledImages:
 
     Raises:
         ValueError: A label map holds a value that no class has (file and
-            value), or can't be read.
+            value), or can't be read; all hold ignored values alone.
     """
 
     def __init__(self, dataset: Union[BaseDataset, Mapping[str, Any]], skip_broken: bool = False) -> None:
@@ -42,6 +43,13 @@ class LabelledImages:
         self.broken: Optional[Broken] = [] if skip_broken else None
         tables = {key: self._checked(leaf) for key, leaf in unique.items()}
         self.presence = [tables[id(leaf)] for leaf in self.leaves]
+        missing = without_classes(np.concatenate(list(tables.values())), self.names)
+        if missing:
+            raise ValueError(f'{type(self.leaves[0]).__name__}({self._places()}): {missing}.')
+
+    def _places(self) -> str:
+        folders = [getattr(leaf, 'data_prefix', {}).get('seg_map_path') for leaf in self.leaves]
+        return ', '.join(dict.fromkeys(map(str, folders)))
 
     def _checked(self, leaf: BaseDataset) -> np.ndarray:
         presence = presence_table(leaf, self.broken)
@@ -53,7 +61,7 @@ class LabelledImages:
             raise ValueError(f"{leaf.get_data_info(image)['seg_map_path']} holds the label values "
                              f'{np.flatnonzero(wrong[image]).tolist()}, but {type(leaf).__name__} has classes for '
                              f'{sorted(self.names.raw_ids.values())} and ignores {list(self.names.ignored)}. '
-                             'Mend the file, or name all classes in metainfo.')
+                             f'Mend the file, or name all classes in metainfo{other_numbers(presence, self.names)}.')
         return presence
 
     def select(self, view: View, split: Split, complete: bool = True, domains: Optional[Mapping[str, Any]] = None,

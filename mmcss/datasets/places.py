@@ -12,7 +12,8 @@ from mmengine.fileio import get
 
 from .exemplars import Exemplar, Source
 from .labelled_images import LabelledImages
-from .sources import LabelReader, file_values, image_name
+from .readers import LabelReader
+from .sources import file_values, image_name
 
 ADVICE = ('keep the images that memory.json names, or remember copies (continual.memory.export=True) and train the step '
           'before again')
@@ -28,7 +29,7 @@ def digest_of(leaf: BaseDataset, image: str, labels: str) -> str:
     """
     digest = hashlib.blake2b(digest_size=16)
     for path in (image, labels):
-        content = _content(path, LabelReader(leaf).loader.backend_args)
+        content = _content(path, LabelReader(leaf).backend_args)
         digest.update(f'{len(content)}:'.encode() + content)
     return digest.hexdigest()
 
@@ -116,7 +117,7 @@ class Places:
     def _check_is_there(self, one: Exemplar) -> None:
         """See that an image of other data is still what was remembered."""
         source, leaf = one.source, self.images.leaves[0]
-        backend_args = LabelReader(leaf).loader.backend_args
+        backend_args = LabelReader(leaf).backend_args
         for path in (source.image, source.labels):
             try:
                 get(path, backend_args)

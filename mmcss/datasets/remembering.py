@@ -14,8 +14,9 @@ from PIL import Image
 from ..scenario import TrainView
 from .exemplars import Exemplar
 from .places import with_source
+from .readers import LabelReader
 from .saliency import saliency_path
-from .sources import LabelReader, image_name
+from .sources import image_name
 from .step_dataset import StepDataset
 
 

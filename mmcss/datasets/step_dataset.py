@@ -16,9 +16,10 @@ from .domains import domain_reader
 from .exemplars import Exemplar
 from .labelled_images import LabelledImages, View
 from .map_labels import MapLabels
+from .readers import find_label_loaders
 from .remembered import RememberedImages
 from .saliency import MarkUnknown, saliency_path
-from .sources import find_label_loaders, image_name, keep_zero
+from .sources import image_name, keep_zero
 
 VIEWS = {'train': TrainView, 'test': Protocol}
 MAX_REFETCH = 1000
