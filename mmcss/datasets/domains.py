@@ -6,9 +6,9 @@ from pathlib import PurePosixPath
 from typing import Any, Callable, Dict, List, Optional, Sequence, Set, Tuple
 
 import numpy as np
-from mmengine.fileio import get_text
 
 from ..scenario import Domains
+from .lists import listed_as, read_names
 
 DomainOf = Callable[[str], Optional[str]]
 
@@ -119,18 +119,3 @@ def domain_reader(rule: Any) -> DomainOf:
         return match.group(1) if match else None
 
     return find
-
-
-def read_names(file: str) -> List[str]:
-    """The images that a text file lists, one a line; see :func:`listed_as`.
-
-    Raises:
-        FileNotFoundError: There is no such file.
-    """
-    return [line.strip() for line in get_text(file).splitlines() if line.strip()]
-
-
-def listed_as(name: str) -> Tuple[str, ...]:
-    """What a list may call an image: its path below the image folder or its file's name, with or without suffix."""
-    path = PurePosixPath(name)
-    return str(path), str(path.with_suffix('')), path.name, path.stem

@@ -104,8 +104,10 @@ class RememberedImages:
 
     def is_labelled(self, one: Exemplar) -> bool:
         """Whether the data set still labels all that an exemplar of it shows."""
-        image, raw = self.find(one), [self._images.names.raw_ids[name] for name in one.holds]
-        return image is not None and bool(self._images.presence[one.leaf][image, raw].all())
+        image, raw_ids = self.find(one), self._images.names.raw_ids
+        if image is None or not set(one.holds) <= set(raw_ids):
+            return False
+        return bool(self._images.presence[one.leaf][image, [raw_ids[name] for name in one.holds]].all())
 
     def _kept(self, one: Exemplar, image: Optional[int]) -> Tuple[str, ...]:
         if self._labels != 'stored':
@@ -131,6 +133,10 @@ class RememberedImages:
                      saliency: Optional[str]) -> Dict[str, Any]:
         """Files of a reference with its table of labels, and its saliency map where the step has maps."""
         kept = self._kept(one, image)
+        untold = [] if self._labels == 'stored' else [name for name in self._split.foreground(kept) if name not in raw_ids]
+        if untold:
+            raise ValueError(f"memory.labels: '{self._labels}' asks for labels of {untold}, but the data set of the remembered "
+                             f"image {one.name} does not know these classes; take 'stored'.")
         if self._labels == 'unshifted':
             # That code reads no saliency of remembered images.
             known = replace(self._view, unknown=None).table(self._split, raw_ids, kept)

@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
 
-from mmcss.datasets.domains import DomainImages, domain_reader, listed_as, read_names
+from mmcss.datasets.domains import DomainImages, domain_reader
+from mmcss.datasets.lists import listed_as, read_names
 from mmcss.scenario import DomainIncremental, Domains
 
 NAMES = [f'{city}/{city}_{i:02d}.png' for city, number in (('aachen', 10), ('bremen', 5), ('celle', 1)) for i in range(number)]

@@ -246,3 +246,17 @@ def test_sources_are_renewed_where_the_data_lies_now(tmp_path):
     before = {one.name: one.source.digest for one in ExemplarMemory.load(memory).exemplars}
     assert {one.name: one.source.digest for one in again if one.name in before} == before
     assert all(replace(one, source=None) != one for one in again)
+
+
+def test_a_step_whose_data_knows_its_own_class_alone(tmp_path, memory):
+    """d is 1 in there, and unknown to the data of step 0."""
+    new = folder(tmp_path / 'new', {'x': (1, 0)}, 90, classes=('background', 'd'))
+    dataset = open_step(new, 1, memory)
+    assert mapped(dataset[0]) == [3, 0]
+    assert replayed(dataset) == expected(tmp_path / 'old')
+    again = leave(dataset, tmp_path / 'run/step_1/memory.json')
+    last = open_step(folder(tmp_path / 'last', {'x': (1, 0)}, classes=('background', 'c')), 2, again)
+    assert sorted(mapped(last[1 + i]) for i in range(4)) == [[0, 2], [1, 0], [2, 0], [3, 0]]
+    with pytest.raises(ValueError, match=r"memory.labels: 'seen' asks for labels of .'b', 'a', 'c'., but the data set of the "
+                                         r"remembered image x\.jpg does not know"):
+        open_step(folder(tmp_path / 'last', {'x': (1, 0)}, classes=('background', 'c')), 2, again, 'seen')
