@@ -7,7 +7,7 @@ import numpy as np
 from mmengine.dataset import BaseDataset
 
 from ..scenario import IGNORE, Protocol, Split, TrainView
-from .domains import DomainImages
+from .domains import DomainImages, names_of_domains
 from .label_values import other_numbers, without_classes
 from .lists import check_list, listed_as, read_names
 from .presence import Broken, presence_table
@@ -126,6 +126,13 @@ class LabelledImages:
         """The images of all leaves by their files below their data set's image folder."""
         return [image_name(leaf, leaf.get_data_info(i)) for leaf in self.leaves for i in range(len(leaf))]
 
+    def domain_names(self, rule: Any, split: Split) -> List[str]:
+        """The images of all leaves by the names that tell their domains."""
+        unique = {id(leaf): leaf for leaf in self.leaves}
+        names = [[image_name(leaf, leaf.get_data_info(i)) for i in range(len(leaf))] for leaf in unique.values()]
+        told = dict(zip(unique, names_of_domains(names, rule, split.domains)))
+        return [name for leaf in self.leaves for name in told[id(leaf)]]
+
     def _by_leaf(self, chosen: np.ndarray) -> List[np.ndarray]:
         """Numbers of the chosen images in each leaf, of ``[images]`` bool over all leaves."""
         ends = np.cumsum([len(presence) for presence in self.presence])[:-1]
@@ -134,7 +141,7 @@ class LabelledImages:
     def _of_domains(self, view: View, split: Split, settings: Mapping[str, Any], complete: bool) -> List[np.ndarray]:
         training = isinstance(view, TrainView)
         images = DomainImages(**settings)
-        chosen = images.chosen(self.image_names(), split.domains, training, getattr(view, 'images', 'seen') == 'all',
+        chosen = images.chosen(self.domain_names(settings.get('rule'), split), split.domains, training, getattr(view, 'images', 'seen') == 'all',
                                complete)
         if training and complete and not chosen.any():
             raise ValueError(f'step {split.step} has no training image of the domains {list(split.domains.new)}.')
