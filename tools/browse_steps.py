@@ -18,7 +18,8 @@ from _config import common_parser, load_config
 import mmcv
 import numpy as np
 from mmcss.datasets import MapLabels, MarkUnknown, StepDataset
-from mmcss.datasets.sources import find_label_loaders, image_name
+from mmcss.datasets.readers import find_label_loaders
+from mmcss.datasets.sources import image_name
 from mmcss.engine import ContinualRunner
 from mmcss.scenario import Split, TrainView
 from mmcss.visualization import SheetRow, draw_contact_sheet

@@ -20,6 +20,7 @@ from ..models.freezing import freeze
 from ..models.growth import grow, growing_tensors, new_row_initialiser
 from ..models.heads import embedding_reader, map_head, output_layer, warnings_of
 from ..scenario import Scenario, Split
+from .ignored_labels import check_ignored_labels
 
 
 @dataclass(frozen=True)
@@ -53,6 +54,8 @@ def make_plan(configs: Sequence[Config], scenario: Scenario, trained: Container[
     new_row_initialiser(configs[-1].model.continual.get('new_rows', 'random'))
     check_growth(configs)
     _warn_of_small_memory(configs[-1], scenario)
+    for split, config in zip(scenario, configs):
+        check_ignored_labels(config, split)
     sources: Dict[str, LabelledImages] = {}
     plans, maps = [], set()
     for split, config in zip(scenario, configs):

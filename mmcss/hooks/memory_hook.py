@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from ..datasets import StepDataset
 from ..datasets.exemplars import ExemplarMemory
 from ..datasets.policies import POLICIES, USES_FEATURES, Candidates, class_features
-from ..datasets.remembering import Candidate, candidates_of, holds_of, write_copies
+from ..datasets.remembering import Candidate, candidates_of, holds_of, noted, write_copies
 from ..datasets.stream import Look
 from ..losses.prototypes import class_sums
 from ..models.heads import map_head, output_layer
@@ -89,7 +89,7 @@ class MemoryHook(Hook):
         # What is a copy stays one: its file of the step before may go.
         copied = [one for one in chosen if self.export or one.exemplar.image]
         exemplars = write_copies(dataset, copied, self.path.parent) if copied else []
-        exemplars += [one.exemplar for one in chosen if not (self.export or one.exemplar.image)]
+        exemplars += noted(dataset, [one for one in chosen if not (self.export or one.exemplar.image)])
         ExemplarMemory(exemplars, images_seen, classes_seen, confidence).save(self.path)
 
     def _features(self, runner: Runner, found: List[Candidate],

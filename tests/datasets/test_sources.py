@@ -4,7 +4,7 @@ from mmengine.dataset import Compose
 from mmseg.registry import DATASETS
 
 from mmcss.datasets import leaves_of
-from mmcss.datasets.sources import LabelReader, find_label_loaders
+from mmcss.datasets.readers import LabelReader, find_label_loaders
 from tests.makers import PIPELINE, folder_config
 
 

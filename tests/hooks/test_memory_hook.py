@@ -262,7 +262,7 @@ def test_copies_of_images_and_labels(tiny_data, first, tmp_path):
 def test_the_file_is_plain_json(first, tmp_path):
     choose(first, tmp_path / 'memory.json', size=3)
     values = json.loads((tmp_path / 'memory.json').read_text())
-    assert set(values) == {'exemplars', 'images_seen', 'classes_seen', 'confidence'} and len(values['exemplars']) == 3
+    assert set(values) == {'exemplars', 'images_seen', 'classes_seen', 'confidence', 'data_sets'} and len(values['exemplars']) == 3
     assert [path.name for path in tmp_path.iterdir()] == ['memory.json']
 
 

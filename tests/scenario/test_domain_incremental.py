@@ -65,7 +65,7 @@ def test_bad_scenarios(changes, message):
         make(**changes)
 
 
-@pytest.mark.parametrize('rule', ['folder', dict(prefix=1), dict(regex='^(.)'), dict(lists=dict(a='a.txt'))])
+@pytest.mark.parametrize('rule', ['folder', 'dataset', dict(prefix=1), dict(regex='^(.)'), dict(lists=dict(a='a.txt'))])
 def test_rules(rule):
     check_rule(rule)
 
