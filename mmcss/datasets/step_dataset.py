@@ -170,7 +170,9 @@ class StepDataset(Dataset):
         leaf, info = self.locate(idx)
         data = self._load(leaf, info)
         if self.domain_of is not None and data is not None:
-            data['data_samples'].set_metainfo(dict(domain=self.domain_of(image_name(self.images.leaves[leaf], info))))
+            samples = data['data_samples']  # several of an image that is augmented in tests
+            for sample in samples if isinstance(samples, list) else [samples]:
+                sample.set_metainfo(dict(domain=self.domain_of(image_name(self.images.leaves[leaf], info))))
         if idx >= len(self):
             return self._told(data, self.remembered.kept(self.remembered.memory.exemplars[idx - len(self)]))
         return data if self.remembered is None else self._told(data, self.view.kept(self.split), sample_idx=int(idx))
