@@ -11,7 +11,7 @@ from mmengine.dataset import BaseDataset, Compose
 from mmseg.registry import DATASETS
 from torch.utils.data import Dataset
 
-from ..scenario import Protocol, Split, TrainView
+from ..scenario import IGNORE, Protocol, Split, TrainView
 from .domains import domain_reader
 from .exemplars import Exemplar
 from .labelled_images import LabelledImages, View
@@ -54,6 +54,10 @@ class StepDataset(Dataset):
     Raises:
         ValueError: See :class:`LabelledImages`.
     """
+
+    # What MMSegmentation's tools read of its data sets beside the metainfo.
+    ignore_index = IGNORE
+    reduce_zero_label = False
 
     def __init__(self,
                  dataset: Union[BaseDataset, Mapping[str, Any]],
@@ -131,6 +135,11 @@ class StepDataset(Dataset):
             split=self.split.to_dict(),
             score_background=getattr(self.view, 'background', True),
             absent=getattr(self.view, 'absent', 'stock'))
+
+    @property
+    def METAINFO(self) -> Dict[str, Any]:
+        """As :attr:`metainfo`, by the name that stock data sets have it."""
+        return self.metainfo
 
     def full_init(self) -> None:
         """Nothing left to do; the stack calls it on every data set."""

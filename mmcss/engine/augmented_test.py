@@ -1,6 +1,7 @@
 """Tests with test-time augmentation."""
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any, Dict
 
 from mmengine.config import Config
@@ -94,4 +95,6 @@ def augmented_config(config: Config, folder: StepFolder) -> Config:
         if hook['type'] == 'ResultHook':
             hook['path'] = str(folder.result)
     plain['load_from'] = None  # or testing would load it over the hand-over
-    return Config(plain, filename=config.filename)
+    # A runner writes its config into the step's folder, where the ordinary one is to stay.
+    path = Path(config.filename) if config.filename else None
+    return Config(plain, cfg_text=config.text or ' ', filename=str(path.with_name(f'{path.stem}_tta.py')) if path else None)
