@@ -11,7 +11,7 @@ from mmengine.dataset import BaseDataset, Compose
 from mmseg.registry import DATASETS
 from torch.utils.data import Dataset
 
-from ..scenario import Protocol, Split, TrainView
+from ..scenario import IGNORE, Protocol, Split, TrainView
 from .domains import domain_reader
 from .exemplars import Exemplar
 from .labelled_images import LabelledImages, View
@@ -55,6 +55,10 @@ class StepDataset(Dataset):
     Raises:
         ValueError: See :class:`LabelledImages`.
     """
+
+    # What MMSegmentation's tools read of its data sets beside the metainfo.
+    ignore_index = IGNORE
+    reduce_zero_label = False
 
     def __init__(self,
                  dataset: Union[BaseDataset, Mapping[str, Any]],
@@ -139,6 +143,11 @@ class StepDataset(Dataset):
             score_background=getattr(self.view, 'background', True),
             absent=getattr(self.view, 'absent', 'stock'))
 
+    @property
+    def METAINFO(self) -> Dict[str, Any]:
+        """As :attr:`metainfo`, by the name that stock data sets have it."""
+        return self.metainfo
+
     def full_init(self) -> None:
         """Nothing left to do; the stack calls it on every data set."""
 
@@ -177,7 +186,9 @@ class StepDataset(Dataset):
         leaf, info = self.locate(idx)
         data = self._load(leaf, info)
         if self.domains is not None and data is not None:
-            data['data_samples'].set_metainfo(dict(domain=self.domains[idx]))
+            samples = data['data_samples']  # several of an image that is augmented in tests
+            for sample in samples if isinstance(samples, list) else [samples]:
+                sample.set_metainfo(dict(domain=self.domains[idx]))
         if idx >= len(self):
             return self._told(data, self.remembered.kept(self.remembered.memory.exemplars[idx - len(self)]))
         return data if self.remembered is None else self._told(data, self.view.kept(self.split), sample_idx=int(idx))

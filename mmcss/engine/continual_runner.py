@@ -51,6 +51,8 @@ class ContinualRunner:
             trained then.
     """
 
+    results_file = 'results.json'
+
     def __init__(self, cfg: Config) -> None:
         init_default_scope('mmseg')
         self.profile: str = cfg.get('profile', 'paper')
@@ -132,7 +134,7 @@ class ContinualRunner:
         untested = [step for step, result in zip(trained, found) if result is None]
         if untested:
             say(f'{steps_table(dict(steps=[result for result in found if result]))}\nnote: the steps {untested} have no '
-                'result under this protocol; results.json stays as it is. Test all steps to have it written.')
+                f'result under this protocol; {self.results_file} stays as it is. Test all steps to have it written.')
             return {}
         return self.results()
 
@@ -270,7 +272,7 @@ class ContinualRunner:
                     protocol=self.protocol, protocol_name=self.protocol_name) if steps else {}
 
     def _write_results(self, summary: Mapping[str, Any]) -> None:
-        path = self.work_dir / 'results.json'
+        path = self.work_dir / self.results_file
         if summary:
             write_json(path, summary)
         else:

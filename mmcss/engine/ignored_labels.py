@@ -4,7 +4,7 @@ from __future__ import annotations
 from typing import Any, Iterator, Mapping, Tuple
 
 from ..scenario import IGNORE, Split
-from .settings import leaf_configs
+from .stated_classes import leaf_configs
 
 PADDINGS = ('seg_pad_val', 'seg_fill_in')
 

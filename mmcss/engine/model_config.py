@@ -54,6 +54,7 @@ def stock_model(model: Mapping[str, Any], order: Sequence[int], seen: int, avera
     model = copy.deepcopy(plain(model))
     channels = seen + unknown
     heads = [model['decode_head'], *([model['auxiliary_head']] if model.get('auxiliary_head') else [])]
+    _refuse_single_channel(heads)
     stated = [node['num_classes'] for node in walk(model['decode_head']) if 'num_classes' in node]
     for head in _each(heads):
         if not stated and head['type'] not in BOUNDARY_HEADS:
@@ -170,6 +171,14 @@ def walk(node: Any) -> Iterator[Config]:
     if isinstance(node, (list, tuple)):
         for entry in node:
             yield from walk(entry)
+
+
+def _refuse_single_channel(heads: Sequence[Any]) -> None:
+    """MMSegmentation's form for two classes, a sigmoid of one channel, has no row for each class."""
+    if any(node.get('out_channels') == 1 for node in walk(heads) if 'loss_decode' in node or 'num_classes' in node):
+        raise ValueError('model: got a head with out_channels=1, but models that learn classes have a channel for each, the '
+                         'background included. Take out_channels and threshold out of all heads, and '
+                         "loss_decode=dict(type='CrossEntropyLoss'), with use_sigmoid=True if you like.")
 
 
 def _each(heads: Sequence[Any]) -> List[Config]:

@@ -19,6 +19,7 @@ from ..models.extended import UNKNOWN_SCORES
 from ..scenario import PROTOCOLS, SCENARIOS, Protocol, Scenario
 from .class_settings import StepClasses
 from .stated_classes import check_test_names, stated_names, tell_of_background
+from .type_names import with_named_types
 
 # Keys of the user's config that no step's config has.
 OWN_KEYS = ('scenario', 'continual', 'protocol', 'profile', 'official', 'first_step', 'next_steps', 'run', 'runner_type')
@@ -36,7 +37,8 @@ def with_profile(cfg: Config) -> Config:
     switch for each difference between the paper and the authors' code, into
     the config. They win over what the config says otherwise (to keep a
     setting of your own, put it into ``official``), and leave alone what an
-    ablation has taken out or exchanged.
+    ablation has taken out or exchanged. Types are names in what is returned,
+    see :func:`with_named_types`.
 
     Returns:
         A copy with neither key; the config itself where it has neither.
@@ -47,6 +49,7 @@ def with_profile(cfg: Config) -> Config:
     profile = cfg.get('profile', 'paper')
     if profile not in PROFILES:
         raise ValueError(f'profile: got {profile!r}, valid are {", ".join(PROFILES)}.')
+    cfg = with_named_types(cfg)
     if not {'profile', 'official'} & set(cfg):
         return cfg
     settings = cfg._cfg_dict.to_dict()
@@ -190,6 +193,7 @@ def _scores_background(cfg: Config, background: Any) -> bool:
 
 def build_scenario(cfg: Config) -> Scenario:
     """The scenario of a config, with the class names of its data set."""
+    cfg = with_named_types(cfg)
     options = dict(cfg.scenario)
     kind = options.pop('type', 'ClassIncremental')
     if kind not in SCENARIOS:

@@ -15,6 +15,7 @@ from ..datasets.replay import remembered_share
 from ..files import plain as plain_dict
 from ..scenario import Scenario, Split
 from .class_settings import follow_classes
+from .deploy import deployed
 from .folders import StepFolder
 from .model_config import (extended_model, replace_cross_entropy, stock_model, student_model, teacher_model, walk,
                            without_pretrained)
@@ -49,6 +50,8 @@ def step_config(cfg: Config, scenario: Scenario, step: int, work_dir: str, world
     merged.merge_from_dict(cfg.get('first_step' if step == 0 else 'next_steps', {}))
     plain: Dict[str, Any] = {key: value for key, value in merged._cfg_dict.to_dict().items() if key not in OWN_KEYS}
     plain.update(work_dir=str(folder.path), load_from=plain.get('load_from') if step == 0 else None, resume=False)
+    # Bare names of types are MMSegmentation's.
+    plain['default_scope'] = plain.get('default_scope') or 'mmseg'
     plain['experiment_name'] = f'{str(run_name(cfg)).replace("/", "_")}_step_{step}'
     # The visualizer is looked up by name in the process: one name a step, or
     # all steps write into the first one's folder.
@@ -81,18 +84,11 @@ def deploy_config(cfg: Config, scenario: Scenario, step: int) -> Config:
     """A config of a step's model for stock MMSegmentation.
 
     No mmcss is in it, unless the model itself is one of mmcss's; it then
-    imports mmcss.
+    imports mmcss. See :func:`deployed`.
     """
     cfg = with_profile(cfg)
     model = _step_model(cfg, scenario, step)
-    # A user's image has no labels, and all of it is to be segmented.
-    pipeline = [dict(t) for t in next(leaf_configs(_test_loader(cfg)['dataset']))['pipeline']
-                if not t['type'].endswith(('LoadAnnotations', 'Crop', 'ScoreAsResized'))]
-    deploy = dict(default_scope='mmseg', model=without_pretrained(model), test_pipeline=copy.deepcopy(pipeline))
-    types = [MODELS.get(node['type']) for node in walk(model) if isinstance(node.get('type'), str)]
-    if any(cls is not None and cls.__module__.startswith('mmcss.') for cls in types):
-        deploy['custom_imports'] = dict(imports=['mmcss'], allow_failed_imports=False)
-    return Config(deploy)
+    return deployed(model, next(leaf_configs(_test_loader(cfg)['dataset'])), cfg.get('custom_imports') or {})
 
 
 def _model(cfg: Config, scenario: Scenario, split: Split, folder: StepFolder) -> Dict[str, Any]:
