@@ -21,7 +21,7 @@ from .settings import (OWN_KEYS, acts_at_first_step, class_positions, classifier
                        protocol, with_profile)
 
 # What of continual the model itself is given.
-MODEL_KEYS = ('targets', 'losses', 'new_rows', 'frozen', 'row_lr', 'stages')
+MODEL_KEYS = ('targets', 'losses', 'new_rows', 'frozen', 'row_lr', 'stages', 'over_processes')
 
 
 def step_config(cfg: Config, scenario: Scenario, step: int, work_dir: str, world_size: int = 1) -> Config:
