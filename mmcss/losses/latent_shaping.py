@@ -37,7 +37,9 @@ class LatentShaping(Part):
     Background pixels that the teacher takes for an old class are of this pseudo
     class in all four terms, but don't enter prototypes. Matching is over pseudo
     classes, so from step 1 on; attraction over those that have a prototype;
-    sparsity over all valid pixels, those of the background too.
+    sparsity over all valid pixels, those of the background too. Means of
+    classes, and what features are divided by, are those of all processes'
+    batches, with ``continual.over_processes``.
 
     Args:
         matching: Weight of :func:`prototype_matching` (authors' code: 0.01).
@@ -98,23 +100,11 @@ class LatentShaping(Part):
             return None
         if batch.over_processes:
             sums = _averaged(sums)
-        terms = self._means(sums, prototypes, is_class, known)
+        terms = _terms(sums, prototypes, is_class, known)
         if 'sparsity' in sums:
             shared = dict(largest_of=LargestOverProcesses.apply) if batch.over_processes else {}
             terms['sparsity'] = sparsity(features, labels, len(prototypes), *sums['sparsity'], **shared)
         return torch.stack([self.weights[name] * term for name, term in terms.items()]).sum()
-
-    def _means(self, sums: Sums, prototypes: Tensor, is_class: Tensor, known: Tensor) -> Dict[str, Tensor]:
-        """The terms that are made of means of classes."""
-        terms = {}
-        for name in ('matching', 'repulsion'):
-            if name in sums:
-                means, present = class_means(*sums[name]), sums[name][1] > 0
-                terms[name] = (prototype_matching(means, prototypes, known & present) if name == 'matching' else
-                               repulsion(means, is_class & present))
-        if 'attraction' in sums:
-            terms['attraction'] = mean_error(*sums['attraction'], known)
-        return terms
 
     def before_update(self) -> None:
         if self.collected is not None:
@@ -183,3 +173,15 @@ def _averaged(sums: Sums) -> Sums:
     """All sums averaged over the processes, in one exchange."""
     flat = iter(averaged(*(value for values in sums.values() for value in values)))
     return {name: tuple(next(flat) for _ in values) for name, values in sums.items()}
+
+
+def _terms(sums: Sums, prototypes: Tensor, is_class: Tensor, known: Tensor) -> Dict[str, Tensor]:
+    """Those terms that are made of means of classes, which also tell the classes of the batch."""
+    terms, present = {}, {name: values[-1] > 0 for name, values in sums.items()}
+    if 'matching' in sums:
+        terms['matching'] = prototype_matching(class_means(*sums['matching']), prototypes, known & present['matching'])
+    if 'attraction' in sums:
+        terms['attraction'] = mean_error(*sums['attraction'], known)
+    if 'repulsion' in sums:
+        terms['repulsion'] = repulsion(class_means(*sums['repulsion']), is_class & present['repulsion'])
+    return terms

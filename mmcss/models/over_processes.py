@@ -34,7 +34,7 @@ def means_over_processes(segmentor: nn.Module, batch: StepBatch) -> Iterator[Non
         segmentor: The student.
         batch: With completed labels; it is given its ``image_share``.
     """
-    own = batch.target.new_tensor(len(batch.target)), (batch.target != IGNORE).sum()
+    own = batch.target.new_full((), len(batch.target)), (batch.target != IGNORE).sum()
     batch.image_share, pixel_share = (by_count(*pair) for pair in zip(own, averaged(*own)))
     modules = [module for head in (segmentor.decode_head, getattr(segmentor, 'auxiliary_head', None)) if head is not None
                for module in head.modules()]
@@ -85,5 +85,5 @@ def weight_of(label: Tensor, ignore_index: int, class_weight: Any = None) -> Ten
     valid = (label != ignore_index) & (label >= 0)
     if class_weight is None:
         return valid.sum()
-    weights = torch.as_tensor(class_weight, dtype=torch.float32, device=label.device)
+    weights = torch.tensor(class_weight, dtype=torch.float32).to(label.device, non_blocking=True)
     return torch.where(valid, weights[torch.where(valid, label, 0).long()], 0).sum()
