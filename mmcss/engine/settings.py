@@ -24,7 +24,7 @@ from .type_names import with_named_types
 # Keys of the user's config that no step's config has.
 OWN_KEYS = ('scenario', 'continual', 'protocol', 'profile', 'official', 'first_step', 'next_steps', 'run', 'runner_type')
 CONTINUAL_KEYS = ('targets', 'losses', 'loss_decode', 'new_rows', 'average', 'ignore_as_background', 'keep_old_labels',
-                  'unknown', 'classifier', 'frozen', 'row_lr', 'stages', 'memory', 'online')
+                  'unknown', 'classifier', 'frozen', 'row_lr', 'stages', 'memory', 'online', 'over_processes')
 UNKNOWN_KEYS = ('of', 'folder', 'scores')
 MEMORY_KEYS = ('size', 'policy', 'labels', 'share', 'iterations', 'export')
 PROFILES = ('paper', 'official')
@@ -108,6 +108,8 @@ def _check_method(cfg: Config) -> None:
         raise ValueError(f'continual: unknown keys {unknown}, valid are {", ".join(CONTINUAL_KEYS)}.')
     if isinstance(method.get('frozen') or [], str):
         raise ValueError(f"continual.frozen: got {method['frozen']!r}, expected a list, such as [{method['frozen']!r}].")
+    if not isinstance(method.get('over_processes', True), bool):
+        raise ValueError(f"continual.over_processes: got {method['over_processes']!r}, valid are True, False.")
     for key, needed, valid in (('unknown', 'of', UNKNOWN_KEYS), ('memory', 'size', MEMORY_KEYS)):
         given = method.get(key)
         if given and not (isinstance(given, Mapping) and needed in given and set(given) <= set(valid)):

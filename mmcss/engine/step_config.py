@@ -26,7 +26,7 @@ from .stated_classes import leaf_configs, with_clean_names
 # Which weights of a step the next one starts from.
 HANDED_OVER = ('last', 'best')
 # What of continual the model itself is given.
-MODEL_KEYS = ('targets', 'losses', 'new_rows', 'frozen', 'row_lr', 'stages')
+MODEL_KEYS = ('targets', 'losses', 'new_rows', 'frozen', 'row_lr', 'stages', 'over_processes')
 
 
 def step_config(cfg: Config, scenario: Scenario, step: int, work_dir: str, world_size: int = 1) -> Config:

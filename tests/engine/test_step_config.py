@@ -148,6 +148,7 @@ def test_deploy_config_is_stock(tmp_path):
     (dict(scenario={}), r"the config lacks \['scenario'\]"),
     (dict(scenario='2-1'), "scenario: got '2-1', expected a dict"),
     (dict(continual='plop'), "continual: got 'plop', expected a dict"),
+    (dict(continual=dict(over_processes='each')), "continual.over_processes: got 'each', valid are True, False"),
     (dict(continual=dict(frozen='shared')), r"continual.frozen: got 'shared', expected a list, such as \['shared'\]"),
     (dict(next_steps=dict(continual=dict(lossses={}))), r"continual: unknown keys \['lossses'\]"),
     (dict(next_steps=dict(continual=dict(memory=dict(sise=3)))), r"continual.memory: got {'sise': 3}, expected a dict with size"),
