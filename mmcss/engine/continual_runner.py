@@ -16,7 +16,7 @@ from ..evaluation import matrix_table, steps_table, summarise
 from ..files import write_json
 from ..hooks.data_pass import bare_model
 from ..models import load_hand_over
-from .distributed import join_processes, say
+from .distributed import check_shared, join_processes, say, together
 from .first_step import find_first_step, take_first_step
 from .plain_checkpoints import plain_checkpoints
 from .plan import StepPlan, config_difference, make_plan, plan_table
@@ -78,9 +78,9 @@ class ContinualRunner:
         Returns:
             The results over steps, as written to ``results.json``.
         """
-        plans = self.plan()
-        say('\n'.join([*self._told_profile(), plan_table(plans, self.progress.intents())]))
-        barrier()  # nothing is written before all processes have looked
+        plans = together(self.plan)
+        say('\n'.join([*self._told_profile(), plan_table(plans, together(self.progress.intents))]))
+        check_shared(self.work_dir)  # nothing is written before all processes have looked
         with plain_checkpoints(), formatted_once():
             if self.first_step_from and 0 not in self.steps:
                 self._run_step(0)
@@ -98,12 +98,10 @@ class ContinualRunner:
         Raises:
             FileNotFoundError: None of the steps is trained.
         """
-        trained = [step for step in range(len(self.scenario)) if self.progress.trained(step)]
+        trained = together(self._trained)
         steps = [step for step in self.steps if step in trained]
-        if not steps:
-            raise FileNotFoundError(f'{self.work_dir} has none of the steps {self.steps[0]} to {self.steps[-1]}; it has '
-                                    f'{trained or "none"}. Look at --work-dir and --step, or train them first.')
-        make_plan(self.configs, self.scenario, trained=(), roles=['test'])
+        together(lambda: make_plan(self.configs, self.scenario, trained=(), roles=['test']))
+        check_shared(self.work_dir)
         with plain_checkpoints(), formatted_once():
             for step in steps:
                 self._evaluate(step)
@@ -125,6 +123,14 @@ class ContinualRunner:
             lines.append(f'\nstep {step}, config against {f"step {step - 1}" if step else "the one given"}:')
             lines.extend(f'  {line}' for line in config_difference(before, config))
         return '\n'.join(lines)
+
+    def _trained(self) -> List[int]:
+        """The trained steps, of which some are asked for."""
+        trained = [step for step in range(len(self.scenario)) if self.progress.trained(step)]
+        if not set(trained) & set(self.steps):
+            raise FileNotFoundError(f'{self.work_dir} has none of the steps {self.steps[0]} to {self.steps[-1]}; it has '
+                                    f'{trained or "none"}. Look at --work-dir and --step, or train them first.')
+        return trained
 
     def _check_partition(self) -> None:
         if getattr(self.scenario, 'partition', 'once') == 'once':

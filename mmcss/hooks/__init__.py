@@ -1,5 +1,6 @@
 """The only room that knows the moments of a runner."""
 from .continual_hook import ContinualHook
+from .finite_hook import FiniteHook
 from .gradient_reference import GradientReference
 from .hand_over_hook import HandOverHook
 from .interfered_replay import InterferedReplay
@@ -12,6 +13,6 @@ from .result_hook import ResultHook
 from .row_rates_hook import RowRatesHook
 
 __all__ = [
-    'ContinualHook', 'DynamicReplay', 'GradientReference', 'HandOverHook', 'InterferedReplay', 'MemoryHook', 'OnlineHook',
-    'ProgressHook', 'RandomStateHook', 'Replay', 'ResultHook', 'RowRatesHook', 'UniformReplay'
+    'ContinualHook', 'DynamicReplay', 'FiniteHook', 'GradientReference', 'HandOverHook', 'InterferedReplay', 'MemoryHook',
+    'OnlineHook', 'ProgressHook', 'RandomStateHook', 'Replay', 'ResultHook', 'RowRatesHook', 'UniformReplay'
 ]
