@@ -123,7 +123,14 @@ def check_training(config: Config, step: int, num_images: int) -> bool:
     own = {hook['type']: hook for hook in config.get('custom_hooks', [])}
     memory = own.get('MemoryHook', {}).get('size', 0)
     # A step of few images repeats them.
-    batches = deal(loader, max(num_images, loader.dataset.get('min_length', 0)), memory)
+    number = max(num_images, loader.dataset.get('min_length', 0))
+    per_epoch = loader.get('num_batch_per_epoch')
+    if per_epoch is not None and not 0 < per_epoch * loader.get('batch_size', 1) * get_world_size() <= number:
+        raise ValueError(f'step {step}: train_dataloader.num_batch_per_epoch: got {per_epoch}, but the step has '
+                         f'{num_images} images: with batch_size={loader.get("batch_size", 1)} in {get_world_size()} '
+                         f'process(es) at most {number // (loader.get("batch_size", 1) * get_world_size())} batches. Set it '
+                         'in first_step or next_steps, or leave it out.')
+    batches = deal(loader, number, memory)
     if batches is None:
         return False
     if batches.endless and by_epoch:

@@ -64,7 +64,8 @@ class FiniteHook(Hook):
     def before_train(self, runner: Runner) -> None:
         self._losses = []
         bad = not_finite(bare_model(runner))
-        stop_together(runner, (runner.iter, f'the model that it begins with is not finite: {_few(bad)}') if bad else None)
+        told = runner.iter, f'the model that it begins with holds NaN or infinite values in {_few(bad)}'
+        stop_together(runner, told if bad else None)
 
     def after_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None,
                          outputs: Optional[Mapping[str, Any]] = None) -> None:
@@ -96,16 +97,18 @@ class FiniteHook(Hook):
         # Whoever saves it, and when. On the main process alone, which suffices to end a run.
         bad = _with_nan(checkpoint['state_dict'])
         if bad:
-            raise FloatingPointError(f'the checkpoint after {runner.iter} iterations would hold NaN: {_few(bad)}. {ADVICE}')
+            raise FloatingPointError(f'the checkpoint after iteration {runner.iter} would hold NaN in {_few(bad)}. {ADVICE}')
 
     def _look(self, runner: Runner, done: int) -> None:
         """Look at losses and weights, after that many iterations."""
         told = self._first_loss()
         if told is None:
             model, average = bare_model(runner), averaged_model(runner)
-            bad = not_finite(model) + ([] if average is model else [f'the average of {name}' for name in not_finite(average)])
+            bad = not_finite(model)
+            bad += [f'the average of {name}' for name in not_finite(average)] if average is not model else []
             if bad:
-                told = done, f'after {done} iterations {_few(bad)} of the model are not finite, though no loss was'
+                told = done, (f'after iteration {done} the model holds NaN or infinite values in {_few(bad)}, '
+                              'though no loss was one')
         stop_together(runner, told)
 
     def _first_loss(self) -> Optional[Told]:
@@ -147,7 +150,7 @@ def check_state(runner: Runner, part: str, state: Mapping[str, Tensor]) -> None:
         FloatingPointError: Names the part and its tensors.
     """
     bad = _with_nan(state)
-    stop_together(runner, (runner.iter, f'{part} has gathered NaN: {_few(bad)}') if bad else None)
+    stop_together(runner, (runner.iter, f'{part} has gathered NaN in {_few(bad)}') if bad else None)
 
 
 def not_finite(model: nn.Module) -> List[str]:
