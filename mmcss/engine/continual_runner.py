@@ -20,7 +20,7 @@ from ..hooks.best_weights_hook import best_checkpoint
 from ..hooks.data_pass import bare_model
 from ..models import load_hand_over
 from .disk import named_full_disk
-from .distributed import join_processes, on_main_process, say
+from .distributed import check_shared, join_processes, on_main_process, say, together
 from .first_step import find_first_step, read_first_step, write_first_step
 from .plain_checkpoints import plain_checkpoints
 from .plan import StepPlan, config_difference, make_plan, plan_table
@@ -87,9 +87,9 @@ class ContinualRunner:
         Returns:
             The results over steps, as written to ``results.json``.
         """
-        plans = self.plan()
-        say('\n'.join([*self._told_profile(), plan_table(plans, self.progress.intents())]))
-        barrier()  # nothing is written before all processes have looked
+        plans = together(self.plan)
+        say('\n'.join([*self._told_profile(), plan_table(plans, together(self.progress.intents))]))
+        check_shared(self.work_dir)  # nothing is written before all processes have looked
         with named_full_disk(self.work_dir), self._alone(), plain_checkpoints(), formatted_once():
             on_main_process(self.progress.make_room)
             if self.first_step_from and 0 not in self.steps:
@@ -119,12 +119,10 @@ class ContinualRunner:
         Raises:
             FileNotFoundError: None of the steps is trained.
         """
-        trained = [step for step in range(len(self.scenario)) if self.progress.trained(step)]
+        trained = together(self._trained)
         steps = [step for step in self.steps if step in trained]
-        if not steps:
-            raise FileNotFoundError(f'{self.work_dir} has none of the steps {self.steps[0]} to {self.steps[-1]}; it has '
-                                    f'{trained or "none"}. Look at --work-dir and --step, or train them first.')
-        make_plan(self.configs, self.scenario, trained=(), roles=['test'])
+        together(lambda: make_plan(self.configs, self.scenario, trained=(), roles=['test']))
+        check_shared(self.work_dir)
         with plain_checkpoints(), formatted_once():
             for step in steps:
                 self._evaluate(step)
@@ -146,6 +144,14 @@ class ContinualRunner:
             lines.append(f'\nstep {step}, config against {f"step {step - 1}" if step else "the one given"}:')
             lines.extend(f'  {line}' for line in config_difference(before, config))
         return '\n'.join(lines)
+
+    def _trained(self) -> List[int]:
+        """The trained steps, of which some are asked for."""
+        trained = [step for step in range(len(self.scenario)) if self.progress.trained(step)]
+        if not set(trained) & set(self.steps):
+            raise FileNotFoundError(f'{self.work_dir} has none of the steps {self.steps[0]} to {self.steps[-1]}; it has '
+                                    f'{trained or "none"}. Look at --work-dir and --step, or train them first.')
+        return trained
 
     def _check_partition(self) -> None:
         if getattr(self.scenario, 'partition', 'once') == 'once':

@@ -224,6 +224,7 @@ def _set_hooks(plain: Dict[str, Any], cfg: Config, scenario: Scenario, folder: S
         about['domains'] = list(scenario[folder.step].domains.new)
     previous = str(StepFolder(folder.work_dir, folder.step - 1).hand_over) if folder.step else None
     own: List[Dict[str, Any]] = [
+        dict(type='FiniteHook'),
         dict(type='ContinualHook'),
         dict(type='HandOverHook', path=str(folder.hand_over), previous=previous,
              meta=about if folder.step else dict(about, first_step=first_step_training(cfg))),

@@ -17,6 +17,7 @@ from ..models import forget_hand_over, load_hand_over
 from ..parts import Part, overrides
 from .before_updates import before_updates
 from .data_pass import Pass, averaged_model, bare_model
+from .finite_hook import check_state
 
 
 @HOOKS.register_module()
@@ -51,7 +52,7 @@ class ContinualHook(Hook):
             if overrides(part, 'before_step'):
                 runner.logger.info(f'{name}: looking at the training images with the teacher')
                 part.before_step(model.split, Pass(runner, part.needs, student=False))
-            self._save(path, part)
+            self._save(runner, path, part)
         self._resumed = {}
         if model.teacher is not None:
             model.teacher.build(next(model.parameters()).device)
@@ -102,10 +103,11 @@ class ContinualHook(Hook):
         for name, part in observers.items():
             runner.logger.info(f'{name}: finishing the step')
             part.after_step(model.split, Pass(runner, part.needs, student=True))
-            self._save(Path(runner.work_dir) / f'{name}.npz', part)
+            self._save(runner, Path(runner.work_dir) / f'{name}.npz', part)
 
-    def _save(self, path: Path, part: Part) -> None:
+    def _save(self, runner: Runner, path: Path, part: Part) -> None:
         state = part.state_dict()
+        check_state(runner, path.stem, state)
         if state and is_main_process():
             save_state(path, state)
         barrier()

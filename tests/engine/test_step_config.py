@@ -325,7 +325,7 @@ def test_a_batch_sampler_beside_a_memory_is_refused(tmp_path):
     (dict(frozen=[], row_lr={}, memory=None), [])])
 def test_the_hooks_of_each_step(tmp_path, continual, expected):
     _, steps = configs(tmp_path, continual=continual, custom_hooks=[dict(type='EMAHook')])
-    own = ['EMAHook', 'ContinualHook', 'HandOverHook', 'ResultHook', 'RandomStateHook']
+    own = ['EMAHook', 'FiniteHook', 'ContinualHook', 'HandOverHook', 'ResultHook', 'RandomStateHook']
     assert [hooks(config) for config in steps] == [own + expected] * 3
     if 'MemoryHook' in expected:
         assert [config.custom_hooks[-1].to_dict() for config in steps] == [
