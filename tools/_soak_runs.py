@@ -5,7 +5,6 @@ import contextlib
 import hashlib
 import io
 import json
-import os
 from pathlib import Path
 from typing import Any, Callable, Dict, List, NamedTuple, Optional, Tuple
 
@@ -16,7 +15,6 @@ from mmengine.config import Config
 from PIL import Image
 
 TOOLS = Path(__file__).resolve().parent
-METHODS = ('plop', 'ssul_m', 'online_em')
 PASSED, FAILED, NOT_RUN = 'passed', 'FAILED', 'not run'
 
 
@@ -97,9 +95,12 @@ def _model() -> Dict[str, Any]:
 
 def _method(name: str) -> Dict[str, Any]:
     """A method's own config, made for few images."""
-    method = Config.fromfile(TOOLS.parent / 'configs' / '_base_' / 'methods' / f'{name}.py').continual.to_dict()
+    path = TOOLS.parent / 'configs' / '_base_' / 'methods' / f'{name}.py'
+    method = Config.fromfile(path).continual.to_dict()
     if name == 'ssul_m':
         method['unknown'] = dict(of='background')
+        method['memory'].update(size=4, export=True)
+    if name == 'reminder_m':
         method['memory'].update(size=4, export=True)
     if name == 'online_em':
         method['memory'].update(size=5)
@@ -113,7 +114,7 @@ def make_config(data: Path, work_dir: Path, method: str = 'plop', classes: int =
     Args:
         data: Folder of the data.
         work_dir: Folder of the run.
-        method: One of :data:`METHODS`.
+        method: A file of configs/_base_/methods: plop, ssul_m, reminder_m or online_em.
         classes: As the data was written with.
         changes: Merged into the config.
     """
@@ -201,9 +202,3 @@ def _equal(expected: Path, found: Path) -> bool:
         values = [without_ids(json.loads(path.read_text())) for path in (expected, found)]
         return values[0] == values[1]
     return expected.read_bytes() == found.read_bytes()
-
-
-def quiet_environment(**more: str) -> Dict[str, str]:
-    """The environment of processes that are started: one thread each, this checkout's package."""
-    paths = os.pathsep.join([str(TOOLS.parent), os.environ.get('PYTHONPATH', '')])
-    return dict(os.environ, OMP_NUM_THREADS='1', PYTHONPATH=paths, PYTHONWARNINGS='ignore', **more)
