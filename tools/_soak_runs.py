@@ -183,12 +183,13 @@ def differences(expected: Path, found: Path) -> List[str]:
     for name in sorted(names[0] ^ names[1]):
         faults.append(f'{name} is only in {(expected if name in names[0] else found).name}')
     for name in sorted(names[0] & names[1]):
-        if not _equal(expected / name, found / name):
+        if not same_file(expected / name, found / name):
             faults.append(f'{name} differs')
     return faults
 
 
-def _equal(expected: Path, found: Path) -> bool:
+def same_file(expected: Path, found: Path) -> bool:
+    """Whether two files that runs leave say the same: tensors, the matrix of results, a memory, or all bytes."""
     if not (expected.is_file() and found.is_file()):
         return False
     if expected.suffix == '.pth':
