@@ -1,27 +1,150 @@
-"""Small files, written atomically, and the plain values that they hold."""
+"""Small files, written whole or not at all, and the plain values that they hold."""
 from __future__ import annotations
 
+import errno
 import json
 import math
 import os
+import shutil
+import zipfile
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Mapping, Union
+from typing import Any, BinaryIO, Iterator, Mapping, Optional, Tuple, Union
 
 PathLike = Union[str, Path]
+Mark = Tuple[int, int, int]
+
+PARTIAL = '.partial'  # behind the name of a file that is being written
+FULL = (errno.ENOSPC, errno.EDQUOT)
+
+
+@contextmanager
+def written_whole(path: PathLike) -> Iterator[BinaryIO]:
+    """A file to write to, which stands at ``path`` afterwards; if anything fails, what was there before stays.
+
+    It is on the disk before it takes its place, so that a loss of power leaves
+    the one or the other.
+
+    Raises:
+        OSError: It can't be written; a full disk is named as such.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(path.name + PARTIAL)
+    try:
+        with open(partial, 'wb') as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(partial, path)
+        flush_folder(path.parent)
+    except BaseException as error:
+        partial.unlink(missing_ok=True)
+        full = full_disk(error, path)
+        if full is not None:
+            raise full from error
+        raise
+
+
+def flush_folder(folder: PathLike) -> None:
+    """Have the names in a folder written to the disk, where the system can."""
+    if os.name == 'posix':
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+
+
+def is_there(path: PathLike) -> bool:
+    """Whether there is anything at a path; what can't be looked at, or is a link to nothing, is no absence.
+
+    Raises:
+        OSError: The path can't be looked at.
+    """
+    try:
+        os.lstat(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    return True
+
+
+def file_mark(path: PathLike) -> Mark:
+    """What changes when a file that is there does."""
+    stat = os.stat(path) if os.path.exists(path) else os.lstat(path)
+    return stat.st_ino, stat.st_size, stat.st_mtime_ns
+
+
+def full_disk(error: Optional[BaseException], path: PathLike) -> Optional[OSError]:
+    """An error that names the file and its disk, if that being full is what an error comes from; else None."""
+    causes = []
+    while error is not None and error not in causes:
+        causes.append(error)
+        error = error.__cause__ or error.__context__
+    number = next((one.errno for one in causes if isinstance(one, OSError) and one.errno in FULL), None)
+    if number is None:
+        return None
+    folder = Path(path).parent
+    free = shutil.disk_usage(folder).free / 2**20
+    return OSError(number, f'no space left on the disk of {folder} ({free:.1f} MiB free). Make room, and go on with '
+                   '--resume; what is finished is whole. The file', str(path))
+
+
+def check_archive(path: PathLike, required: bool = False) -> None:
+    """Make sure that a checkpoint's bytes are those that were written, by the checksums in it.
+
+    Args:
+        path: The file.
+        required: Whether one without checksums, of no zip format, is an error too.
+
+    Raises:
+        ValueError: They are not.
+    """
+    if not zipfile.is_zipfile(path):
+        if required:
+            raise ValueError(f'{path} is damaged, or no checkpoint: it is no zip archive.')
+        return
+    try:
+        with zipfile.ZipFile(path) as archive:
+            broken = archive.testzip()
+    except zipfile.BadZipFile as error:
+        broken = str(error)
+    if broken is not None:
+        raise ValueError(f'{path} is damaged: its bytes are not those that were written ({broken}). Bring back a copy of '
+                         'it, or train its step anew.')
 
 
 def write_json(path: PathLike, value: Any) -> None:
     """Write JSON so that a reader never sees half a file; NaN becomes null."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(path.name + '.partial')
-    partial.write_text(json.dumps(_without_nan(value), indent=1) + '\n')
-    os.replace(partial, path)
+    text = json.dumps(_without_nan(value), indent=1) + '\n'
+    with written_whole(path) as file:
+        file.write(text.encode())
 
 
-def read_json(path: PathLike) -> Any:
-    """Read a JSON file."""
-    return json.loads(Path(path).read_text())
+def read_json(path: PathLike, kind: type = dict) -> Any:
+    """Read a JSON file.
+
+    Args:
+        path: The file.
+        kind: What it has to hold: dict or list.
+
+    Raises:
+        FileNotFoundError: It is not there.
+        OSError: It is there and can't be read.
+        ValueError: It is no JSON, or of another kind.
+    """
+    try:
+        value = json.loads(Path(path).read_bytes())
+    except ValueError as error:  # no JSON, or no text
+        raise ValueError(f'{path} is damaged: it is no JSON ({error}).') from error
+    if not isinstance(value, kind):
+        raise ValueError(f'{path} is damaged: it holds {_short(value)}, expected a {kind.__name__}.')
+    return value
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 40 else f'{text[:37]}...'
 
 
 def _without_nan(value: Any) -> Any:

@@ -12,11 +12,17 @@ from mmcss.engine import ContinualRunner
 
 def main() -> None:
     parser = common_parser(__doc__)
-    parser.add_argument('--resume', action='store_true',
-                        help='skip finished steps, and go on with the one that was stopped')
+    begun = parser.add_mutually_exclusive_group()
+    begun.add_argument('--resume', action='store_true',
+                       help='skip finished steps, and go on with the one that was stopped')
+    begun.add_argument('--overwrite', action='store_true', default=None,
+                       help='train steps that are finished anew; the old ones are moved to replaced/ in the work_dir')
     parser.add_argument('--amp', action='store_true', help='automatic mixed precision, on GPUs')
     parser.add_argument('--first-step-from', metavar='DIR_OR_CKPT',
-                        help='take step 0 from another work_dir or hand-over file')
+                        help='take step 0 from another work_dir or hand-over file, or from a checkpoint of MMSegmentation')
+    parser.add_argument('--classes', nargs='+', metavar='NAME',
+                        help="the classes of that checkpoint in the order of its channels, or a file with one a line; only "
+                        'where it does not say them')
     parser.add_argument('--dry-run', action='store_true', help='print what would be done, and do nothing')
     args = parser.parse_args()
     cfg = load_config(args)

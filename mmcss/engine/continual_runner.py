@@ -3,27 +3,31 @@ from __future__ import annotations
 
 import time
 import warnings
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Dict, List, Mapping, Optional
+from typing import Any, Dict, Iterator, List, Mapping, Optional
 
 from mmengine.config import Config
 from mmengine.dist import barrier, get_world_size, is_main_process
 from mmengine.registry import RUNNERS, init_default_scope
 from mmengine.runner import Runner
+from mmseg.registry import MODELS
 
 from ..evaluation import matrix_table, steps_table, summarise
 from ..files import write_json
 from ..hooks.data_pass import bare_model
 from ..models import load_hand_over
-from .distributed import join_processes, say
-from .first_step import find_first_step, take_first_step
+from .disk import named_full_disk
+from .distributed import join_processes, on_main_process, say
+from .first_step import find_first_step, read_first_step, write_first_step
 from .plain_checkpoints import plain_checkpoints
 from .plan import StepPlan, config_difference, make_plan, plan_table
 from .pretty_configs import formatted_once
 from .progress import Progress
+from .run_lock import RunLock
 from .settings import build_scenario, check_settings, protocol, protocol_name, with_profile
-from .step_config import deploy_config, step_config, training_settings
+from .step_config import deploy_config, run_name, step_config, training_settings
 from .teardown import tear_down
 
 
@@ -51,7 +55,7 @@ class ContinualRunner:
         check_settings(cfg)
         join_processes(cfg.get('launcher', 'none'), cfg.get('env_cfg', {}).get('dist_cfg', {}))
         self.cfg = cfg
-        self.work_dir = Path(cfg.get('work_dir') or Path('work_dirs') / Path(cfg.filename or 'run').stem)
+        self.work_dir = Path(cfg.get('work_dir') or Path('work_dirs') / run_name(cfg))
         self.scenario = build_scenario(cfg)
         self._check_partition()
         options = cfg.get('run', {})
@@ -81,12 +85,24 @@ class ContinualRunner:
         plans = self.plan()
         say('\n'.join([*self._told_profile(), plan_table(plans, self.progress.intents())]))
         barrier()  # nothing is written before all processes have looked
-        with plain_checkpoints(), formatted_once():
+        with named_full_disk(self.work_dir), self._alone(), plain_checkpoints(), formatted_once():
+            on_main_process(self.progress.make_room)
             if self.first_step_from and 0 not in self.steps:
                 self._run_step(0)
             for step in self.steps:
                 self._run_step(step)
-        return self.results()
+            return self.results()
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Within it no other run works in the folder."""
+        lock = RunLock(self.work_dir)
+        on_main_process(lock.take)
+        try:
+            yield
+        finally:
+            if is_main_process():
+                lock.give_back()
 
     def test(self) -> Dict[str, Any]:
         """Evaluate the hand-overs of the steps again, as far as there are any.
@@ -163,9 +179,10 @@ class ContinualRunner:
             config = self.configs[step].copy()
             if state == 'resume':
                 # Both keys: mmengine then resumes from this very file.
-                config.merge_from_dict(dict(resume=True, load_from=str(folder.checkpoint())))
+                config.merge_from_dict(dict(
+                    resume=True, load_from=str(folder.checkpoint(self.progress.parent_id(step)))))
             elif is_main_process():
-                folder.begin(self.progress.about(step), training_settings(config))
+                self.progress.begin(step, training_settings(config))
                 self._write_results(self._collect())  # of the steps before
             barrier()
             self._train(step, config)
@@ -206,9 +223,12 @@ class ContinualRunner:
         barrier()  # the result is there for all processes
 
     def _take_first_step(self) -> None:
-        folder = self.progress.folder(0)
-        take_first_step(find_first_step(self.first_step_from), folder, self.cfg, self.scenario, self.progress.about(0))
+        folder, source = self.progress.folder(0), find_first_step(self.first_step_from)
+        model = MODELS.build(self.configs[0].model)
+        hand_over = read_first_step(source, self.cfg, self.scenario, model.state_dict())
         if is_main_process():
+            self.progress.begin(0)
+            write_first_step(source, hand_over, folder, self.cfg)
             deploy_config(self.cfg, self.scenario, 0).dump(str(folder.deploy))
         barrier()
         self._evaluate(0, finish=True)

@@ -2,14 +2,16 @@
 from __future__ import annotations
 
 import os
-from typing import Any, Mapping, Optional, Sequence
+from typing import Any, Callable, List, Mapping, Optional, Sequence, TypeVar
 
 import torch
 import torch.distributed as dist
-from mmengine.dist import init_dist, is_distributed, is_main_process
+from mmengine.dist import broadcast_object_list, init_dist, is_distributed, is_main_process
 from mmengine.model import MMDistributedDataParallel, revert_sync_batchnorm
 from mmengine.registry import MODEL_WRAPPERS
 from torch import nn
+
+Result = TypeVar('Result')
 
 
 @MODEL_WRAPPERS.register_module()
@@ -46,6 +48,24 @@ def join_processes(launcher: str, options: Mapping[str, Any]) -> None:
         raise ValueError(f'without a GPU the launcher has to be pytorch (tools/dist_train.sh), not {launcher!r}.')
     os.environ.setdefault('LOCAL_RANK', '0')
     dist.init_process_group(backend='gloo')
+
+
+def on_main_process(job: Callable[[], Result]) -> Result:
+    """Do something on the main process alone; all get what it returns, or raise what it raises.
+
+    Args:
+        job: Returns what can be pickled.
+    """
+    box: List[Any] = [None, None]
+    if is_main_process():
+        try:
+            box[0] = job()
+        except Exception as error:
+            box[1] = error
+    broadcast_object_list(box)
+    if box[1] is not None:
+        raise box[1]
+    return box[0]
 
 
 def say(text: str) -> None:

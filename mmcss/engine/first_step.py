@@ -1,68 +1,83 @@
 """A trained step 0 that several runs share."""
 from __future__ import annotations
 
-import shutil
-import uuid
 from pathlib import Path
-from typing import Any, Mapping
+from typing import Any, Dict, List, Mapping
 
 from mmengine.config import Config
-from mmengine.dist import is_main_process
+from torch import Tensor
 
-from ..files import PathLike, plain
-from ..models import hand_over_meta, load_hand_over, save_hand_over
+from ..files import PathLike, plain, written_whole
+from ..models import save_hand_over
 from ..scenario import Scenario
 from .distributed import say
 from .folders import StepFolder
 from .settings import first_step_training
+from .stock_checkpoint import check_fits, load_first_step
 
 
 def find_first_step(source: PathLike) -> Path:
-    """The hand-over file, of a work_dir or itself."""
+    """The hand-over file, of a work_dir or itself; of a folder of MMSegmentation's own its last checkpoint."""
     source = Path(source)
+    pointer = source / 'last_checkpoint'
+    if pointer.is_file() and not (source / 'step_0').is_dir():
+        return source / Path(pointer.read_text(errors='replace').strip()).name
     return StepFolder(source, 0).hand_over if source.is_dir() else source
 
 
-def take_first_step(source: Path, folder: StepFolder, cfg: Config, scenario: Scenario, about: Mapping[str, Any]) -> None:
-    """Copy a trained step 0, so that a work_dir stands alone.
+def read_first_step(source: Path, cfg: Config, scenario: Scenario, model: Mapping[str, Tensor]) -> Dict[str, Any]:
+    """A trained step 0 that a run may go on from.
 
     Args:
-        source: The hand-over file.
-        folder: Where to.
-        cfg: The config of this run.
+        source: The hand-over file, or a checkpoint of MMSegmentation.
+        cfg: The config of the run.
         scenario: Its scenario.
-        about: See :meth:`StepFolder.begin`.
+        model: State dict of its model at step 0.
+
+    Returns:
+        As :func:`load_hand_over`.
 
     Raises:
-        ValueError: It was trained on other images, or in another way.
+        ValueError: It is of other classes or another model, or was trained on
+            other images or in another way.
         FileNotFoundError: It is missing, or what a part gathered while it
             was trained.
     """
-    hand_over = load_hand_over(source, scenario[0].seen)
-    check_first_step(source, cfg, scenario)
-    if source.resolve() == folder.hand_over.resolve():
-        raise ValueError(f'--first-step-from: {source} is this run itself; leave the option out and start with '
-                         '--step 1 or --resume.')
-    gathered = [source.with_name(f'{name}.npz') for name in first_step_training(cfg)['watching']]
-    missing = [str(path) for path in gathered if not path.is_file()]
+    hand_over = load_first_step(source, scenario[0].seen, cfg.get('run', {}).get('classes'))
+    check_fits(source, hand_over['state_dict'], model)
+    check_first_step(source, hand_over['meta'], cfg, scenario)
+    missing = [str(path) for path in _gathered(source, cfg) if not path.is_file()]
     if missing:
         raise FileNotFoundError(f'{", ".join(missing)}, gathered while step 0 was trained, is not beside {source.name}; '
                                 'leave --first-step-from out, or name a whole folder.')
-    if is_main_process():
-        folder.begin(about)
-        for path in gathered:
-            shutil.copy(path, folder.path)
-        meta = dict(hand_over['meta'], id=hand_over['meta'].get('id') or uuid.uuid4().hex, parent=None)
-        save_hand_over(folder.hand_over, hand_over['state_dict'], meta)
+    return hand_over
 
 
-def check_first_step(source: Path, cfg: Config, scenario: Scenario) -> None:
+def write_first_step(source: Path, hand_over: Mapping[str, Any], folder: StepFolder, cfg: Config) -> None:
+    """Copy what :func:`read_first_step` gave into a folder, so that a work_dir stands alone."""
+    for path in _gathered(source, cfg):
+        with written_whole(folder.path / path.name) as file:
+            file.write(path.read_bytes())
+    save_hand_over(folder.hand_over, hand_over['state_dict'], dict(hand_over['meta'], parent=None))
+
+
+def _gathered(source: Path, cfg: Config) -> List[Path]:
+    return [source.with_name(f'{name}.npz') for name in first_step_training(cfg)['watching']]
+
+
+def check_first_step(source: Path, meta: Mapping[str, Any], cfg: Config, scenario: Scenario) -> None:
     """Make sure that a trained step 0 is one that a method may go on from, and tell of smaller differences.
+
+    Args:
+        source: Where it is from.
+        meta: Its metadata.
+        cfg: The config of the run that goes on from it.
+        scenario: Its scenario.
 
     Raises:
         ValueError: It was trained on other images, or in another way.
     """
-    meta, asked = hand_over_meta(source) or {}, first_step_training(cfg)
+    asked = first_step_training(cfg)
     watching = asked.pop('watching')
     _compare_images(source, meta, scenario)
     if meta.get('first_step'):

@@ -2,13 +2,15 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
-import zipfile
 from pathlib import Path
-from typing import Any, Dict, List, Mapping, Optional, Sequence
+from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
 
-from ..files import PathLike, read_json, write_json
+from ..files import PARTIAL, PathLike, check_archive, file_mark, is_there, read_json, write_json
 from ..models import hand_over_meta
+
+CHECKPOINT = re.compile(r'(?:epoch|iter)_(\d+)\.pth')
 
 
 class StepFolder:
@@ -28,38 +30,63 @@ class StepFolder:
         self.split = self.path / 'split.json'
         self.deploy = self.path / 'deploy.py'
         self.memory = self.path / 'memory.json'
+        self._read: Dict[Path, Tuple[Any, Any]] = {}  # what a file held, and what it looked like
 
-    def parent_id(self) -> Optional[str]:
-        """Id of the step before, None at step 0 or where it is missing."""
-        if self.step == 0:
-            return None
-        return (hand_over_meta(StepFolder(self.work_dir, self.step - 1).hand_over) or {}).get('id')
+    @property
+    def trained(self) -> bool:
+        """Whether there is a hand-over, of whatever training, sound or not."""
+        return is_there(self.hand_over)
 
-    def trained_id(self, classes: Sequence[str]) -> Optional[str]:
-        """Id of the hand-over if it is sound, has these classes and stems from the step before as it is now."""
-        meta = hand_over_meta(self.hand_over)
-        if meta is None or list(meta['classes']) != list(classes) or meta.get('parent') != self.parent_id():
+    @property
+    def id(self) -> Optional[str]:
+        """Id of the hand-over, None if there is none."""
+        return (self._meta() or {}).get('id')
+
+    def trained_id(self, classes: Sequence[str], parent: Optional[str]) -> Optional[str]:
+        """Id of the hand-over if it has these classes and stems from that of the id ``parent``.
+
+        Raises:
+            ValueError: It is there and is not sound.
+        """
+        meta = self._meta()
+        if meta is None or list(meta['classes']) != list(classes) or meta.get('parent') != parent:
             return None
         return meta['id']
 
-    def current_result(self, classes: Sequence[str], protocol: Mapping[str, Any]) -> Optional[Dict[str, Any]]:
-        """The result of the hand-over as it is now under a protocol, None if there is none."""
-        trained = self.trained_id(classes)
-        if trained is None or not self.result.is_file():
-            return None
-        result = read_json(self.result)
-        return result if (result.get('hand_over'), result.get('protocol')) == (trained, protocol) else None
+    def current_result(self, hand_over: Optional[str], protocol: Mapping[str, Any]) -> Optional[Dict[str, Any]]:
+        """The result of the hand-over of that id under a protocol, None if there is none.
 
-    def checkpoint(self) -> Optional[Path]:
-        """The step's own last checkpoint, if a run from the same step before left a whole one."""
+        Raises:
+            ValueError: The file is there and is damaged.
+        """
+        if hand_over is None or not is_there(self.result):
+            return None
+        result = self._known(self.result, read_json)
+        if (result.get('hand_over'), result.get('protocol')) != (hand_over, protocol):
+            return None
+        numbers = [result.get(key) for key in ('classes', 'IoU', 'scored')]
+        if not all(isinstance(values, list) for values in numbers) or len({*map(len, numbers)}) > 1 or not isinstance(
+                result.get('mIoU'), (int, float)):
+            raise ValueError(f'{self.result} is damaged: it lacks the IoU of its classes. Delete it, and have the step tested '
+                             f'again (tools/test.py --step {self.step}).')
+        return result
+
+    def checkpoint(self, parent: Optional[str] = None) -> Optional[Path]:
+        """The step's own last whole checkpoint, if it was begun on top of the step before of that id."""
+        if not is_there(self.split) or self.note().get('parent') != parent:
+            return None
+        return next((path for path in self._checkpoints() if _is_whole(path)), None)
+
+    def _checkpoints(self) -> List[Path]:
+        """Those that a run may go on from, the last one first."""
         pointer = self.path / 'last_checkpoint'
-        if not pointer.is_file() or not self.split.is_file():
-            return None
-        if read_json(self.split).get('parent') != self.parent_id():
-            return None
+        noted = Path(pointer.read_text(errors='replace').strip()) if pointer.is_file() else None
         # mmengine notes an absolute path, which a moved folder breaks.
-        noted = Path(pointer.read_text().strip())
-        return next((path for path in (self.path / noted.name, noted) if zipfile.is_zipfile(path)), None)
+        pointed = [self.path / noted.name, noted] if noted is not None and noted.name else []
+        # Stopped between a checkpoint and its note, or in the middle of one: others are whole.
+        own = [(int(match.group(1)), path) for path in self.path.glob('*.pth')
+               for match in [CHECKPOINT.fullmatch(path.name)] if match]
+        return [path for path in (*pointed, *(path for _, path in sorted(own, reverse=True))) if path.is_file()]
 
     def check(self, run: Mapping[str, Any]) -> None:
         """Make sure that the folder, if a run began in it, is of this run.
@@ -73,41 +100,91 @@ class StepFolder:
         other = self.others(run)
         if other:
             raise ValueError(f'{self.path} was trained with another scenario or method: {other} of {self.split.name} '
-                             'differ. Give another --work-dir, or leave --resume out to train anew.')
+                             'differ. Give another --work-dir, or --overwrite in place of --resume, which moves the old '
+                             'steps aside and trains anew.')
 
     def others(self, run: Mapping[str, Any]) -> List[str]:
         """What differs of the run that began in the folder, if one did."""
-        if not self.split.is_file():
+        if not is_there(self.split):
             return []
-        found, expected = read_json(self.split), json.loads(json.dumps(run))
+        found, expected = self.note(), json.loads(json.dumps(run))
         return [key for key in expected if found.get(key) != expected[key]]
 
-    def begin(self, run: Mapping[str, Any], settings: Optional[Mapping[str, Any]] = None) -> None:
-        """Note what is going to be trained, and drop what an earlier run left over.
+    def begin(self, run: Mapping[str, Any], settings: Optional[Mapping[str, Any]] = None,
+              parent: Optional[str] = None) -> None:
+        """Note what is going to be trained, and drop what a run that did not finish the step has left.
 
         Args:
             run: What :meth:`check` compares.
             settings: What :attr:`settings` gives from now on. None for a step
                 that was trained elsewhere, which is not finished until
                 :meth:`finish`.
+            parent: Id of the step before.
+
+        Raises:
+            FileExistsError: The step is finished; see :meth:`move_aside`.
         """
+        if self.trained:
+            raise FileExistsError(f'{self.hand_over} is there; a finished step is not overwritten.')
         self.path.mkdir(parents=True, exist_ok=True)
-        leftovers = [self.hand_over, self.result, self.memory, self.path / 'last_checkpoint', *self.path.glob('*.npz')]
-        for path in leftovers:
-            path.unlink(missing_ok=True)
-        shutil.rmtree(self.path / 'memory', ignore_errors=True)
-        write_json(self.split, dict(run, parent=self.parent_id(), settings=settings, unfinished=settings is None))
+        for path in [self.result, self.memory, self.path / 'last_checkpoint', *self.path.glob('*.npz'),
+                     *self.path.glob('*.pth'), *self.path.glob(f'*{PARTIAL}')]:
+            _remove(path)
+        _remove(self.path / 'memory')
+        write_json(self.split, dict(run, parent=parent, settings=settings, unfinished=settings is None))
+
+    def move_aside(self, folder: Path) -> None:
+        """Move all that the step has left into another folder of the same disk."""
+        folder.mkdir(parents=True, exist_ok=True)
+        self.path.rename(folder / self.path.name)
 
     def finish(self) -> None:
         """Note that all parts of the method have looked at a step that was trained elsewhere."""
-        write_json(self.split, dict(read_json(self.split), unfinished=False))
+        write_json(self.split, dict(self.note(), unfinished=False))
 
     @property
     def settings(self) -> Optional[Dict[str, Any]]:
         """What the step was trained with beside its method, None where that is not known."""
-        return read_json(self.split).get('settings') if self.split.is_file() else None
+        return self.note().get('settings') if is_there(self.split) else None
 
     @property
     def unfinished(self) -> bool:
         """Whether a step that was trained elsewhere is still to be finished."""
-        return self.split.is_file() and read_json(self.split).get('unfinished', False)
+        return is_there(self.split) and self.note().get('unfinished', False)
+
+    def note(self) -> Dict[str, Any]:
+        """What :meth:`begin` has noted.
+
+        Raises:
+            ValueError: The file is damaged.
+        """
+        try:
+            return self._known(self.split, read_json)
+        except ValueError as error:
+            raise ValueError(f'{error} It notes what the step was trained with: bring back a copy of it, or train the step '
+                             'anew (--overwrite).') from error
+
+    def _meta(self) -> Optional[Dict[str, Any]]:
+        return self._known(self.hand_over, hand_over_meta) if self.trained else None
+
+    def _known(self, path: Path, read: Any) -> Any:
+        """What ``read`` gives of a file, which is read again when it has changed."""
+        mark = file_mark(path)
+        if self._read.get(path, (None, ))[0] != mark:
+            self._read[path] = mark, read(path)
+        return self._read[path][1]
+
+
+def _is_whole(checkpoint: Path) -> bool:
+    try:
+        check_archive(checkpoint, required=True)
+    except ValueError:
+        return False
+    return True
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)

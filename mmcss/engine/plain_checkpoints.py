@@ -19,6 +19,8 @@ from mmengine.optim.scheduler.param_scheduler import OneCycleParamScheduler
 from mmengine.runner import CheckpointLoader
 from packaging.version import Version
 
+from ..files import check_archive
+
 # Since then names in a file can be bound to functions of ours.
 SUPPORTED = Version(torch.__version__) >= Version('2.7')
 # What mmengine's objects refer to by name: a log buffer to its own methods, this scheduler to its own curves.
@@ -48,20 +50,22 @@ def load_from_plain_file(filename: str, map_location: Any = None) -> Any:
 
     Raises:
         FileNotFoundError: There is no such file.
-        ValueError: It is truncated, or holds more than tensors, plain values
-            and mmengine's log buffers.
+        ValueError: It is truncated or altered, or holds more than tensors,
+            plain values and mmengine's log buffers.
     """
     path = Path(filename).expanduser()
     if not path.is_file():
         raise FileNotFoundError(f'{filename} can not be found.')
     with torch.serialization.safe_globals(_allowed()):
         try:
-            return torch.load(path, map_location=map_location, weights_only=True)
+            loaded = torch.load(path, map_location=map_location, weights_only=True)
         except Exception as error:  # torch has no common error for these
             raise ValueError(
                 f'{filename} can not be read as tensors, plain values and log buffers: it is truncated or holds other '
                 f'objects, whose code would have to be run ({error}). If you trust it, load it with '
                 'torch.load(weights_only=False) and save it without them.') from error
+    check_archive(path)
+    return loaded
 
 
 def _allowed() -> List[Union[Callable, Tuple[Callable, str]]]:

@@ -1,17 +1,19 @@
 """How far a run is, and what is left to do with each step."""
 from __future__ import annotations
 
+import time
 from pathlib import Path
-from typing import Any, Dict, List, Mapping, Optional, Sequence
+from typing import Any, Dict, List, Mapping, Optional, Sequence, Set
 
 from mmengine.config import Config
-from mmengine.dist import broadcast_object_list, is_main_process
 
 from ..files import plain
-from ..models import hand_over_meta, load_hand_over
+from ..models import check_hand_over, load_hand_over
 from ..scenario import Scenario
+from .distributed import on_main_process, say
 from .first_step import check_first_step, find_first_step
 from .folders import StepFolder
+from .stock_checkpoint import load_first_step
 
 # What is done with a step, by its state.
 INTENTS = dict(start='train', resume='go on', take='take over', finish='take over', evaluate='test', finished='finished')
@@ -38,23 +40,86 @@ class Progress:
         self.protocol = protocol
         self.first_step_from = first_step_from
         self.resume = bool(cfg.get('resume', False))
+        self.overwrite = bool(cfg.get('run', {}).get('overwrite', False))
+        if self.resume and self.overwrite:
+            raise ValueError('--resume goes on with the steps that are there, --overwrite begins them anew: give one of them.')
+        self._folders = [StepFolder(work_dir, step) for step in range(len(scenario))]
+        self._said: Set[str] = set()
+        self._replaced = work_dir / 'replaced' / time.strftime('%Y%m%d_%H%M%S')
 
     def folder(self, step: int) -> StepFolder:
         """The folder of a step."""
-        return StepFolder(self.work_dir, step)
+        return self._folders[step]
+
+    def parent_id(self, step: int) -> Optional[str]:
+        """Id of the step before as it is now, None at step 0 or where it is missing."""
+        return self.folder(step - 1).id if step else None
 
     def about(self, step: int) -> Dict[str, Any]:
         """What a step's folder notes of the run that it belongs to."""
         return dict(self.scenario[step].to_dict(), regime=self.scenario.regime, images=self.scenario.images(step),
                     method=plain(self.cfg.get('continual', {})))
 
+    def trained_id(self, step: int) -> Optional[str]:
+        """Id of a step that is trained, from the step before as it is now; None for others.
+
+        Raises:
+            ValueError: A hand-over is there and is not sound.
+        """
+        return self.folder(step).trained_id(self.scenario[step].seen, self.parent_id(step))
+
     def trained(self, step: int) -> bool:
         """Whether a step is trained, from the step before as it is now."""
-        return self.folder(step).trained_id(self.scenario[step].seen) is not None
+        return self.trained_id(step) is not None
 
     def result(self, step: int) -> Optional[Dict[str, Any]]:
         """See :meth:`StepFolder.current_result`."""
-        return self.folder(step).current_result(self.scenario[step].seen, self.protocol)
+        return self.folder(step).current_result(self.trained_id(step), self.protocol)
+
+    def begin(self, step: int, settings: Optional[Mapping[str, Any]] = None) -> None:
+        """Note that a step is going to be trained or taken over. A finished one that is stale is moved aside.
+
+        Args:
+            step: Number of the step.
+            settings: See :meth:`StepFolder.begin`.
+        """
+        if self.folder(step).trained:
+            self._say_once(f'step {step} was trained on top of another step {step - 1} than the one that is there now')
+            self._move_aside(step)
+        self.folder(step).begin(self.about(step), settings, self.parent_id(step))
+
+    def make_room(self) -> None:
+        """Move aside what the run has been asked to replace, and nothing else that is finished.
+
+        Raises:
+            ValueError: It would replace finished steps without having been
+                asked to, or what it goes on from is not sound.
+            FileNotFoundError: The step before is missing.
+        """
+        mine = [step for step in range(len(self.scenario)) if step in self.steps or self._takes(step)]
+        if mine[0] > 0:
+            self._check_before(mine[0])
+        if self.overwrite:
+            for step in mine:
+                if self.folder(step).path.exists() and self.state(step) in ('start', 'take'):
+                    self._move_aside(step)
+        if self.resume:
+            return
+        finished = [step for step in mine if self.folder(step).trained and self.state(step) in ('start', 'take')]
+        if finished:
+            others = any(self.folder(step).others(self.about(step)) for step in finished)
+            raise ValueError(f'{self.work_dir} holds finished steps {"of another scenario or method " if others else ""}that '
+                             f'this run would train anew: {finished}. --resume goes on with what is left of the same run, '
+                             f'--overwrite moves the old steps to {self._replaced.parent} first; or give another --work-dir.')
+
+    def _move_aside(self, step: int) -> None:
+        self.folder(step).move_aside(self._replaced)
+        self._say_once(f'what was in {self.folder(step).path} is now in {self._replaced}')
+
+    def _say_once(self, note: str) -> None:
+        if note not in self._said:
+            self._said.add(note)
+            say(f'note: {note}')
 
     def untrained(self) -> List[int]:
         """The steps of this run that are still to be trained, and need their images for it."""
@@ -72,25 +137,39 @@ class Progress:
             ValueError: The folder is of another run.
             FileNotFoundError: There is no step 0 to take over.
         """
-        folder, split, about, takes = self.folder(step), self.scenario[step], self.about(step), self._takes(step)
-        trained = folder.trained_id(split.seen)
+        folder, about, takes = self.folder(step), self.about(step), self._takes(step)
         source = find_first_step(self.first_step_from) if takes else None
-        # A hand-over from elsewhere may have no id.
-        same = not takes or (hand_over_meta(source) or {}).get('id') in (None, trained)
+        if takes and not source.is_file():
+            raise FileNotFoundError(f'--first-step-from: there is no {source}.')
+        begun = 'take' if takes else 'start'
+        if takes and source.resolve() == folder.hand_over.resolve():
+            raise ValueError(f'--first-step-from: {source} is this run itself; leave the option out and start with '
+                             '--step 1 or --resume.')
+        if self.overwrite and step in self.steps:
+            return begun
+        trained = self.trained_id(step)
+        same = not takes or trained is None or self._source_id(source) == trained
         if self.resume:
             folder.check(about)
-            if trained and not same:
+            if not same:
                 raise ValueError(f'{folder.hand_over} is another step 0 than that of {self.first_step_from}; leave '
-                                 '--first-step-from out to go on with it, or --resume to begin anew.')
+                                 '--first-step-from out to go on with it, or take --overwrite in place of --resume.')
         if trained and (self.resume or (step not in self.steps and same and not folder.others(about))):
             if folder.unfinished:
                 return 'finish'
-            return 'finished' if self.result(step) else 'evaluate'
-        if takes:
-            if not source.is_file():
-                raise FileNotFoundError(f'--first-step-from: there is no {source}.')
-            return 'take'
-        return 'resume' if self.resume and folder.checkpoint() else 'start'
+            return 'finished' if self._is_tested(step) else 'evaluate'
+        goes_on = self.resume and not takes and not folder.trained and folder.checkpoint(self.parent_id(step))
+        return 'resume' if goes_on else begun
+
+    def _source_id(self, source: Path) -> str:
+        return load_first_step(source, self.scenario[0].seen, self.cfg.get('run', {}).get('classes'))['meta']['id']
+
+    def _is_tested(self, step: int) -> bool:
+        try:
+            return self.result(step) is not None
+        except ValueError as error:  # a test makes it anew
+            self._say_once(str(error))
+            return False
 
     def decide(self, step: int) -> str:
         """:meth:`state` of a step whose turn has come: the main process looks, the others follow.
@@ -99,18 +178,15 @@ class Progress:
             ValueError: See :meth:`state`; or the step before is of other classes.
             FileNotFoundError: See :meth:`state`; or the step before is missing.
         """
-        box: List[Any] = [None, None]
-        if is_main_process():
-            try:
-                box[0] = self.state(step)
-                if box[0] == 'start' and step > 0:
-                    self._check_before(step)
-            except (ValueError, FileNotFoundError) as error:
-                box[1] = error
-        broadcast_object_list(box)
-        if box[1] is not None:
-            raise box[1]
-        return box[0]
+        def look() -> str:
+            state = self.state(step)
+            if state == 'start' and step > 0:
+                self._check_before(step)
+            elif state == 'finished':
+                check_hand_over(self.folder(step).hand_over)
+            return state
+
+        return on_main_process(look)
 
     def _check_before(self, step: int) -> None:
         """Make sure that a step can be trained on top of the one before."""
@@ -121,7 +197,7 @@ class Progress:
                              f'finished; take it over again: --step {step - 1} --first-step-from ...')
         about = self.about(step - 1)
         if step == 1:  # methods that train step 0 alike may share it
-            check_first_step(before.hand_over, self.cfg, self.scenario)
+            check_first_step(before.hand_over, load_hand_over(before.hand_over)['meta'], self.cfg, self.scenario)
             about.pop('method')
         others = before.others(about)
         if others:

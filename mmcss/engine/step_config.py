@@ -20,6 +20,8 @@ from .model_config import (extended_model, replace_cross_entropy, stock_model, s
 from .settings import (OWN_KEYS, acts_at_first_step, class_positions, classifier_config, first_step_training, leaf_configs,
                        protocol, with_profile)
 
+# Which weights of a step the next one starts from.
+HANDED_OVER = ('last', 'best')
 # What of continual the model itself is given.
 MODEL_KEYS = ('targets', 'losses', 'new_rows', 'frozen', 'row_lr', 'stages')
 
@@ -45,7 +47,7 @@ def step_config(cfg: Config, scenario: Scenario, step: int, work_dir: str, world
     merged.merge_from_dict(cfg.get('first_step' if step == 0 else 'next_steps', {}))
     plain: Dict[str, Any] = {key: value for key, value in merged._cfg_dict.to_dict().items() if key not in OWN_KEYS}
     plain.update(work_dir=str(folder.path), load_from=plain.get('load_from') if step == 0 else None, resume=False)
-    plain['experiment_name'] = f'{Path(cfg.filename).stem if cfg.filename else "run"}_step_{step}'
+    plain['experiment_name'] = f'{str(run_name(cfg)).replace("/", "_")}_step_{step}'
     # The visualizer is looked up by name in the process: one name a step, or
     # all steps write into the first one's folder.
     plain['visualizer'] = dict(plain.get('visualizer') or dict(type='SegLocalVisualizer'), name=plain['experiment_name'])
@@ -56,6 +58,12 @@ def step_config(cfg: Config, scenario: Scenario, step: int, work_dir: str, world
         type='DeviceAwareDDP', broadcast_buffers=False,
         find_unused_parameters=plain.get('find_unused_parameters', False)))
     return Config(plain, filename=cfg.filename)
+
+
+def run_name(cfg: Config) -> Path:
+    """What a run is called: its config's folder, which says the method, and name."""
+    file = Path(cfg.filename or 'run')
+    return Path(file.absolute().parent.name, file.stem) if cfg.filename else file
 
 
 def training_settings(config: Config) -> Dict[str, Any]:
@@ -221,6 +229,7 @@ def _set_hooks(plain: Dict[str, Any], cfg: Config, scenario: Scenario, folder: S
         dict(type='ResultHook', path=str(folder.result), hand_over=str(folder.hand_over),
              meta=dict(about, protocol=asdict(protocol(cfg)))),
         dict(type='RandomStateHook'),
+        *_best_weights(plain, cfg.get('run', {}).get('hand_over', 'last')),
     ]
     method = cfg.get('continual', {})
     if method.get('frozen') or method.get('row_lr'):
@@ -233,3 +242,15 @@ def _set_hooks(plain: Dict[str, Any], cfg: Config, scenario: Scenario, folder: S
         hook = dict(type='OnlineHook', replay=plain_dict(online)) if online else dict(type='MemoryHook')
         own.append(dict(hook, path=str(folder.memory), **choice))
     plain['custom_hooks'] = list(plain.get('custom_hooks') or []) + own
+
+
+def _best_weights(plain: Mapping[str, Any], handed_over: str) -> List[Dict[str, Any]]:
+    """The hook that a step needs to hand over the best weights in place of the last ones."""
+    if handed_over not in HANDED_OVER:
+        raise ValueError(f'run.hand_over: got {handed_over!r}, valid are {", ".join(HANDED_OVER)}.')
+    if handed_over == 'last':
+        return []
+    if not plain.get('default_hooks', {}).get('checkpoint', {}).get('save_best') or not plain.get('val_dataloader'):
+        raise ValueError("run.hand_over='best' needs save_best in default_hooks.checkpoint, and val_dataloader, val_evaluator "
+                         'and val_cfg, by which the best weights are found.')
+    return [dict(type='BestWeightsHook')]

@@ -1,4 +1,5 @@
 """The only room that knows the moments of a runner."""
+from .best_weights_hook import BestWeightsHook
 from .continual_hook import ContinualHook
 from .gradient_reference import GradientReference
 from .hand_over_hook import HandOverHook
@@ -12,6 +13,6 @@ from .result_hook import ResultHook
 from .row_rates_hook import RowRatesHook
 
 __all__ = [
-    'ContinualHook', 'DynamicReplay', 'GradientReference', 'HandOverHook', 'InterferedReplay', 'MemoryHook', 'OnlineHook',
-    'ProgressHook', 'RandomStateHook', 'Replay', 'ResultHook', 'RowRatesHook', 'UniformReplay'
+    'BestWeightsHook', 'ContinualHook', 'DynamicReplay', 'GradientReference', 'HandOverHook', 'InterferedReplay', 'MemoryHook',
+    'OnlineHook', 'ProgressHook', 'RandomStateHook', 'Replay', 'ResultHook', 'RowRatesHook', 'UniformReplay'
 ]

@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Dict, List, Mapping
+from typing import Callable, Dict, List, Mapping
 
 import numpy as np
 import torch
@@ -12,7 +12,8 @@ from mmengine.registry import HOOKS
 from mmengine.runner import Runner
 from torch import Tensor, nn
 
-from ..models import load_hand_over
+from ..files import written_whole
+from ..models import forget_hand_over, load_hand_over
 from ..parts import Part, overrides
 from .before_updates import before_updates
 from .data_pass import Pass, averaged_model, bare_model
@@ -41,15 +42,28 @@ class ContinualHook(Hook):
         for name, part in model.method.parts.items():
             path = Path(runner.work_dir) / f'{name}.npz'
             if model.previous is not None and overrides(part, 'load_previous'):
-                part.load_previous(previous_state(model.previous, name))
+                self._take(part.load_previous, previous_state(model.previous, name),
+                           Path(model.previous).with_name(f'{name}.npz'))
             if runner._resume and (name in self._resumed or path.is_file()):
-                part.load_state_dict(self._resumed[name] if name in self._resumed else load_state(path))
+                state = self._resumed[name] if name in self._resumed else load_state(path)
+                self._take(part.load_state_dict, state, path)
                 continue
             if overrides(part, 'before_step'):
                 runner.logger.info(f'{name}: looking at the training images with the teacher')
                 part.before_step(model.split, Pass(runner, part.needs, student=False))
             self._save(path, part)
         self._resumed = {}
+        if model.teacher is not None:
+            model.teacher.build(next(model.parameters()).device)
+        forget_hand_over()  # model, parts and teacher have read it
+
+    @staticmethod
+    def _take(load: Callable[[Dict[str, Tensor]], None], state: Dict[str, Tensor], path: Path) -> None:
+        """Have a part take a state; one that does not fit is the file's fault."""
+        try:
+            load(state)
+        except (KeyError, IndexError, RuntimeError, ValueError) as error:
+            raise damaged_state(path, error) from error
 
     def _attach(self, runner: Runner, model: nn.Module) -> None:
         """Give parts the model, and a place in front of each update."""
@@ -115,13 +129,25 @@ def previous_state(hand_over: str, name: str) -> Dict[str, Tensor]:
 
 
 def save_state(path: Path, state: Dict[str, Tensor]) -> None:
-    """Write tensors as npz, atomically."""
-    partial = path.with_name(path.stem + '.partial.npz')
-    np.savez(partial, **{name: value.cpu().numpy() for name, value in state.items()})
-    partial.replace(path)
+    """Write tensors as npz, whole or not at all."""
+    with written_whole(path) as file:
+        np.savez(file, **{name: value.cpu().numpy() for name, value in state.items()})
 
 
 def load_state(path: Path) -> Dict[str, Tensor]:
-    """Read what :func:`save_state` wrote."""
-    with np.load(path, allow_pickle=False) as arrays:
-        return {name: torch.from_numpy(arrays[name]) for name in arrays.files}
+    """Read what :func:`save_state` wrote.
+
+    Raises:
+        ValueError: The file is damaged.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            return {name: torch.from_numpy(arrays[name]) for name in arrays.files}
+    except Exception as error:  # numpy and zipfile have no common error for these
+        raise damaged_state(path, error) from error
+
+
+def damaged_state(path: Path, error: Exception) -> ValueError:
+    """An error that names the file of a part's state that can't be used."""
+    return ValueError(f'{path} is damaged, or was left by another method ({type(error).__name__}: {error}). Bring back a '
+                      'copy of it, or train its step anew (--overwrite).')

@@ -2,7 +2,7 @@
 from .cosine_classifier import CosineClassifier
 from .extended import ExtendedCascadeEncoderDecoder, ExtendedEncoderDecoder, merge_unknown
 from .growth import class_axes, grow
-from .hand_over import hand_over_meta, load_hand_over, save_hand_over
+from .hand_over import check_hand_over, forget_hand_over, hand_over_meta, load_hand_over, save_hand_over
 from .inplace_abn import LeakyResNet, SharedNormASPPHead
 from .method import Method
 from .nearest_mean import NearestMean
@@ -17,6 +17,6 @@ __all__ = [
     'ContinualCascadeEncoderDecoder', 'ContinualEncoderDecoder', 'ContinualMixin', 'CosineClassifier',
     'EntropyPseudoLabels', 'ExtendedCascadeEncoderDecoder', 'ExtendedEncoderDecoder', 'FrozenTeacher',
     'IgnoreBackground', 'LeakyResNet', 'Method', 'NEW_ROWS', 'NearestMean', 'SharedNormASPPHead', 'SigmoidPseudoLabels', 'StepHeads',
-    'class_axes', 'grow', 'hand_over_meta', 'load_hand_over', 'merge_unknown', 'predict', 'save_hand_over',
+    'check_hand_over', 'class_axes', 'forget_hand_over', 'grow', 'hand_over_meta', 'load_hand_over', 'merge_unknown', 'predict', 'save_hand_over',
     'watch_inference', 'watch_training'
 ]

@@ -2,51 +2,87 @@
 
 It holds a state dict with stock names and plain metadata, so that it loads
 with ``torch.load(weights_only=True)`` and in stock MMSegmentation
-(``init_model``), under either distribution of the OpenMMLab stack.
+(``init_model``), under either distribution of the OpenMMLab stack. Its id is
+the hash of its tensors: the same weights have the same id whenever they were
+written, and bytes that have changed are found out.
 """
 from __future__ import annotations
 
+import hashlib
 import inspect
-import os
+import re
 from pathlib import Path
-from typing import Any, Dict, Mapping, Optional, Sequence
+from typing import Any, Dict, Mapping, Optional, Sequence, Tuple
 
 import torch
 from torch import Tensor
 
-from ..files import PathLike, plain
-
+from ..files import Mark, PathLike, check_archive, file_mark, is_there, plain, written_whole
 
 # Tensors that are not touched stay on disk, from torch 2.1 on.
 MAPPED = {'mmap': True} if 'mmap' in inspect.signature(torch.load).parameters else {}
+HASH = re.compile('[0-9a-f]{64}')
 
 
-def save_hand_over(path: PathLike, state_dict: Mapping[str, Tensor], meta: Mapping[str, Any]) -> None:
-    """Write a hand-over file atomically.
+class NoHandOver(ValueError):
+    """A file that holds something else than a hand-over."""
+
+
+# The hand-over that was read last, and what its file looked like: model, teacher and parts of a step read the same one.
+_last: Dict[Tuple[str, Mark], Dict[str, Any]] = {}
+
+
+def tensors_id(state_dict: Mapping[str, Tensor]) -> str:
+    """64 hexadecimal digits that change with any name, shape, kind or bit of the tensors."""
+    digest = hashlib.sha256()
+    for name in sorted(state_dict):
+        tensor = state_dict[name].detach().cpu().contiguous()
+        digest.update(f'{name} {tensor.dtype} {tuple(tensor.shape)}\n'.encode())
+        digest.update(tensor.reshape(-1).view(torch.uint8).numpy())
+    return digest.hexdigest()
+
+
+def save_hand_over(path: PathLike, state_dict: Mapping[str, Tensor], meta: Mapping[str, Any]) -> Dict[str, Any]:
+    """Write a hand-over file, whole or not at all.
 
     Args:
         path: Where to.
         state_dict: The model's tensors; written from the CPU.
         meta: Plain values; ``meta['classes']`` are the seen classes in
             learning order.
+
+    Returns:
+        The metadata as it was written, with the ``id``.
+
+    Raises:
+        OSError: It can't be written, such as on a full disk.
     """
-    path = Path(path)
     tensors = {name: value.detach().cpu() for name, value in state_dict.items()}
-    partial = path.with_name(path.name + '.partial')
-    torch.save(dict(state_dict=tensors, meta=plain(meta)), partial)
-    os.replace(partial, path)
+    meta = dict(dict(id=tensors_id(tensors)), **plain(meta))
+    with written_whole(path) as file:
+        torch.save(dict(state_dict=tensors, meta=meta), file)
+    return meta
 
 
 def hand_over_meta(path: PathLike) -> Optional[Dict[str, Any]]:
-    """The metadata of a hand-over file without reading its tensors; None if there is no sound one."""
-    try:
-        return dict(torch.load(path, map_location='cpu', weights_only=True, **MAPPED)['meta'])
-    except Exception:  # missing, truncated or of another kind: torch has no common error for these
+    """The metadata of a hand-over file, with its ``id``, without reading its tensors; None if the file is not there.
+
+    Raises:
+        ValueError: It is there and is no sound hand-over.
+    """
+    if not is_there(path):
         return None
+    hand_over = _read(Path(path), **MAPPED)
+    meta = dict(hand_over['meta'])
+    if not meta.get('id'):  # from elsewhere
+        meta['id'] = tensors_id(hand_over['state_dict'])
+    return meta
 
 
 def load_hand_over(path: PathLike, classes: Optional[Sequence[str]] = None) -> Dict[str, Any]:
     """Read a hand-over file on the CPU, without running code from it.
+
+    The last one is kept (:func:`forget_hand_over`): don't change its tensors.
 
     Args:
         path: The file.
@@ -58,23 +94,73 @@ def load_hand_over(path: PathLike, classes: Optional[Sequence[str]] = None) -> D
 
     Raises:
         FileNotFoundError: There is no such file.
-        ValueError: It is truncated, no hand-over, or of other classes.
+        ValueError: It is damaged, no hand-over, or of other classes.
     """
     path = Path(path)
-    if not path.is_file():
+    if not is_there(path):
         raise FileNotFoundError(f'{path} is missing; run the step that leaves it first '
                                 '(tools/train.py --step), or give --first-step-from.')
-    try:
-        hand_over = torch.load(path, map_location='cpu', weights_only=True)
-    except Exception as error:
-        raise ValueError(f'{path} can not be read as a checkpoint of plain tensors: it is truncated or of another kind '
-                         f'({type(error).__name__}). Run its step again, or convert it to state_dict and meta.') from error
-    if not isinstance(hand_over, dict) or 'state_dict' not in hand_over or 'classes' not in (
-            hand_over.get('meta') or {}):
-        raise ValueError(f"{path} is no hand-over of mmcss: it lacks state_dict or meta['classes'].")
+    key = (str(path.resolve()), file_mark(path))
+    if key not in _last:
+        forget_hand_over()
+        _last[key] = _checked(path)
+    hand_over = _last[key]
     found = hand_over['meta']['classes']
     if classes is not None and list(found) != list(classes):
         raise ValueError(f'{path} is of another scenario or step: it knows {len(found)} classes {list(found)}, '
                          f'but {len(classes)} are expected, {list(classes)}. '
                          'Give the work_dir or --first-step-from of the same scenario.')
     return hand_over
+
+
+def forget_hand_over() -> None:
+    """Free what :func:`load_hand_over` keeps."""
+    _last.clear()
+
+
+def check_hand_over(path: PathLike) -> None:
+    """Make sure that a hand-over is as it was written, without keeping it.
+
+    Raises:
+        ValueError: It is not.
+    """
+    _checked(Path(path))
+
+
+def _checked(path: Path) -> Dict[str, Any]:
+    """A hand-over whose bytes are those that were written."""
+    hand_over = _read(path)
+    check_archive(path)
+    found, meta = tensors_id(hand_over['state_dict']), dict(hand_over['meta'])
+    noted = meta.setdefault('id', found)
+    if HASH.fullmatch(str(noted)) and noted != found:
+        raise ValueError(f'{path} is damaged: its tensors are not those that were written. Bring back a copy of it, or '
+                         "train its step anew; if you have changed them on purpose, take 'id' out of its meta.")
+    return dict(hand_over, meta=meta)
+
+
+def _read(path: Path, **options: Any) -> Dict[str, Any]:
+    try:
+        hand_over = torch.load(path, map_location='cpu', weights_only=True, **options)
+    except Exception as error:  # torch has no common error for these
+        raise NoHandOver(f'{path} can not be read as a checkpoint of plain tensors: it is truncated or of another kind '
+                         f'({type(error).__name__}: {_first_line(error)}). Bring back a copy of it, or train its step '
+                         'anew (--overwrite).') from error
+    meta = hand_over.get('meta') if isinstance(hand_over, dict) else None
+    state = hand_over.get('state_dict') if isinstance(hand_over, dict) else None
+    if not isinstance(meta, dict) or not _names(meta.get('classes')) or not _tensors(state):
+        raise NoHandOver(f"{path} is no hand-over of mmcss: it lacks state_dict or meta['classes']. Have it taken over "
+                         'as step 0 with --first-step-from, which takes checkpoints of MMSegmentation too.')
+    return hand_over
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [''])[0][:120]
+
+
+def _names(classes: Any) -> bool:
+    return isinstance(classes, (list, tuple)) and all(isinstance(name, str) for name in classes)
+
+
+def _tensors(state: Any) -> bool:
+    return isinstance(state, dict) and all(isinstance(value, Tensor) for value in state.values())

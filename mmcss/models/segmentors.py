@@ -43,6 +43,7 @@ class ContinualMixin:
     Attributes:
         row_rates: Factors on the learning rate of parameters whose rows
             differ, see :func:`freeze`.
+        previous_id: Id of the hand-over that it has grown from.
     """
 
     def __init__(self, *args: Any, continual: Mapping[str, Any], **kwargs: Any) -> None:
@@ -56,6 +57,7 @@ class ContinualMixin:
                              'take them or unknown out.')
         self.new_rows: str = continual.get('new_rows', 'random')
         self.previous: Optional[str] = continual.get('previous')
+        self.previous_id: Optional[str] = None
         teacher = continual.get('teacher')
         self.tapped_stages = tuple(continual.get('stages') or ())
         check_stages(self, self.tapped_stages)
@@ -86,6 +88,7 @@ class ContinualMixin:
         super().init_weights()
         if self.previous is not None:
             old = load_hand_over(self.previous, self.split.old)
+            self.previous_id = old['meta']['id']
             grow(self, old['state_dict'], len(old['meta']['classes']), self.new_rows)
 
     def widening(self, old: Mapping[str, Tensor]) -> Widening:

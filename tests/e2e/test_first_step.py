@@ -60,13 +60,15 @@ def test_another_one_takes_its_place(source, other_source, tiny_data, tmp_path):
     run(cfg, steps='1', first_step_from=str(source))
     assert_equal_states(state(source, 0), state(tmp_path, 0))
     written = (tmp_path / 'step_0' / 'step_0.pth').stat().st_mtime_ns
-    run(cfg, steps='1', first_step_from=str(source))
+    run(cfg, steps='1', first_step_from=str(source), overwrite=True)
     assert (tmp_path / 'step_0' / 'step_0.pth').stat().st_mtime_ns == written  # it is there already
+    with pytest.raises(ValueError, match=r'holds finished steps that this run would train anew: \[0, 1\]'):
+        run(cfg, steps='1', first_step_from=str(other_source))
     resumed = cfg.copy()
     resumed.resume = True
     with pytest.raises(ValueError, match='is another step 0 than that of'):
         run(resumed, steps='1', first_step_from=str(other_source))
-    run(cfg, steps='1', first_step_from=str(other_source))
+    run(cfg, steps='1', first_step_from=str(other_source), overwrite=True)
     assert_equal_states(state(other_source, 0), state(tmp_path, 0))
     assert len(run(resumed)['steps']) == 3
 

@@ -10,7 +10,7 @@ import torch
 
 from mmcss.engine import ContinualRunner
 from mmcss.files import read_json, write_json
-from mmcss.models import load_hand_over
+from mmcss.models import hand_over_meta, load_hand_over
 import tests.e2e.stop_hook  # noqa: F401  registers StopHook
 from tests.e2e.running import ROOT, assert_equal_states, run, state
 from tests.tiny import MIB, tiny_config
@@ -63,17 +63,24 @@ def test_a_moved_folder_resumes(tiny_data, tmp_path):
     assert 'resumed epoch: 1, iter: 2' in log
 
 
-def test_resume_trains_what_stems_from_an_older_step(tiny_data, tmp_path):
+def test_resume_trains_what_stems_from_an_older_step(tiny_data, tmp_path, capsys):
     cfg = tiny_config(tiny_data, tmp_path, continual={}, scenario=dict(base=3, increment=1))
     run(cfg)
     marks = [load_hand_over(tmp_path / f'step_{k}' / f'step_{k}.pth')['meta'] for k in range(2)]
     assert [mark['parent'] for mark in marks] == [None, marks[0]['id']]
-    run(cfg, steps='0')  # trained anew: what was made from the old one is stale
+    # The same training gives the same weights, on top of which step 1 still stands.
+    assert len(run(cfg, steps='0', overwrite=True)['steps']) == 2
+    cfg.randomness.seed = 3
+    run(cfg, steps='0', overwrite=True)  # trained anew: what was made from the old one is stale
     assert len(read_json(tmp_path / 'results.json')['steps']) == 1
     cfg.resume = True
+    capsys.readouterr()
     assert len(run(cfg)['steps']) == 2
+    assert 'note: step 1 was trained on top of another step 0 than the one that is there now' in capsys.readouterr().out
     again = [load_hand_over(tmp_path / f'step_{k}' / f'step_{k}.pth')['meta'] for k in range(2)]
     assert again[1]['id'] != marks[1]['id'] and again[1]['parent'] == again[0]['id']
+    moved = sorted(hand_over_meta(path)['id'] for path in tmp_path.glob('replaced/*/step_*/step_*.pth'))
+    assert {mark['id'] for mark in marks} <= set(moved)  # nothing that was finished is lost
 
 
 def test_resume_after_the_end_does_nothing(plop_run, tiny_data, capsys):
@@ -151,7 +158,8 @@ def test_a_step_on_top_of_another_run_s_is_refused(plop_run, tiny_data, tmp_path
     binary = dict(loss_decode=dict(type='BinaryCrossEntropyLoss', classes='all'))
     with pytest.raises(ValueError, match='step_0.pth was trained with loss_decode=None, this method trains step 0 with'):
         run(tiny_config(tiny_data, tmp_path / 'copy', continual=binary), steps='1')
-    assert run(tiny_config(tiny_data, tmp_path / 'copy', continual=MIB), steps='1')['steps']  # step 0 is the same
+    # Step 0 is the same.
+    assert run(tiny_config(tiny_data, tmp_path / 'copy', continual=MIB), steps='1', overwrite=True)['steps']
 
 
 def test_a_step_on_top_of_one_that_is_half_taken_over_is_refused(plop_run, tiny_data, tmp_path):

@@ -6,7 +6,8 @@ from mmengine.hooks import EMAHook
 from torch import nn
 
 from mmcss.hooks import HandOverHook
-from mmcss.models import save_hand_over
+from mmcss.models import load_hand_over, save_hand_over
+from mmcss.models.hand_over import tensors_id
 
 CLASSES = ('background', 'a', 'b')
 METAINFO = dict(classes=CLASSES, palette=[[0, 0, 0], [1, 1, 1], [2, 2, 2]])
@@ -27,6 +28,8 @@ def model(value=1.):
 
 
 def write(path, net, previous=None, hooks=()):
+    if previous and previous.exists():
+        net.previous_id = load_hand_over(previous)['meta']['id']
     HandOverHook(str(path), previous and str(previous), dict(step=1, regime='disjoint')).after_train(runner(net, *hooks))
     return torch.load(path, weights_only=True)
 
@@ -42,7 +45,7 @@ def test_file_holds_the_model_and_plain_metadata(tmp_path):
     assert (meta['step'], meta['regime'], meta['parent']) == (1, 'disjoint', None)
     assert meta['classes'] == list(CLASSES)
     assert meta['dataset_meta'] == METAINFO
-    assert len(meta['id']) == 32
+    assert meta['id'] == tensors_id(state)
     assert [path.name for path in tmp_path.iterdir()] == ['step_1.pth']
 
 
@@ -50,15 +53,31 @@ def test_file_names_its_parent(tmp_path):
     first = write(tmp_path / 'step_0.pth', model())['meta']
     second = write(tmp_path / 'step_1.pth', model(), tmp_path / 'step_0.pth')['meta']
     again = write(tmp_path / 'step_1.pth', model(), tmp_path / 'step_0.pth')['meta']
-    assert second['parent'] == again['parent'] == first['id']
-    assert len({first['id'], second['id'], again['id']}) == 3  # the same weights, another training
+    other = write(tmp_path / 'step_1.pth', model(2.), tmp_path / 'step_0.pth')['meta']
+    assert second['parent'] == again['parent'] == other['parent'] == first['id']
+    # The same weights, however often they are written: what was trained on top of them stays so.
+    assert first['id'] == second['id'] == again['id'] != other['id']
+
+
+@pytest.mark.parametrize('change', ['exchanged', 'removed'])
+def test_a_parent_that_has_changed_meanwhile(tmp_path, change):
+    before, net = tmp_path / 'step_0.pth', model()
+    net.previous_id = save_hand_over(before, net.state_dict(), dict(classes=['background']))['id']
+    if change == 'removed':
+        before.unlink()
+    else:
+        save_hand_over(before, model(2.).state_dict(), dict(classes=['background']))
+    hook = HandOverHook(str(tmp_path / 'step_1.pth'), str(before), {})
+    with pytest.raises(ValueError, match=f'step_0.pth was {change} while this step was trained'):
+        hook.after_train(runner(net))
+    assert not (tmp_path / 'step_1.pth').exists()
 
 
 def test_a_parent_without_id_does_not_lose_the_step(tmp_path):
     """A first step from elsewhere needs no more than a state dict and its classes."""
-    save_hand_over(tmp_path / 'step_0.pth', model().state_dict(), dict(classes=['background', 'a']))
+    torch.save(dict(state_dict=model().state_dict(), meta=dict(classes=['background', 'a'])), tmp_path / 'step_0.pth')
     meta = write(tmp_path / 'step_1.pth', model(), tmp_path / 'step_0.pth')['meta']
-    assert meta['classes'] == list(CLASSES)
+    assert meta['classes'] == list(CLASSES) and meta['parent'] == tensors_id(model().state_dict())
 
 
 def test_averaged_weights_are_handed_over(tmp_path):

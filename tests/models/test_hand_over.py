@@ -1,4 +1,6 @@
+import errno
 import pickle
+from pathlib import Path
 
 import pytest
 import torch
@@ -6,7 +8,8 @@ from mmengine.config import Config
 from mmengine.runner import load_checkpoint
 from mmseg.apis import inference_model, init_model
 
-from mmcss.models import hand_over_meta, load_hand_over, save_hand_over
+from mmcss.models import check_hand_over, forget_hand_over, hand_over_meta, load_hand_over, save_hand_over
+from mmcss.models.hand_over import tensors_id
 from tests.models.makers import build, encoder_decoder, images, with_classes
 
 CLASSES = ['background', 'cat', 'dog']
@@ -28,7 +31,8 @@ def test_round_trip(saved):
     path, tensors = saved
     found = load_hand_over(path)
     assert set(found) == {'state_dict', 'meta'}
-    assert found['meta'] == dict(classes=CLASSES, step=0, regime='overlapped', nested=dict(palette=[[0, 0, 0]]))
+    assert found['meta'] == dict(id=tensors_id(tensors), classes=CLASSES, step=0, regime='overlapped',
+                                 nested=dict(palette=[[0, 0, 0]]))
     assert list(found['state_dict']) == list(tensors)
     for name, tensor in tensors.items():
         assert found['state_dict'][name].dtype == tensor.dtype
@@ -84,13 +88,13 @@ def test_a_failed_save_leaves_the_older_file(saved, monkeypatch):
 
     def fail_halfway(value, where, *args, **kwargs):
         whole(value, where, *args, **kwargs)
-        with open(where, 'r+b') as file:
-            file.truncate(200)
-        raise OSError('No space left on device')
+        where.truncate(200)
+        raise OSError(errno.ENOSPC, 'No space left on device')
 
     monkeypatch.setattr(torch, 'save', fail_halfway)
-    with pytest.raises(OSError, match='No space'):
+    with pytest.raises(OSError, match=r'no space left on the disk of .*step_0\.pth'):
         save_hand_over(path, state(), dict(classes=CLASSES))
+    assert [entry.name for entry in path.parent.iterdir()] == ['step_0.pth']
     assert torch.equal(load_hand_over(path)['state_dict']['half'], tensors['half'])
 
 
@@ -101,7 +105,8 @@ def test_truncated(saved, share):
     path.write_bytes(content[:int(share * len(content))])
     with pytest.raises(ValueError, match=r'step_0\.pth can not be read .* truncated'):
         load_hand_over(path)
-    assert hand_over_meta(path) is None
+    with pytest.raises(ValueError, match=r'step_0\.pth can not be read'):
+        hand_over_meta(path)
 
 
 def test_classes_have_to_be_the_same_in_the_same_order(saved):
@@ -117,9 +122,22 @@ def test_classes_have_to_be_the_same_in_the_same_order(saved):
 def test_missing(tmp_path):
     with pytest.raises(FileNotFoundError, match=r'step_3\.pth is missing; run the step that leaves it'):
         load_hand_over(tmp_path / 'step_3.pth')
-    with pytest.raises(FileNotFoundError):
-        load_hand_over(tmp_path)  # a folder
     assert hand_over_meta(tmp_path / 'step_3.pth') is None
+    assert hand_over_meta(tmp_path / 'gone' / 'step_3.pth') is None
+
+
+def folder(path):
+    path.mkdir()
+
+
+@pytest.mark.parametrize('make', [
+    folder, lambda path: path.symlink_to('/proc/self/mem'), lambda path: path.symlink_to('gone'), Path.touch])
+def test_what_can_not_be_read_is_not_missing(tmp_path, make):
+    path = tmp_path / 'step_3.pth'
+    make(path)
+    for read in (load_hand_over, hand_over_meta, check_hand_over):
+        with pytest.raises(ValueError, match=r'step_3\.pth can not be read'):
+            read(path)
 
 
 class Malicious:
@@ -141,7 +159,8 @@ def test_code_in_a_file_is_refused(tmp_path, writer, place):
     writer(content, path)
     with pytest.raises(ValueError, match='can not be read as a checkpoint of plain tensors'):
         load_hand_over(path)
-    assert hand_over_meta(path) is None
+    with pytest.raises(ValueError, match='can not be read as a checkpoint of plain tensors'):
+        hand_over_meta(path)
     assert not trace.exists()
     pickle.loads(pickle.dumps(Malicious(trace))).close()
     assert trace.exists()  # it would have
@@ -171,6 +190,63 @@ def test_meta(saved):
 
 def test_meta_of_other_kinds_of_files(tmp_path):
     path = tmp_path / 'other.pth'
-    for content in ({'a': torch.ones(1)}, [1], dict(state_dict={}, meta=None)):
+    for content in ({'a': torch.ones(1)}, [1], dict(state_dict={}, meta=None), dict(state_dict={}, meta=dict(classes=None)),
+                    dict(state_dict=dict(a=1), meta=dict(classes=CLASSES)), dict(state_dict={}, meta=dict(classes=[1]))):
         torch.save(content, path)
-        assert hand_over_meta(path) is None
+        with pytest.raises(ValueError, match='is no hand-over of mmcss'):
+            hand_over_meta(path)
+
+
+def test_the_id_is_that_of_the_tensors(tmp_path):
+    tensors, meta = state(), dict(classes=CLASSES)
+    first = save_hand_over(tmp_path / 'a.pth', tensors, meta)['id']
+    assert first == save_hand_over(tmp_path / 'b.pth', dict(reversed(tensors.items())), dict(meta, step=1))['id']
+    assert first == tensors_id(load_hand_over(tmp_path / 'b.pth')['state_dict']) and len(first) == 64
+    others = [dict(tensors, half=tensors['half'].float()), dict(tensors, half=tensors['half'][None]),
+              {('other' if name == 'half' else name): value for name, value in tensors.items()},
+              dict(tensors, half=-tensors['half']), {'half': tensors['half']}]
+    assert len({first, *map(tensors_id, others)}) == 6
+
+
+@pytest.mark.parametrize('kind', [torch.bool, torch.uint8, torch.int64, torch.half, torch.bfloat16, torch.float64,
+                                  torch.complex64])
+@pytest.mark.parametrize('shape', [(), (0, 3), (2, 3)])
+def test_all_kinds_of_tensors_have_an_id(kind, shape):
+    tensor = torch.ones(shape).to(kind)
+    assert tensors_id(dict(a=tensor)) == tensors_id(dict(a=tensor.clone()))
+
+
+def test_bits_that_have_changed_are_found(saved):
+    path, tensors = saved
+    whole, bits = path.read_bytes(), tensors['backbone.weight'].numpy().tobytes()
+    path.write_bytes(whole.replace(bits, bits[:-1] + bytes([bits[-1] ^ 1])))
+    with pytest.raises(ValueError, match=r'step_0\.pth is damaged: its bytes are not those that were written'):
+        load_hand_over(path)
+    meta = hand_over_meta(path)  # which reads no tensors
+    torch.save(dict(state_dict=dict(tensors, half=tensors['half'] + 1), meta=meta), path)
+    for read in (load_hand_over, check_hand_over):
+        with pytest.raises(ValueError, match="its tensors are not those that were written.*take 'id' out of its meta"):
+            read(path)
+    torch.save(dict(state_dict=tensors, meta=dict(meta, id='of an earlier version')), path)
+    assert load_hand_over(path)['meta']['id'] == 'of an earlier version'
+
+
+def test_one_without_an_id_gets_that_of_its_tensors(saved):
+    path, tensors = saved
+    torch.save(dict(state_dict=tensors, meta=dict(classes=CLASSES)), path)
+    assert load_hand_over(path)['meta']['id'] == hand_over_meta(path)['id'] == tensors_id(tensors)
+
+
+def test_the_last_one_is_read_once(saved, monkeypatch):
+    path, tensors = saved
+    reads, load = [], torch.load
+    monkeypatch.setattr(torch, 'load', lambda *args, **kwargs: (reads.append(args), load(*args, **kwargs))[1])
+    first = load_hand_over(path)
+    assert load_hand_over(str(path), CLASSES) is first and len(reads) == 1
+    with pytest.raises(ValueError, match='another scenario'):
+        load_hand_over(path, ['background'])
+    save_hand_over(path, tensors, dict(classes=CLASSES, step=3))
+    assert load_hand_over(path)['meta']['step'] == 3 and len(reads) == 2
+    forget_hand_over()
+    load_hand_over(path)
+    assert len(reads) == 3

@@ -1,0 +1,43 @@
+"""Goes back to the best weights of a step before it is handed over."""
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Optional
+
+from mmengine.hooks import CheckpointHook, Hook
+from mmengine.registry import HOOKS
+from mmengine.runner import CheckpointLoader, Runner
+
+from .data_pass import averaged_model, bare_model
+
+
+@HOOKS.register_module()
+class BestWeightsHook(Hook):
+    """Loads, at the end of a step, the checkpoint that CheckpointHook's ``save_best`` has kept.
+
+    What is looked at with the trained model, remembered, handed over and
+    tested is then that of the best validation, in place of the last iteration.
+    """
+
+    # Before the parts' last moment.
+    priority = 'HIGHEST'
+
+    def after_train(self, runner: Runner) -> None:
+        path = best_checkpoint(runner)
+        if path is None:
+            raise ValueError("run.hand_over='best': no checkpoint was kept as the best one. It needs save_best in "
+                             'default_hooks.checkpoint, val_dataloader, and a val_interval of train_cfg within the step.')
+        runner.logger.info(f'the weights of {path} are handed over')
+        own = Path(runner.work_dir) / Path(path).name  # mmengine notes an absolute path, which a moved folder breaks
+        state = CheckpointLoader.load_checkpoint(str(own if own.is_file() else path), 'cpu')['state_dict']
+        for model in {id(model): model for model in (bare_model(runner), averaged_model(runner))}.values():
+            model.load_state_dict(state, strict=True)
+
+
+def best_checkpoint(runner: Runner) -> Optional[str]:
+    """The checkpoint of the best validation so far; with several measures that of the first."""
+    for hook in runner.hooks:
+        if isinstance(hook, CheckpointHook) and hook.save_best:
+            several = getattr(hook, 'best_ckpt_path_dict', {})
+            return getattr(hook, 'best_ckpt_path', None) or next(iter(several.values()), None)
+    return None

@@ -1,0 +1,111 @@
+"""What is read of a step's folder, and what goes when it begins anew."""
+import json
+import zipfile
+
+import pytest
+import torch
+
+from mmcss.engine.folders import StepFolder
+from mmcss.files import write_json
+from mmcss.models import save_hand_over
+
+CLASSES = ['background', 'a']
+RESULT = dict(hand_over='x', protocol={}, mIoU=1., classes=CLASSES, IoU=[1., 2.], scored=[True, True])
+
+
+def hand_over(folder, value=1., parent=None):
+    return save_hand_over(folder.hand_over, dict(a=torch.tensor(value)), dict(classes=CLASSES, parent=parent))['id']
+
+
+def checkpoint(path):
+    with zipfile.ZipFile(path, 'w') as file:
+        file.writestr('a', b'0123456789')
+
+
+def test_a_step_is_trained_from_the_one_before_as_it_is_now(tmp_path):
+    folder = StepFolder(tmp_path, 1)
+    assert not folder.trained and folder.id is None and folder.trained_id(CLASSES, 'p') is None
+    own = hand_over(folder, parent='p')
+    assert folder.trained and folder.id == own == folder.trained_id(CLASSES, 'p')
+    assert folder.trained_id(CLASSES, 'q') is None and folder.trained_id(CLASSES[:1], 'p') is None
+    assert hand_over(folder, 2., 'p') == folder.id != own  # read again when it has changed
+
+
+def test_a_damaged_hand_over_is_no_untrained_step(tmp_path):
+    folder = StepFolder(tmp_path, 0)
+    hand_over(folder)
+    folder.hand_over.write_bytes(folder.hand_over.read_bytes()[:100])
+    assert folder.trained
+    for read in (lambda: folder.id, lambda: folder.trained_id(CLASSES, None)):
+        with pytest.raises(ValueError, match=r'step_0\.pth can not be read'):
+            read()
+
+
+def test_a_result_of_another_hand_over_or_protocol_is_none(tmp_path):
+    folder = StepFolder(tmp_path, 0)
+    assert folder.current_result('x', {}) is None
+    write_json(folder.result, RESULT)
+    assert folder.current_result('x', {}) == RESULT
+    assert folder.current_result('y', {}) is folder.current_result(None, {}) is None
+    assert folder.current_result('x', dict(future='ignore')) is None
+
+
+@pytest.mark.parametrize('change', [dict(IoU=[1.]), dict(scored=None), dict(classes='ab'), dict(mIoU=None)])
+def test_a_result_without_its_numbers_is_damaged(tmp_path, change):
+    folder = StepFolder(tmp_path, 0)
+    write_json(folder.result, dict(RESULT, **change))
+    with pytest.raises(ValueError, match=r'result\.json is damaged: it lacks the IoU .*tools/test.py --step 0'):
+        folder.current_result('x', {})
+
+
+@pytest.mark.parametrize('content', [b'', b'[]', b'\x82'])
+def test_a_damaged_note_is_named(tmp_path, content):
+    folder = StepFolder(tmp_path, 0)
+    folder.begin({})
+    folder.split.write_bytes(content)
+    for read in (lambda: folder.settings, lambda: folder.unfinished, lambda: folder.others({}), folder.checkpoint):
+        with pytest.raises(ValueError, match=r'split\.json is damaged.*--overwrite'):
+            read()
+
+
+def test_the_last_whole_checkpoint_of_the_same_parent(tmp_path):
+    folder = StepFolder(tmp_path, 1)
+    folder.begin({}, {}, parent='p')
+    assert folder.checkpoint('p') is None
+    for number in (2, 9, 10):
+        checkpoint(folder.path / f'epoch_{number}.pth')
+    pointer = folder.path / 'last_checkpoint'
+    pointer.write_text('/elsewhere/epoch_9.pth')
+    assert folder.checkpoint('p') == folder.path / 'epoch_9.pth' and folder.checkpoint('q') is None
+    pointer.write_bytes(b'\x82\x00')  # damaged: the newest one
+    assert folder.checkpoint('p') == folder.path / 'epoch_10.pth'
+    pointer.unlink()
+    whole = (folder.path / 'epoch_10.pth').read_bytes()
+    for damaged in (whole[:40], whole.replace(b'0123', b'0223')):
+        (folder.path / 'epoch_10.pth').write_bytes(damaged)
+        assert folder.checkpoint('p') == folder.path / 'epoch_9.pth'
+
+
+def test_beginning_anew_leaves_nothing_of_a_run_that_was_stopped(tmp_path):
+    folder = StepFolder(tmp_path, 0)
+    folder.begin(dict(step=0), {})
+    for name in ('epoch_1.pth', 'best_mIoU_epoch_1.pth', 'targets.npz', 'memory.json', 'result.json', 'last_checkpoint',
+                 'step_0.pth.partial'):
+        (folder.path / name).touch()
+    (folder.path / 'memory' / 'images').mkdir(parents=True)
+    (folder.path / 'log').mkdir()
+    folder.begin(dict(step=0), dict(lr=1), parent='p')
+    assert {path.name for path in folder.path.iterdir()} == {'split.json', 'log'}
+    assert json.loads(folder.split.read_text()) == dict(step=0, parent='p', settings=dict(lr=1), unfinished=False)
+
+
+def test_a_finished_step_is_moved_and_never_begun_over(tmp_path):
+    folder = StepFolder(tmp_path, 0)
+    folder.begin({}, {})
+    own = hand_over(folder)
+    with pytest.raises(FileExistsError, match='a finished step is not overwritten'):
+        folder.begin({}, {})
+    assert folder.id == own
+    folder.move_aside(tmp_path / 'replaced' / 'now')
+    assert not folder.path.exists() and StepFolder(tmp_path / 'replaced' / 'now', 0).id == own
+    folder.begin({}, {})
