@@ -13,12 +13,13 @@ from mmcv.transforms import BaseTransform, LoadAnnotations
 from mmengine.registry import init_default_scope
 from mmseg.registry import DATASETS, TRANSFORMS
 from PIL import Image, UnidentifiedImageError
-from torch import distributed, multiprocessing
+from torch import distributed
 
 from mmcss.datasets import looks, presence, presence_table
 from mmcss.datasets.readers import LabelReader
 from mmcss.files import read_json, write_json
 from tests.makers import LABELS, PIPELINE, folder_config, write_folder, write_pair
+from tests.processes import spawn
 
 
 @pytest.fixture
@@ -484,7 +485,7 @@ def test_all_processes_get_the_same(tmp_path):
         write_folder(tmp_path / name, LABELS)
     path = label_map(tmp_path / 'bad', 'i3')
     path.write_bytes(b'')
-    multiprocessing.spawn(look, (str(tmp_path), ), nprocs=2)
+    spawn(look, str(tmp_path))
     rows = [sorted(values) for values in LABELS.values()]
     for rank in range(2):
         found = read_json(tmp_path / f'{rank}.json')
