@@ -1,8 +1,9 @@
 """The one hook that calls the moments of a method's parts."""
 from __future__ import annotations
 
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Callable, Dict, List, Mapping
+from typing import Callable, Dict, Iterator, List, Mapping, Tuple
 
 import numpy as np
 import torch
@@ -19,6 +20,8 @@ from .before_updates import before_updates
 from .data_pass import Pass, averaged_model, bare_model
 from .finite_hook import check_state
 
+State = Dict[str, Tensor]
+
 
 @HOOKS.register_module()
 class ContinualHook(Hook):
@@ -34,7 +37,7 @@ class ContinualHook(Hook):
     priority = 'VERY_HIGH'
 
     def __init__(self) -> None:
-        self._resumed: Dict[str, Dict[str, Tensor]] = {}
+        self._resumed: Dict[str, State] = {}
         self._handles: List = []
 
     def before_train(self, runner: Runner) -> None:
@@ -43,11 +46,14 @@ class ContinualHook(Hook):
         for name, part in model.method.parts.items():
             path = Path(runner.work_dir) / f'{name}.npz'
             if model.previous is not None and overrides(part, 'load_previous'):
-                self._take(part.load_previous, previous_state(model.previous, name),
-                           Path(model.previous).with_name(f'{name}.npz'))
+                state, before = previous_state(model.previous, name), Path(model.previous).with_name(f'{name}.npz')
+                with sound(before, state, part, lambda: (model.split.num_old, )):
+                    part.load_previous(state)
             if runner._resume and (name in self._resumed or is_there(path)):
                 state = self._resumed[name] if name in self._resumed else load_state(path)
-                self._take(part.load_state_dict, state, path)
+                # It may have been stopped before or behind the classes of its own step.
+                with sound(path, state, part, lambda: (0, model.split.num_old, model.split.num_seen)):
+                    part.load_state_dict(state)
                 continue
             if overrides(part, 'before_step'):
                 runner.logger.info(f'{name}: looking at the training images with the teacher')
@@ -57,14 +63,6 @@ class ContinualHook(Hook):
         if model.teacher is not None:
             model.teacher.build(next(model.parameters()).device)
         forget_hand_over()  # model, parts and teacher have read it
-
-    @staticmethod
-    def _take(load: Callable[[Dict[str, Tensor]], None], state: Dict[str, Tensor], path: Path) -> None:
-        """Have a part take a state; one that does not fit is the file's fault."""
-        try:
-            load(state)
-        except (KeyError, IndexError, RuntimeError, ValueError) as error:
-            raise damaged_state(path, error) from error
 
     def _attach(self, runner: Runner, model: nn.Module) -> None:
         """Give parts the model, and a place in front of each update."""
@@ -113,7 +111,29 @@ class ContinualHook(Hook):
         barrier()
 
 
-def previous_state(hand_over: str, name: str) -> Dict[str, Tensor]:
+@contextmanager
+def sound(path: Path, state: State, part: Part, rows: Callable[[], Tuple[int, ...]]) -> Iterator[None]:
+    """Within it a part takes a state from a file; one that does not fit is the file's fault.
+
+    Args:
+        path: The file.
+        state: What it holds.
+        part: The part.
+        rows: Gives how many rows the tensors of ``per_class`` may have.
+
+    Raises:
+        ValueError: Names the file.
+    """
+    try:
+        for name in part.per_class:
+            if len(state[name]) not in rows():
+                raise ValueError(f'{name} has {len(state[name])} rows, expected one for each of {rows()[-1]} classes')
+        yield
+    except (KeyError, IndexError, TypeError, RuntimeError, ValueError) as error:
+        raise damaged_state(path, error) from error
+
+
+def previous_state(hand_over: str, name: str) -> State:
     """What a part left in the folder of the step before.
 
     Args:
@@ -130,13 +150,13 @@ def previous_state(hand_over: str, name: str) -> Dict[str, Tensor]:
     return load_state(path)
 
 
-def save_state(path: Path, state: Dict[str, Tensor]) -> None:
+def save_state(path: Path, state: State) -> None:
     """Write tensors as npz, whole or not at all."""
     with written_whole(path) as file:
         np.savez(file, **{name: value.cpu().numpy() for name, value in state.items()})
 
 
-def load_state(path: Path) -> Dict[str, Tensor]:
+def load_state(path: Path) -> State:
     """Read what :func:`save_state` wrote.
 
     Raises:

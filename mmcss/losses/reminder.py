@@ -96,6 +96,7 @@ class ClassSimilarityWeightedKD(Part):
     """
 
     about_new_classes = True
+    per_class = ('prototypes', 'channels')
     mean_over_images = False
 
     def __init__(self,

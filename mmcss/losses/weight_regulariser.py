@@ -95,6 +95,9 @@ class WeightRegulariser(Part):
         for i, (name, parameter) in enumerate(zip(self._names, self._parameters)):
             if name in self._old and parameter.requires_grad:
                 # Scaled before rows are added: those that are new have nothing to say.
+                wrong = [kind for kind in self.handed_on if kinds[kind][name].shape != self._old[name].shape]
+                if wrong:
+                    raise ValueError(f'{wrong} of {name} have not its shape, {tuple(self._old[name].shape)}')
                 importance = sum(self._scaled(kinds[kind][name]) for kind in self.handed_on)
                 self._anchors[i] = (self._widen(name, self._old[name].to(parameter)),
                                     self._widen(name, importance.to(parameter)))

@@ -133,6 +133,30 @@ def test_a_state_that_does_not_fit_the_part_is_named(tmp_path):
             ContinualHook().before_train(step(tmp_path, resume, previous, part=Thresholds()))
 
 
+class Rows(Part):
+    """A part with a row for each class."""
+
+    per_class = ('rows', )
+
+    def load_previous(self, state):
+        self.rows = state['rows']
+
+    load_state_dict = load_previous
+
+
+@pytest.mark.parametrize('resume, fitting', [(False, {3}), (True, {0, 3, 4})])
+def test_a_state_of_other_classes_is_named(tmp_path, resume, fitting):
+    for number in range(6):
+        save_state(tmp_path / 'part.npz', dict(rows=torch.zeros(number, 2)))
+        runner = step(tmp_path, resume, None if resume else str(tmp_path / 'step_0.pth'), part=Rows())
+        runner.model.split = SimpleNamespace(num_old=3, num_seen=4)
+        if number in fitting:
+            ContinualHook().before_train(runner)
+            continue
+        with pytest.raises(ValueError, match=fr'part\.npz is damaged, .*rows has {number} rows, expected one for each of'):
+            ContinualHook().before_train(runner)
+
+
 def test_a_step_before_without_the_part_is_named(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"csw\.npz is missing: .* without the part 'csw'"):
         previous_state(str(tmp_path / 'step_0.pth'), 'csw')

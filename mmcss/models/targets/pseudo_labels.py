@@ -54,6 +54,8 @@ class EntropyPseudoLabels(Part):
             SATS's released code does, which has labels of all classes there.
     """
 
+    per_class = ('thresholds', )
+
     def __init__(self,
                  measure: str = 'shannon',
                  estimator: str = 'median',
