@@ -15,17 +15,17 @@ Batch = Dict[str, Any]
 
 
 def random_batch(batch: int, height: int, width: int, split: Split, device: str) -> Batch:
-    """Random images with labels of a step: background, new classes in blocks, some ignored."""
+    """Random images with labels of a step: background, new classes (of domains all) in blocks, some ignored."""
     generator = torch.Generator().manual_seed(0)
-    lowest = max(split.num_old - 1, 0)
-    coarse = torch.randint(lowest, split.num_seen, (batch, 1, 8, 8), generator=generator)
-    labels = torch.where(coarse < max(split.num_old, 1), 0, coarse)
+    first = max(split.num_old if split.new else 0, split.first_foreground)
+    coarse = torch.randint(max(first - 1, 0), split.num_seen, (batch, 1, 8, 8), generator=generator)
+    labels = torch.where(coarse < first, 0, coarse)
     labels[:, :, 0, 0] = 255
     labels = nn.functional.interpolate(labels.float(), (height, width)).long().to(device)
     shape = dict(ori_shape=(height, width), img_shape=(height, width), pad_shape=(height, width))
     samples = [SegDataSample(metainfo=shape, gt_sem_seg=PixelData(data=label)) for label in labels]
     for sample in samples:
-        sample.labelled = (torch.arange(split.num_seen) >= max(split.num_old, 1)).to(device)
+        sample.labelled = (torch.arange(split.num_seen) >= first).to(device)
         # Heads that learn boundaries (PIDNet) have them as a map of their own.
         sample.gt_edge_map = PixelData(data=edges(sample.gt_sem_seg.data))
     images = torch.randn(batch, 3, height, width, generator=generator).to(device)

@@ -35,7 +35,8 @@ class StepClasses:
     listed: int
     unknown: bool = False
 
-    def entries(self, place: str, values: Sequence[float], behind: int = 0, neutral: Optional[float] = None) -> List[float]:
+    def entries(self, place: str, values: Sequence[float], behind: int = 0,
+                neutral: Optional[float] = None) -> List[float]:
         """The seen classes' entries of a list with one for each class.
 
         Args:
@@ -52,8 +53,8 @@ class StepClasses:
         """
         of_classes, last = list(values[:len(values) - behind]), list(values[len(values) - behind:])
         if len(of_classes) != self.listed and len(set(of_classes)) != 1:
-            raise ValueError(f'{place}: got {len(values)} entries, expected {self.listed + behind}: one for each class of the '
-                             "data set, in its order (first the background, also one that it doesn't list)"
+            raise ValueError(f'{place}: got {len(values)} entries, expected {self.listed + behind}: one for each class of '
+                             "the data set, in its order (first the background, also one that it doesn't list)"
                              + (', and one for no object.' if behind else '.'))
         if self.unknown and neutral is None:
             raise ValueError(f'{place}: an entry for each class, but which is that of the unknown class '
@@ -91,9 +92,11 @@ def follow_classes(node: Any, place: str, classes: StepClasses, in_loss: bool = 
     if isinstance(node, (list, tuple)):
         for i, entry in enumerate(node):
             follow_classes(entry, f'{place}[{i}]', classes, in_loss, behind)
-    if not isinstance(node, dict) or node.get('type') in BOUNDARY_HEADS:
+    if not isinstance(node, dict):
         return
-    if 'type' in node and not in_loss:
+    if not in_loss and any(_is_loss(key) for key in node):  # a head
+        if is_a(node, *BOUNDARY_HEADS):
+            return
         behind = int(is_a(node, *MASK_HEADS))
     for key, value in node.items():
         here = f'{place}.{key}'
@@ -106,13 +109,17 @@ def follow_classes(node: Any, place: str, classes: StepClasses, in_loss: bool = 
         elif key in ('ignore_index', 'ignore_label') and value is not None:
             node[key] = _ignored(node, here, value, classes, in_loss)
         else:
-            follow_classes(value, here, classes, in_loss or 'loss' in key.split('_'), behind)
+            follow_classes(value, here, classes, in_loss or _is_loss(key), behind)
 
 
 def is_a(node: Config, *names: str) -> bool:
     """Whether what a config builds is of one of these classes, by their names, or inherits from one."""
     cls = MODELS.get(node['type']) if isinstance(node.get('type'), str) else node.get('type')
     return cls is not None and any(base.__name__ in names for base in cls.__mro__)
+
+
+def _is_loss(key: str) -> bool:
+    return 'loss' in key.split('_')
 
 
 def _is_numbers(value: Any) -> bool:

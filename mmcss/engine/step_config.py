@@ -139,8 +139,8 @@ def _set_data(plain: Dict[str, Any], cfg: Config, scenario: Scenario, split: Spl
     chosen = scenario.images(split.step)
     if cfg.get('run', {}).get('skip_broken'):
         chosen['skip_broken'] = True
-    loader['dataset'] = dict(type='StepDataset', dataset=with_clean_names(loader['dataset']), split=split.to_dict(), view=view,
-                             min_length=world_size * loader.get('batch_size', 1), **chosen)
+    loader['dataset'] = dict(type='StepDataset', dataset=with_clean_names(loader['dataset']), split=split.to_dict(),
+                             view=view, min_length=world_size * loader.get('batch_size', 1), **chosen)
     if unknown.get('of') == 'saliency':
         loader['dataset']['saliency'] = unknown.get('folder', 'saliency_map')
     if _online(cfg, split):

@@ -125,8 +125,8 @@ def test_boundary_heads_know_other_classes():
 def test_only_a_mask_head_has_a_weight_of_no_object():
     """An auxiliary head beside it has none."""
     weights = dict(type='CrossEntropyLoss', class_weight=OF_ALL)
-    model = dict(type='EncoderDecoder', backbone=dict(type='ResNet'), auxiliary_head=dict(type='FCNHead', loss_decode=weights),
-                 decode_head=dict(type='Mask2FormerHead', num_classes=5, loss_cls=dict(
+    model = dict(type='EncoderDecoder', backbone=dict(type='ResNet'),
+                 auxiliary_head=dict(type='FCNHead', loss_decode=weights), decode_head=dict(type='Mask2FormerHead', num_classes=5, loss_cls=dict(
                      type='mmdet.CrossEntropyLoss', class_weight=[*OF_ALL, .9])))
     found = stock_model(model, ORDER, 3)
     assert found['auxiliary_head']['loss_decode']['class_weight'] == [.0, .3, .1]
