@@ -7,6 +7,7 @@ of each step of the scenario. Ends with what there is to mend, and exit status
 from __future__ import annotations
 
 import argparse
+import copy
 import os
 import sys
 import warnings
@@ -17,8 +18,11 @@ import mmcss  # noqa: F401  first: it makes `_base_ = ['mmseg::...']` work under
 import numpy as np
 from mmcss.datasets import ClassNames, LabelledImages, build_view, check_saliency, name_classes, presence_table
 from mmcss.datasets.label_values import other_numbers, without_classes
+from mmcss.datasets.lists import check_list
+from mmcss.datasets.readers import ImageReader
 from mmcss.engine import build_scenario, step_config
 from mmcss.engine.stated_classes import leaf_configs, with_clean_names
+from mmcss.files import plain
 from mmengine.config import Config, DictAction
 from mmengine.dataset import BaseDataset
 from mmengine.registry import init_default_scope
@@ -28,6 +32,7 @@ from prettytable import PrettyTable
 
 ROLES = ('train', 'test')
 FOLDERS = ('img_path', 'seg_map_path')
+OVERRIDES = {'first_step': 'step 0', 'next_steps': 'later steps'}
 
 
 class Part(NamedTuple):
@@ -45,6 +50,17 @@ class Part(NamedTuple):
     names: ClassNames
     presence: np.ndarray
     broken: List[Tuple[str, str]]
+
+
+class Parts(NamedTuple):
+    """The stock data sets of a role ('train' or 'test') in some steps."""
+
+    role: str
+    parts: List[Part]
+
+    def images_of(self, name: str) -> int:
+        """How many images show a class."""
+        return sum(int(part.presence[:, part.names.raw_ids[name]].sum()) for part in self.parts)
 
 
 class CheckedImages(LabelledImages):
@@ -74,27 +90,34 @@ class Checker:
         self.images = images
         self.problems: List[str] = []
         self.tables: List[PrettyTable] = []
+        self.opened: Dict[str, Parts] = {}
 
     def run(self) -> None:
         """Look at everything that can be looked at."""
         table = PrettyTable(['data', 'images in', 'images', 'label maps', 'without label map', 'without image',
                              'broken', 'sizes of label maps'], align='r')
         self.tables.append(table)
-        parts: Dict[str, List[Part]] = {}
+        whole = True
         for role in ROLES:
-            configs = list(leaf_configs(with_clean_names(self._data_of(role))))
-            found = [self._part(role, config, table) for config in configs]
-            parts[role] = [part for part in found if part is not None]
-            if len(parts[role]) < len(configs):
-                parts.pop(role)
-        if len(parts) == len(ROLES):
-            self._count(parts)
+            data = {key: self._data_of(role, key) for key in OVERRIDES}
+            for key, dataset in data.items():
+                if text_of(dataset) not in self.opened:
+                    where = role if len(set(map(text_of, data.values()))) == 1 else f'{role}, {OVERRIDES[key]}'
+                    configs = list(leaf_configs(dataset))
+                    found = [self._part(where, config, table) for config in configs]
+                    self.opened[text_of(dataset)] = Parts(role, [part for part in found if part is not None])
+                    whole = whole and None not in found
+        if whole:
+            self._count()
 
-    def _data_of(self, role: str) -> Mapping[str, Any]:
-        loader = self.cfg.get(f'{role}_dataloader') or (role == 'test' and self.cfg.get('val_dataloader'))
+    def _data_of(self, role: str, key: str) -> Mapping[str, Any]:
+        """The data of step 0 or of the others."""
+        merged = Config(copy.deepcopy(self.cfg._cfg_dict.to_dict()))
+        merged.merge_from_dict(self.cfg.get(key, {}))
+        loader = merged.get(f'{role}_dataloader') or (role == 'test' and merged.get('val_dataloader'))
         if not loader:
             raise SystemExit(f'the config has no {role}_dataloader.')
-        return loader['dataset']
+        return with_clean_names(loader['dataset'])
 
     def _part(self, role: str, config: Mapping[str, Any], table: PrettyTable) -> Optional[Part]:
         """One stock data set; None if it can't be used."""
@@ -120,9 +143,13 @@ class Checker:
         if not infos:
             self.problems.append(f"{role}: there is no image *{getattr(leaf, 'img_suffix', '')} in {folder}, or none "
                                  'is listed; mend data_prefix.img_path, img_suffix or ann_file')
+        try:
+            check_list(leaf)
+        except ValueError as error:
+            self.problems.append(str(error).rstrip('.'))
         broken: List[Tuple[str, str]] = []
         presence = presence_table(leaf, broken, self.images)
-        if not self.images:
+        if not self.images and ImageReader(leaf).stock:  # a loader of one's own may read from elsewhere
             gone = [i for i, info in enumerate(infos) if is_missing(info['img_path'])]
             presence[gone] = False
             broken += [(infos[i]['img_path'], 'can not be read: there is no such file') for i in gone]
@@ -149,30 +176,35 @@ class Checker:
         if missing:
             self.problems.append(f"{role}: {leaf.data_prefix.get('seg_map_path')}: {missing}")
         for value in np.flatnonzero(presence.any(axis=0)).tolist():
-            if value not in (*names.raw_ids.values(), *names.ignored):
+            if value not in (*names.raw_ids.values(), *names.ignored, getattr(leaf, 'ignore_index', None)):
                 images = np.flatnonzero(presence[:, value])
                 self.problems.append(
                     f"{leaf.get_data_info(int(images[0]))['seg_map_path']} holds the label value {value}, which is no "
                     f'class of {type(leaf).__name__}; mend the file or name all classes in metainfo{more(len(images))}'
                     f'{other_numbers(presence, names)}')
 
-    def _count(self, parts: Mapping[str, List[Part]]) -> None:
+    def _count(self) -> None:
         """Images of each class and of each step."""
-        first = parts['train'][0].names
-        if any(part.names != first for role in ROLES for part in parts[role]):
+        data = list(self.opened.values())
+        # Steps with data of their own may know their own classes alone.
+        alike = [data] if len(data) <= len(ROLES) else [[one] for one in data]
+        if any(part.names != parts[0].parts[0].names for parts in alike for one in parts for part in one.parts):
             self.problems.append('the data sets have different classes; give all of them the same metainfo')
             return
         table = PrettyTable(['class', 'label value', 'train images', 'test images'], align='r')
-        for name, value in first.raw_ids.items():
-            table.add_row([name, value, *(sum(int(part.presence[:, value].sum()) for part in parts[role])
-                                          for role in ROLES)])
+        for name in dict.fromkeys(name for one in data for name in one.parts[0].names.raw_ids):
+            knowing = [one for one in data if name in one.parts[0].names.raw_ids]
+            values = dict.fromkeys(one.parts[0].names.raw_ids[name] for one in knowing)
+            table.add_row([name, ', '.join(map(str, values)),
+                           *(sum(one.images_of(name) for one in knowing if one.role == role) for role in ROLES)])
         self.tables.append(table)
         try:
-            self._count_steps({role: CheckedImages(parts[role]) for role in ROLES})
+            self._count_steps()
         except Exception as error:
             self.problems.append(f'the steps can not be counted: {type(error).__name__}: {error}')
 
-    def _count_steps(self, sources: Mapping[str, LabelledImages]) -> None:
+    def _count_steps(self) -> None:
+        sources = {key: CheckedImages(one.parts) for key, one in self.opened.items()}
         scenario = build_scenario(self.cfg)
         table = PrettyTable(['step', 'new classes', 'train images', 'test images'], align='r')
         self.tables.append(table)
@@ -182,12 +214,13 @@ class Checker:
             counts: List[Any] = []
             for role in ROLES:
                 data = config[f'{role}_dataloader']['dataset']
+                source = sources[text_of(data['dataset'])]
                 settings = {key: data[key] for key in ('domains', 'listed') if key in data}
                 try:
-                    chosen = sources[role].select(build_view(data['view']), split, **settings)
+                    chosen = source.select(build_view(data['view']), split, **settings)
                     counts.append(len(chosen))
                     if 'saliency' in data:
-                        maps.update(sources[role].saliency_maps(chosen, data['saliency']))
+                        maps.update(source.saliency_maps(chosen, data['saliency']))
                 except ValueError as error:
                     self.problems.append(str(error).rstrip('.'))
                     counts.append('-')
@@ -198,6 +231,11 @@ class Checker:
             check_saliency(sorted(maps))
         except ValueError as error:
             self.problems.append(str(error).rstrip('.'))
+
+
+def text_of(dataset: Mapping[str, Any]) -> str:
+    """A data set's config as text, by which equal ones are known."""
+    return repr(plain(dataset))
 
 
 def absent_places(prefix: Mapping[str, str], ann_file: str) -> List[str]:

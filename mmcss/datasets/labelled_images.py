@@ -120,8 +120,9 @@ class LabelledImages:
     @staticmethod
     def _needed(view: View, split: Split) -> Tuple[str, ...]:
         """The classes that a view tells apart; training data may know new ones alone, the others are background there."""
-        training = isinstance(view, TrainView)
-        return split.foreground(tuple(dict.fromkeys(split.new + view.kept(split))) if training else split.seen + split.future)
+        if not isinstance(view, TrainView):
+            return split.foreground(split.seen + split.future)
+        return split.foreground(tuple(dict.fromkeys(split.new + view.kept(split))))
 
     def image_names(self) -> List[str]:
         """The images of all leaves by their files below their data set's image folder."""
@@ -142,8 +143,8 @@ class LabelledImages:
     def _of_domains(self, view: View, split: Split, settings: Mapping[str, Any], complete: bool) -> List[np.ndarray]:
         training = isinstance(view, TrainView)
         images = DomainImages(**settings)
-        chosen = images.chosen(self.domain_names(settings.get('rule'), split), split.domains, training, getattr(view, 'images', 'seen') == 'all',
-                               complete)
+        names = self.domain_names(settings.get('rule'), split)
+        chosen = images.chosen(names, split.domains, training, getattr(view, 'images', 'seen') == 'all', complete)
         if training and complete and not chosen.any():
             raise ValueError(f'step {split.step} has no training image of the domains {list(split.domains.new)}.')
         return self._by_leaf(chosen)

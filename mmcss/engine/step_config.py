@@ -56,6 +56,8 @@ def step_config(cfg: Config, scenario: Scenario, step: int, work_dir: str, world
     # The visualizer is looked up by name in the process: one name a step, or
     # all steps write into the first one's folder.
     plain['visualizer'] = dict(plain.get('visualizer') or dict(type='SegLocalVisualizer'), name=plain['experiment_name'])
+    # Where a step has data of its own, with fewer classes, the whole run still has its list of classes.
+    merged.train_dataloader.dataset = copy.deepcopy(cfg.train_dataloader.dataset)
     plain['model'] = _model(merged, scenario, split, folder)
     _set_data(plain, merged, scenario, split, folder.work_dir, world_size)
     _set_hooks(plain, merged, scenario, folder)

@@ -397,3 +397,17 @@ def test_only_a_method_that_looks_at_the_teacher_has_one(tmp_path, method, has_t
     cfg = tiny_config(tmp_path, tmp_path, continual=method)
     config = step_config(cfg, build_scenario(cfg), 1, str(tmp_path))
     assert (config.model.continual.teacher is not None) is has_teacher
+
+
+def test_a_later_step_may_have_data_that_knows_its_own_classes(tmp_path):
+    """The model keeps the classes of the run; 'listed' asks for those of the run as well."""
+    own = dict(data_root='new', metainfo=dict(classes=['white'], palette=[[9, 9, 9]]))
+    cfg = tiny_config(tmp_path, tmp_path, protocol='mib', next_steps=dict(train_dataloader=dict(dataset=own)))
+    plain = tiny_config(tmp_path, tmp_path, protocol='mib')
+    for step in range(3):
+        scenario = build_scenario(cfg)
+        found, expected = (step_config(one, scenario, step, 'work') for one in (cfg, plain))
+        assert found.model == expected.model
+        assert found.test_dataloader == expected.test_dataloader and found.test_dataloader.dataset.view.background
+        data = found.train_dataloader.dataset.dataset
+        assert (data.data_root, len(data.metainfo.classes)) == ((str(tmp_path), 5) if step == 0 else ('new', 1))

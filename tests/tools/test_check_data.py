@@ -1,11 +1,16 @@
 import importlib.util
+import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
+from mmcv.transforms import BaseTransform
+from mmseg.registry import TRANSFORMS
 from PIL import Image
 
+from mmcss.engine import ContinualRunner
 from tests import processes
-from tests.datasets.test_bad_trees import IMAGE, LABEL, LOADED, PLANNED, repaint, spoilt
+from tests.datasets.test_bad_trees import IMAGE, LABEL, LOADED, PLANNED, listed, repaint, spoilt
 from tests.tiny import make_data, tiny_config
 
 TOOL = Path(__file__).resolve().parents[2] / 'tools' / 'check_data.py'
@@ -163,3 +168,63 @@ def test_saliency_maps_are_looked_at(tmp_path):
     for path in (root / 'labels' / 'train').glob('*.png'):
         Image.new('L', (32, 32)).save(root / 'maps' / path.name)
     assert check(cfg).problems == []
+
+
+def test_data_of_its_own_for_later_steps(tmp_path):
+    """It knows white alone, as 1; step 0 has all classes, and so have tests."""
+    root, new = make_data(tmp_path / 'data'), make_data(tmp_path / 'new', train=4)
+    for number, path in enumerate(sorted((new / 'labels' / 'train').iterdir())):
+        Image.new('L', (32, 32), number % 2).save(path)
+    own = dict(data_root=str(new), metainfo=dict(classes=('background', 'white'), palette=[[0, 0, 0], [9, 9, 9]]))
+    cfg = tiny_config(root, tmp_path / 'work', scenario=dict(base=3, increment=1),
+                      next_steps=dict(train_dataloader=dict(dataset=own)))
+    checker = check(cfg)
+    assert checker.problems == []
+    files, classes, steps = map(cells, checker.tables)
+    assert [row[:3] for row in files] == [['train, step 0', f'{root}/images/train', '12'], ['train, later steps',
+                                          f'{new}/images/train', '4'], ['test', f'{root}/images/val', '4']]
+    assert classes == [['background', '0', '14', '4'], ['red', '1', '4', '1'], ['green', '2', '5', '1'],
+                       ['blue', '3', '7', '3'], ['white', '4, 1', '7', '2']]
+    assert steps == [['0', '4', '10', '3'], ['1', '1', '2', '4']]
+    # As the plan has it.
+    assert [plan.num_train for plan in ContinualRunner.from_cfg(cfg).plan()] == [10, 2]
+    Image.new('L', (32, 32), 2).save(new / 'labels/train/000.png')
+    told, = check(cfg).problems
+    assert told.startswith(f'{new}/labels/train/000.png holds the label value 2, which is no class')
+
+
+def test_a_list_with_an_empty_line(tmp_path):
+    root, cfg = spoilt(tmp_path, lambda root, cfg: listed(root, cfg, *(f'{i:03}' for i in range(12)), '', '001'))
+    told = check(cfg).problems
+    assert told[0].startswith(f"{root}/list.txt, line 13: '' is read as the name of an image, {root}/images/train/.png")
+
+
+def test_a_data_set_that_ignores_another_value(tmp_path):
+    root, cfg = spoilt(tmp_path, lambda root, cfg: repaint(root / LABEL, 255, 9))
+    assert 'label value 9' in check(cfg).problems[0]
+    cfg.train_dataloader.dataset.ignore_index = 9
+    assert check(cfg).problems == []
+
+
+@TRANSFORMS.register_module()
+class LoadFromElsewhere(BaseTransform):
+    """Images that are no files."""
+
+    def transform(self, results):
+        number = int(Path(results['img_path']).stem)
+        if number == 7:
+            raise ValueError('scene 7 is gone')
+        results['img'] = np.zeros((32, 32, 4))
+        results['img_shape'] = results['ori_shape'] = (32, 32)
+        return results
+
+
+def test_images_that_only_their_loader_reads(tmp_path):
+    root, cfg = spoilt(tmp_path, lambda root, cfg: listed(root, cfg, *(f'{i:03}' for i in range(12))))
+    shutil.rmtree(root / 'images/train')
+    (root / 'images/train').mkdir()
+    cfg.train_dataloader.dataset.pipeline[0] = dict(type='LoadFromElsewhere')
+    lone = f'{root}/labels/train/000.png has no image (and 11 more like it)'
+    assert check(cfg).problems == [lone]
+    assert check(cfg, images=True).problems == [
+        f'{root}/images/train/007.png can not be read: ValueError: scene 7 is gone', lone]
