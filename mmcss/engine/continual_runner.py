@@ -61,7 +61,7 @@ class ContinualRunner:
         join_processes(cfg.get('launcher', 'none'), cfg.get('env_cfg', {}).get('dist_cfg', {}))
         self.cfg = cfg
         self.work_dir = Path(cfg.get('work_dir') or Path('work_dirs') / run_name(cfg))
-        self.scenario = build_scenario(cfg)
+        self.scenario = together(lambda: build_scenario(cfg))
         self._check_partition()
         options = cfg.get('run', {})
         self.steps = parse_steps(options.get('steps'), len(self.scenario))
@@ -79,7 +79,9 @@ class ContinualRunner:
 
     def plan(self) -> List[StepPlan]:
         """What the run would do; opens the data, trains and writes nothing."""
-        return make_plan(self.configs, self.scenario, self.progress.untrained())
+        untrained = self.progress.untrained()
+        taken = [step for step in untrained if self.progress.state(step) == 'take']
+        return make_plan(self.configs, self.scenario, untrained, taken=taken)
 
     def train(self) -> Dict[str, Any]:
         """Train and evaluate the steps.

@@ -1,6 +1,7 @@
 """Batches of a single image, which some models can't be trained on."""
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import List, Tuple
 
 import torch
@@ -11,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from ..models.freezing import freeze, still_modules
+from ..models.taps import given_features
 from .stated_classes import leaf_configs
 
 
@@ -89,16 +91,12 @@ def _run(model: nn.Module, images: Tensor) -> None:
     """Body and heads, as far as they run here."""
     auxiliary = getattr(model, 'auxiliary_head', None)
     heads = auxiliary if isinstance(auxiliary, nn.ModuleList) else [auxiliary] if auxiliary is not None else []
-    try:
-        model(images, mode='tensor')
-    except Exception:  # an operation without CPU code, or a head of masks that wants labels; norms come before
-        pass
-    try:
-        features = model.extract_feat(images) if len(heads) else ()
+    with suppress(Exception):  # an operation without CPU code; training will tell of other faults
+        features = model.extract_feat(images)
         for head in heads:
             head(features)
-    except Exception:  # as above
-        pass
+        with given_features(model, features):
+            model(images, mode='tensor')  # a mask head wants labels besides; norms come before
 
 
 def _image_size(config: Config) -> Tuple[int, int]:

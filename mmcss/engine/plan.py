@@ -40,7 +40,7 @@ class StepPlan:
 
 
 def make_plan(configs: Sequence[Config], scenario: Scenario, trained: Container[int],
-              roles: Sequence[str] = ('train', 'test')) -> List[StepPlan]:
+              roles: Sequence[str] = ('train', 'test'), taken: Container[int] = ()) -> List[StepPlan]:
     """Select the images of all steps, and find what would stop a later step.
 
     Each data set is opened once for all steps that use it.
@@ -51,6 +51,8 @@ def make_plan(configs: Sequence[Config], scenario: Scenario, trained: Container[
         trained: The steps that are going to be trained; the data of others
             may be gone.
         roles: The data sets to open; without 'train' no training images are counted.
+        taken: Those of ``trained`` that come from elsewhere: how they would be
+            trained is no matter.
 
     Raises:
         ValueError: A step or class without images, unknown label values, a
@@ -77,7 +79,8 @@ def make_plan(configs: Sequence[Config], scenario: Scenario, trained: Container[
                              f'step {split.step} has no test image of the domains {list(split.domains.seen)}; '
                              'look at test_dataloader and scenario.test_share.')
         check_testing(config, counts[1])
-        if counts[0] and to_train and check_training(config, split.step, counts[0]):
+        here = to_train and split.step not in taken and counts[0]
+        if here and check_training(config, split.step, counts[0]):
             lone.setdefault(split.step > 0, (config, counts[0]))  # later steps have the same norms
         plans.append(StepPlan(split, config, *counts))
         saliency = config.train_dataloader.dataset.get('saliency')
@@ -107,7 +110,8 @@ def _source(opened: Dict[str, LabelledImages], dataset: Mapping[str, Any]) -> La
     # Where it can't be opened on one machine, no other one waits for it; looking at labels is for all together.
     stock = together(lambda: open_dataset(dataset['dataset']))
     if get_world_size() > 1:
-        agree('the images of a data set', _fingerprint(stock), 'Each machine needs all of the data, the same everywhere.')
+        agree(f"the images of {dataset['dataset']['type']}", _fingerprint(stock),
+              'Each machine needs all of the data, the same everywhere.')
     source = opened[key] = LabelledImages(stock, dataset.get('skip_broken', False))
     if source.broken and is_main_process():
         listed = '\n'.join(f'  {path} {reason}' for path, reason in source.broken)
@@ -115,13 +119,13 @@ def _source(opened: Dict[str, LabelledImages], dataset: Mapping[str, Any]) -> La
     return source
 
 
-def _fingerprint(dataset: BaseDataset) -> Tuple[int, str]:
+def _fingerprint(dataset: BaseDataset) -> str:
     """The number of images of a data set, and a digest of their paths."""
     digest = hashlib.sha256()
     for leaf in {id(leaf): leaf for leaf in leaves_of(dataset)}.values():
         for i in range(len(leaf)):
             digest.update(f"{leaf.get_data_info(i).get('img_path')}\n".encode())
-    return len(dataset), digest.hexdigest()[:8]
+    return f'{len(dataset)} images, digest {digest.hexdigest()[:8]}'
 
 
 def _select(opened: Dict[str, LabelledImages], dataset: Mapping[str, Any], split: Split, complete: bool,

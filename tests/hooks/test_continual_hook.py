@@ -80,6 +80,16 @@ class Thresholds(Part):
         self.value = state['value']
 
 
+def test_what_is_nan_is_not_left_to_the_next_step(tmp_path):
+    part = Thresholds()
+    part.before_step = lambda split, batches: setattr(part, 'value', torch.tensor(float('nan')))
+    made = step(tmp_path, targets=part)
+    made.model.split, made.iter = SimpleNamespace(step=2), 0
+    with pytest.raises(FloatingPointError, match='step 2: targets has gathered NaN in value'):
+        ContinualHook().before_train(made)
+    assert list(tmp_path.iterdir()) == []
+
+
 def step(folder, resume=False, previous=None, **parts):
     """A runner as far as the hook looks at it."""
     observers = {name: part for name, part in parts.items() if overrides(part, 'after_step')}
