@@ -64,6 +64,8 @@ def change_tensor(run):
     (lambda run: (run / 'step_1' / 'step_1.pth').unlink(), 'step_1/step_1.pth is only in whole'),
     (lambda run: (run / 'step_1' / 'memory' / 'images' / 'b.png').write_bytes(b''), 'step_1/memory/images/b.png is only in run'),
     (lambda run: (run / 'results.json').unlink(), 'results.json differs'),
+    (lambda run: (run / 'results.json').write_text('[]'), 'results.json differs'),
+    (lambda run: (run / 'step_1' / 'step_1.pth').write_bytes(b'garbage'), 'step_1/step_1.pth differs'),
 ])
 def test_runs_that_differ(finished, copy, change, told):
     change(copy)
