@@ -114,6 +114,9 @@ class StepBatch:
             The step's own images have the new ones; remembered images those
             that they were stored with. What an image shows of other classes
             is background in its labels.
+        image_share: Scalar: this process's number of images, by the mean of
+            all processes'. None where means are not taken over the images of
+            all processes, or there is one alone.
     """
 
     split: Split
@@ -123,6 +126,12 @@ class StepBatch:
     teacher: Optional[Prediction] = None
     student: Optional[Prediction] = None
     labelled: Optional[Tensor] = None
+    image_share: Optional[Tensor] = None
+
+    @property
+    def over_processes(self) -> bool:
+        """Whether what is a mean over the batch is to be one over the images of all processes."""
+        return self.image_share is not None
 
 
 class Part:
@@ -144,6 +153,10 @@ class Part:
     set ``takes_unknown``; with others such a model is refused.
     Parts that mean nothing where a step brings no new classes (domains) set
     ``about_new_classes``, and are refused there.
+    The loss of a part is taken for a mean over the images of the batch, and
+    weighted with their number where processes have more or fewer of them.
+    Those whose loss is another set ``mean_over_images`` to False, and ask
+    :attr:`StepBatch.over_processes` (see :mod:`mmcss.losses.reduce`).
     """
 
     needs: Needs = Needs()
@@ -152,6 +165,7 @@ class Part:
     uses_teacher: bool = True
     takes_unknown: bool = False
     about_new_classes: bool = False
+    mean_over_images: bool = True
 
     def load_previous(self, state: Dict[str, Tensor]) -> None:
         """Take over, before step 1 and later ones, what :meth:`state_dict` gave at the end of the step before."""

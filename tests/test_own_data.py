@@ -1,9 +1,6 @@
 """The code of docs/own_data.md, on a tiny data set."""
-import os
 import re
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +11,7 @@ from PIL import Image
 
 from mmcss.datasets import MapLabels
 from mmcss.engine import ContinualRunner
+from tests import processes
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGE = (ROOT / 'docs' / 'own_data.md').read_text()
@@ -159,7 +157,7 @@ def test_an_image_that_can_not_be_read_stops_its_step(folder):
 
 
 def convert():
-    return subprocess.run([sys.executable, 'convert.py'], capture_output=True, text=True, env=os.environ)
+    return processes.call(Path('convert.py').resolve())
 
 
 def test_conversion(folder):

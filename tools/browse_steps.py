@@ -18,7 +18,8 @@ from _config import common_parser, load_config
 import mmcv
 import numpy as np
 from mmcss.datasets import MapLabels, MarkUnknown, StepDataset
-from mmcss.datasets.sources import find_label_loaders, image_name
+from mmcss.datasets.readers import find_label_loaders
+from mmcss.datasets.sources import image_name
 from mmcss.engine import ContinualRunner
 from mmcss.scenario import Split, TrainView
 from mmcss.visualization import SheetRow, draw_contact_sheet
@@ -54,7 +55,7 @@ def class_names(dataset: StepDataset) -> List[str]:
 def colours(dataset: StepDataset, names: Sequence[str]) -> List[List[int]]:
     """RGB of ``names`` and, behind them, of unknown: the colour that is farthest from all others, white included."""
     meta = dataset.images.leaves[0].metainfo
-    known = dict(zip(meta['classes'], meta['palette']))
+    known = dict(zip(dataset.images.names.listed, meta['palette']))
     palette = [list(map(int, known.get(name, (0, 0, 0)))) for name in names]
     free = np.array(list(product(range(0, 256, 51), repeat=3)))
     distance = np.abs(free[:, None] - np.array([*palette, [255] * 3])).sum(axis=2).min(axis=1)

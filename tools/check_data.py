@@ -16,8 +16,9 @@ from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Sequence, Set
 import mmcss  # noqa: F401  first: it makes `_base_ = ['mmseg::...']` work under both stacks
 import numpy as np
 from mmcss.datasets import ClassNames, LabelledImages, build_view, check_saliency, name_classes, presence_table
+from mmcss.datasets.label_values import other_numbers, without_classes
 from mmcss.engine import build_scenario, step_config
-from mmcss.engine.settings import leaf_configs
+from mmcss.engine.stated_classes import leaf_configs, with_clean_names
 from mmengine.config import Config, DictAction
 from mmengine.dataset import BaseDataset
 from mmengine.registry import init_default_scope
@@ -81,7 +82,7 @@ class Checker:
         self.tables.append(table)
         parts: Dict[str, List[Part]] = {}
         for role in ROLES:
-            configs = list(leaf_configs(self._data_of(role)))
+            configs = list(leaf_configs(with_clean_names(self._data_of(role))))
             found = [self._part(role, config, table) for config in configs]
             parts[role] = [part for part in found if part is not None]
             if len(parts[role]) < len(configs):
@@ -131,7 +132,7 @@ class Checker:
         if lone:
             self.problems.append(f'{lone[0]} has no image' + more(len(lone)))
         names = name_classes(leaf.metainfo['classes'], getattr(leaf, 'reduce_zero_label', False))
-        self._tell_values(leaf, names, presence)
+        self._tell_values(role, leaf, names, presence)
         table.add_row([role, folder, len(infos), '-' if number is None else number, unlabelled,
                        '-' if number is None else len(lone), len({path for path, _ in broken}), sizes(infos)])
         return Part(leaf, names, presence, broken)
@@ -143,13 +144,17 @@ class Checker:
             groups.setdefault(' '.join(reason.split()[:5]), []).append(f'{path} {reason}')
         self.problems.extend(texts[0] + more(len(texts)) for texts in groups.values())
 
-    def _tell_values(self, leaf: BaseDataset, names: ClassNames, presence: np.ndarray) -> None:
+    def _tell_values(self, role: str, leaf: BaseDataset, names: ClassNames, presence: np.ndarray) -> None:
+        missing = without_classes(presence, names)
+        if missing:
+            self.problems.append(f"{role}: {leaf.data_prefix.get('seg_map_path')}: {missing}")
         for value in np.flatnonzero(presence.any(axis=0)).tolist():
             if value not in (*names.raw_ids.values(), *names.ignored):
                 images = np.flatnonzero(presence[:, value])
                 self.problems.append(
                     f"{leaf.get_data_info(int(images[0]))['seg_map_path']} holds the label value {value}, which is no "
-                    f'class of {type(leaf).__name__}; mend the file or name all classes in metainfo{more(len(images))}')
+                    f'class of {type(leaf).__name__}; mend the file or name all classes in metainfo{more(len(images))}'
+                    f'{other_numbers(presence, names)}')
 
     def _count(self, parts: Mapping[str, List[Part]]) -> None:
         """Images of each class and of each step."""
@@ -184,7 +189,7 @@ class Checker:
                     if 'saliency' in data:
                         maps.update(sources[role].saliency_maps(chosen, data['saliency']))
                 except ValueError as error:
-                    self.problems.append(str(error))
+                    self.problems.append(str(error).rstrip('.'))
                     counts.append('-')
             if counts[1] == 0:
                 self.problems.append(f'step {split.step} has no test image with a class of {list(split.seen)}')

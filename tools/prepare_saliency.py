@@ -20,7 +20,8 @@ import mmcss  # noqa: F401  first: it makes `_base_ = ['mmseg::...']` work under
 import numpy as np
 from mmcss.datasets import leaves_of, name_classes
 from mmcss.datasets.saliency import saliency_path
-from mmcss.datasets.sources import LabelReader, image_name, open_dataset
+from mmcss.datasets.readers import LabelReader
+from mmcss.datasets.sources import image_name, open_dataset
 from mmcss.scenario import IGNORE
 from mmengine.config import Config
 from mmengine.dataset import BaseDataset

@@ -77,7 +77,8 @@ def show(out: Path, images: Sequence[Path], labels: Sequence[Path], runs: Mappin
         images: Image files.
         labels: Their raw label files.
         runs: Work folder of each run, by the name to show.
-        names: Classes of the raw label values 1, 2, …; 0 is background.
+        names: Classes of the raw label values 1, 2, …, where the runs know a
+            background, which is 0; else of 0, 1, ….
         device: Where the models run.
 
     Raises:
@@ -89,7 +90,8 @@ def show(out: Path, images: Sequence[Path], labels: Sequence[Path], runs: Mappin
     if missing:
         raise ValueError(f'the runs know the classes {missing}, which --classes-json does not name: '
                          f'it has {list(names)}.')
-    truth_table = name_table([BACKGROUND, *names], meta['classes'])
+    background = [name for name in meta['classes'] if name == BACKGROUND]
+    truth_table = name_table([*background, *names], meta['classes'])
     predictions: Dict[str, List[List[np.ndarray]]] = {}
     for name, work_dir in runs.items():
         table = name_table(metas[name]['classes'], meta['classes'])
@@ -106,7 +108,7 @@ def main(arguments: Optional[Sequence[str]] = None) -> None:
     parser.add_argument('--labels', type=Path, nargs='+', required=True, help='raw label files of the images')
     parser.add_argument('--runs', nargs='+', action=NamedRuns, required=True, metavar=METAVAR)
     parser.add_argument('--classes-json', type=Path, required=True,
-                        help='JSON list of the classes of the raw label values 1, 2, …')
+                        help='JSON list of the classes of the raw label values 1, 2, … (0, 1, … of data without background)')
     parser.add_argument('--device', default='cpu', help='where the models run (default: cpu)')
     options = parser.parse_args(arguments)
     if len(options.images) != len(options.labels):

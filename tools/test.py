@@ -1,4 +1,8 @@
-"""Evaluate the trained steps of a run again, and write its results."""
+"""Evaluate the trained steps of a run again, and write its results.
+
+With --tta these are results_tta.json and step_k/result_tta.json; the ordinary
+ones stay as they are.
+"""
 from __future__ import annotations
 
 import sys
@@ -6,17 +10,19 @@ import sys
 from _config import common_parser, load_config
 
 import torch.distributed as dist
-from mmcss.engine import ContinualRunner
+from mmcss.engine import AugmentedTest, ContinualRunner
 from mmcss.engine.model_config import walk
 
 
 def main() -> None:
     parser = common_parser(__doc__)
     parser.add_argument('--show-dir', help='folder for painted predictions, one below it for each step')
+    parser.add_argument('--tta', action='store_true',
+                        help='test-time augmentation, by tta_model and tta_pipeline of the config')
     args = parser.parse_args()
-    runner = ContinualRunner.from_cfg(load_config(args))
+    runner = (AugmentedTest if args.tta else ContinualRunner).from_cfg(load_config(args))
     if args.show_dir:
-        pipeline = runner.configs[0].test_dataloader.dataset
+        pipeline = runner.cfg.tta_pipeline if args.tta else runner.configs[0].test_dataloader.dataset
         if any(node.get('type') == 'ScoreAsResized' for node in walk(pipeline)):
             sys.exit("--show-dir paints whole images, and this config's tests cut them (ScoreAsResized). Give it a "
                      "config with MMSegmentation's test pipeline.")

@@ -6,11 +6,12 @@ from pathlib import PurePosixPath
 from typing import Any, Callable, Dict, List, Optional, Sequence, Set, Tuple
 
 import numpy as np
-from mmengine.fileio import get_text
 
 from ..scenario import Domains
+from .lists import listed_as, read_names
 
 DomainOf = Callable[[str], Optional[str]]
+OF_DATASET = ': '  # between a domain and an image's name
 
 
 class DomainImages:
@@ -38,7 +39,7 @@ class DomainImages:
         """Which images a step sees.
 
         Args:
-            names: Names of all images of the data set, below its image folder.
+            names: Names of all images (:func:`names_of_domains`).
             domains: Those of the step.
             training: Whether to train on them.
             everything: Test on images of future domains as well.
@@ -96,8 +97,35 @@ class DomainImages:
                              f'as {names[0] if names else "(no images)"!r}. Mend scenario.domains or scenario.rule.')
 
 
+def names_of_domains(names: Sequence[Sequence[str]], rule: Any, domains: Domains) -> List[List[str]]:
+    """The names by which a rule tells the domains of images.
+
+    Args:
+        names: For each data set its images, by their files below its image
+            folder; a data set that is repeated stands there once.
+        rule: See :func:`mmcss.scenario.check_rule`.
+        domains: Those of a step.
+
+    Returns:
+        The same names, which begin with the domain where each data set is one.
+
+    Raises:
+        ValueError: There are not as many data sets as domains.
+    """
+    if rule != 'dataset':
+        return [list(own) for own in names]
+    order = domains.seen + domains.future
+    if len(names) != len(order):
+        raise ValueError(f"scenario.rule: 'dataset' takes each data set of a ConcatDataset for a domain, in their order, but "
+                         f'there are {len(names)} data sets and {len(order)} domains, {list(order)}. Give training and test '
+                         'data one for each, or tell the domains in another way.')
+    return [[f'{domain}{OF_DATASET}{name}' for name in own] for domain, own in zip(order, names)]
+
+
 def domain_reader(rule: Any) -> DomainOf:
-    """A function from an image's name, below the data set's image folder, to its domain."""
+    """A function from an image's name (:func:`names_of_domains`) to its domain."""
+    if rule == 'dataset':
+        return lambda name: name.partition(OF_DATASET)[0]
     if rule == 'folder':
         return lambda name: PurePosixPath(name).parent.name or None
     if 'prefix' in rule:
@@ -119,18 +147,3 @@ def domain_reader(rule: Any) -> DomainOf:
         return match.group(1) if match else None
 
     return find
-
-
-def read_names(file: str) -> List[str]:
-    """The images that a text file lists, one a line; see :func:`listed_as`.
-
-    Raises:
-        FileNotFoundError: There is no such file.
-    """
-    return [line.strip() for line in get_text(file).splitlines() if line.strip()]
-
-
-def listed_as(name: str) -> Tuple[str, ...]:
-    """What a list may call an image: its path below the image folder or its file's name, with or without suffix."""
-    path = PurePosixPath(name)
-    return str(path), str(path.with_suffix('')), path.name, path.stem

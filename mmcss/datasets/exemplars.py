@@ -3,11 +3,31 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Dict, List, Optional, Tuple
+from typing import Any, Callable, Dict, List, Mapping, Optional, Tuple
 
 from ..files import PathLike, read_json, write_json
+from ..scenario import Split
 
 LABELS = ('stored', 'seen', 'unshifted')
+
+
+@dataclass(frozen=True)
+class Source:
+    """An image in its data set, and what tells it from others of that name.
+
+    Args:
+        image: Its file, as the data set named it.
+        labels: Its label map.
+        digest: Of the bytes of both (:func:`mmcss.datasets.places.digest_of`).
+        values: The value in the label map of each class of the data set.
+        saliency: Its saliency map, if the method had one.
+    """
+
+    image: str
+    labels: str
+    digest: str
+    values: Dict[str, int]
+    saliency: Optional[str] = None
 
 
 @dataclass(frozen=True)
@@ -15,7 +35,8 @@ class Exemplar:
     """One remembered image.
 
     Args:
-        leaf: Number of the stock data set that it is of.
+        leaf: Number of the stock data set that it is of; None where it is of
+            none of the step's.
         name: Its file below that data set's image folder.
         labelled: The foreground classes whose labels it carries: those that
             were new when it was stored. Its other pixels are background, as
@@ -25,15 +46,18 @@ class Exemplar:
             ``memory.json``; None for a reference into the data set.
         labels: Its label map, in learning order; None for a reference.
         saliency: Its saliency map, if there is one.
+        source: The image in its data set; None before it is written, and in
+            files of earlier versions, whose images go by leaf and name alone.
     """
 
-    leaf: int
+    leaf: Optional[int]
     name: str
     labelled: Tuple[str, ...]
     holds: Tuple[str, ...]
     image: Optional[str] = None
     labels: Optional[str] = None
     saliency: Optional[str] = None
+    source: Optional[Source] = None
 
 
 @dataclass
@@ -54,22 +78,146 @@ class ExemplarMemory:
     confidence: Dict[str, float] = field(default_factory=dict)
 
     def save(self, path: PathLike) -> None:
-        """Write the memory as JSON, atomically."""
-        write_json(path, asdict(self))
+        """Write the memory as JSON, atomically; the label values of a data set stand in it once."""
+        written = asdict(self)
+        data_sets: List[Dict[str, int]] = []
+        for one in written['exemplars']:
+            if one['source'] is not None:
+                values = one['source'].pop('values')
+                if values not in data_sets:
+                    data_sets.append(values)
+                one['source']['data_set'] = data_sets.index(values)
+        write_json(path, dict(written, data_sets=data_sets))
 
     @classmethod
-    def load(cls, path: PathLike) -> 'ExemplarMemory':
+    def load(cls, path: PathLike, split: Optional[Split] = None) -> 'ExemplarMemory':
         """Read what :meth:`save` wrote.
+
+        Args:
+            path: The file.
+            split: The step that replays them; None leaves the names of
+                classes unchecked.
 
         Raises:
             FileNotFoundError: The step before left no memory.
+            ValueError: The file is damaged, of other classes, or names files
+                outside of its folder.
         """
-        if not Path(path).is_file():
+        path = Path(path)
+        if not path.is_file():
             raise FileNotFoundError(f'{path} is missing: the step before was trained without continual.memory. Run it with '
                                     'this config, or take step 0 over with --first-step-from.')
-        values: Dict[str, Any] = read_json(path)
-        values['exemplars'] = [
-            Exemplar(**{key: tuple(value) if isinstance(value, list) else value for key, value in one.items()})
-            for one in values['exemplars']
-        ]
-        return cls(**values)
+        try:
+            memory = _parsed(read_json(path))
+            for one in memory.exemplars:
+                _check_inside(path.parent, one)
+            if split is not None:
+                _check_classes(memory, split)
+        except ValueError as error:
+            step = path.parent.name.rpartition('step_')[2]
+            raise ValueError(f'{path} can not be used: {error}. Bring the file back that the step has written, or train '
+                             f'that step again (--step {step} --overwrite).') from error
+        return memory
+
+
+Check = Callable[[Any], bool]
+
+
+def _is_count(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
+
+
+def _is_name(value: Any) -> bool:
+    return isinstance(value, str) and bool(value)
+
+
+def _is_optional(check: Check) -> Check:
+    return lambda value: value is None or check(value)
+
+
+def _are(check: Check) -> Check:
+    return lambda value: isinstance(value, list) and all(map(check, value))
+
+
+def _is_table(check: Check) -> Check:
+    return lambda value: isinstance(value, dict) and all(map(check, value.values()))
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+# What each field holds, and in which words.
+_COUNT, _NAME, _NAMES = (_is_count, 'a number from 0 on'), (_is_name, 'a text'), (_are(_is_name), 'a list of texts')
+_FILE = (_is_optional(_is_name), 'a text or null')
+_MEMORY = dict(
+    exemplars=(_are(lambda value: isinstance(value, dict)), 'a list of objects'), images_seen=_COUNT,
+    classes_seen=(_is_table(_is_count), 'numbers by class'),
+    confidence=(_is_table(_is_optional(_is_number)), 'numbers by class'),
+    data_sets=(_are(_is_table(lambda value: _is_count(value) and value < 256)), 'a list of label values by class'))
+_EXEMPLAR = dict(
+    leaf=(_is_optional(_is_count), 'a number from 0 on, or null'), name=_NAME, labelled=_NAMES, holds=_NAMES, image=_FILE,
+    labels=_FILE, saliency=_FILE, source=(_is_optional(lambda value: isinstance(value, dict)), 'an object or null'))
+_SOURCE = dict(image=_NAME, labels=_NAME, digest=_NAME, data_set=_COUNT, saliency=_FILE)
+_MAY_LACK = ('confidence', 'data_sets', 'source')  # in files of earlier versions
+
+
+def _check_kinds(where: str, values: Any, kinds: Mapping[str, Tuple[Check, str]]) -> None:
+    """Find what is missing or unknown in a part of the file, or of another kind."""
+    if not isinstance(values, dict):
+        raise ValueError(f'{where} is {_short(values)}, expected an object with {", ".join(kinds)}')
+    missing = [key for key in kinds if key not in values and key not in _MAY_LACK]
+    unknown = sorted(set(values) - set(kinds))
+    if missing or unknown:
+        raise ValueError(f'{where} lacks the keys {missing} and has the unknown ones {unknown}; valid are '
+                         f'{", ".join(kinds)}')
+    for key, value in values.items():
+        check, expected = kinds[key]
+        if not check(value):
+            raise ValueError(f'{where}.{key} is {_short(value)}, expected {expected}')
+
+
+def _parsed(values: Any) -> ExemplarMemory:
+    _check_kinds('it', values, _MEMORY)
+    data_sets = values.pop('data_sets', [])
+    exemplars = []
+    for number, one in enumerate(values['exemplars']):
+        where = f'exemplars[{number}]'
+        _check_kinds(where, one, _EXEMPLAR)
+        source = one.pop('source', None)
+        if source is not None:
+            _check_kinds(f'{where}.source', source, _SOURCE)
+            data_set = source.pop('data_set')
+            if data_set >= len(data_sets):
+                raise ValueError(f'{where}.source.data_set is {data_set}, but there are {len(data_sets)} data_sets')
+            source = Source(values=data_sets[data_set], **source)
+        elif one['leaf'] is None:
+            raise ValueError(f'{where} has neither leaf nor source')
+        if (one['image'] is None) != (one['labels'] is None):
+            raise ValueError(f'{where} names a copy of its image or of its label map alone, expected both or neither')
+        known = {key: tuple(value) if isinstance(value, list) else value for key, value in one.items()}
+        exemplars.append(Exemplar(**known, source=source))
+    return ExemplarMemory(**dict(values, exemplars=exemplars))
+
+
+def _check_inside(folder: Path, one: Exemplar) -> None:
+    """See that the copies of an exemplar lie in the folder of the file, links followed."""
+    for key in ('image', 'labels', 'saliency'):
+        name = getattr(one, key)
+        if name is not None and folder.resolve() not in (folder / name).resolve().parents:
+            raise ValueError(f'the {key} of {one.name} is {name}, which lies outside of its folder')
+
+
+def _check_classes(memory: ExemplarMemory, split: Split) -> None:
+    """See that all names are those of classes seen by now."""
+    seen = split.foreground(split.seen)
+    named = {f'{key} of {one.name}': getattr(one, key) for one in memory.exemplars for key in ('labelled', 'holds')}
+    for where, names in {**named, 'classes_seen': memory.classes_seen, 'confidence': memory.confidence}.items():
+        unknown = [name for name in names if name not in seen]
+        if unknown:
+            raise ValueError(f'{where} names the classes {unknown}, but those seen at step {split.step} are {list(seen)}')
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else f'{text[:57]}...'

@@ -6,11 +6,14 @@ from typing import Any, Dict, List, Mapping, Optional, Tuple, Union
 import numpy as np
 from mmengine.dataset import BaseDataset
 
-from ..scenario import Protocol, Split, TrainView
-from .domains import DomainImages, listed_as, read_names
+from ..scenario import IGNORE, Protocol, Split, TrainView
+from .class_names import ClassNames, name_classes
+from .domains import DomainImages, names_of_domains
+from .label_values import other_numbers, without_classes
+from .lists import check_list, listed_as, read_names
 from .presence import Broken, presence_table
 from .saliency import saliency_path
-from .sources import ClassNames, image_name, leaves_of, name_classes, open_dataset
+from .sources import image_name, leaves_of, open_dataset
 
 View = Union[TrainView, Protocol]
 
@@ -29,7 +32,8 @@ class LabelledImages:
 
     Raises:
         ValueError: A label map holds a value that no class has (file and
-            value), or can't be read.
+            value), or can't be read; all hold ignored values alone; the list
+            of the images is not as the stock data set reads it.
     """
 
     def __init__(self, dataset: Union[BaseDataset, Mapping[str, Any]], skip_broken: bool = False) -> None:
@@ -40,21 +44,40 @@ class LabelledImages:
         unique = {id(leaf): leaf for leaf in self.leaves}
         self.names = _common_names(list(unique.values()))
         self.broken: Optional[Broken] = [] if skip_broken else None
+        if not skip_broken:
+            for leaf in unique.values():
+                check_list(leaf)
         tables = {key: self._checked(leaf) for key, leaf in unique.items()}
         self.presence = [tables[id(leaf)] for leaf in self.leaves]
+        missing = without_classes(np.concatenate(list(tables.values())), self.names)
+        if missing:
+            raise ValueError(f'{type(self.leaves[0]).__name__}({self._places()}): {missing}.')
+
+    def _places(self) -> str:
+        folders = [getattr(leaf, 'data_prefix', {}).get('seg_map_path') for leaf in self.leaves]
+        return ', '.join(dict.fromkeys(map(str, folders)))
 
     def _checked(self, leaf: BaseDataset) -> np.ndarray:
         presence = presence_table(leaf, self.broken)
         known = np.zeros(256, dtype=bool)
-        known[[*self.names.raw_ids.values(), *self.names.ignored]] = True
+        known[[*self.names.raw_ids.values(), *self._ignored(leaf)]] = True
         wrong = presence & ~known
         if wrong.any():
             image = int(np.flatnonzero(wrong.any(axis=1))[0])
             raise ValueError(f"{leaf.get_data_info(image)['seg_map_path']} holds the label values "
                              f'{np.flatnonzero(wrong[image]).tolist()}, but {type(leaf).__name__} has classes for '
-                             f'{sorted(self.names.raw_ids.values())} and ignores {list(self.names.ignored)}. '
-                             'Mend the file, or name all classes in metainfo.')
+                             f'{sorted(self.names.raw_ids.values())} and ignores {self._ignored(leaf)}. '
+                             f'Mend the file, or name all classes in metainfo{other_numbers(presence, self.names)}.')
         return presence
+
+    def _ignored(self, leaf: BaseDataset) -> List[int]:
+        """The label values of a leaf that are of no class: its own ``ignore_index`` too, which is mapped like them."""
+        own = getattr(leaf, 'ignore_index', IGNORE)
+        name = next((name for name, value in self.names.raw_ids.items() if value == own), None)
+        if name is not None:
+            raise ValueError(f"{type(leaf).__name__}.ignore_index: {own} is the label value of {name!r}; write what is to be "
+                             f'ignored as {IGNORE}, or as a value that no class has.')
+        return sorted({*self.names.ignored, own} & set(range(256)))
 
     def select(self, view: View, split: Split, complete: bool = True, domains: Optional[Mapping[str, Any]] = None,
                listed: Optional[str] = None) -> np.ndarray:
@@ -76,10 +99,11 @@ class LabelledImages:
             ValueError: The data set does not know a class of the scenario, or
                 the view is of training and a new class has no image.
         """
-        unknown = [name for name in split.foreground(split.seen + split.future) if name not in self.names.raw_ids]
+        unknown = [name for name in self._needed(view, split) if name not in self.names.raw_ids]
         if unknown:
             raise ValueError(f'{type(self.leaves[0]).__name__} does not know the classes {unknown} of the scenario, only '
-                             f'{list(self.names.foreground)}. Give train and test data the same metainfo.')
+                             f'{list(self.names.foreground)}. Name them in its metainfo, with the numbers that its own '
+                             'label maps have.')
         if split.domains is not None:
             chosen = self._of_domains(view, split, domains or {}, complete)
         elif listed is not None and isinstance(view, TrainView):
@@ -93,9 +117,22 @@ class LabelledImages:
         return np.concatenate(
             [np.stack((np.full_like(images, leaf), images), axis=1) for leaf, images in enumerate(chosen)])
 
+    @staticmethod
+    def _needed(view: View, split: Split) -> Tuple[str, ...]:
+        """The classes that a view tells apart; training data may know new ones alone, the others are background there."""
+        training = isinstance(view, TrainView)
+        return split.foreground(tuple(dict.fromkeys(split.new + view.kept(split))) if training else split.seen + split.future)
+
     def image_names(self) -> List[str]:
         """The images of all leaves by their files below their data set's image folder."""
         return [image_name(leaf, leaf.get_data_info(i)) for leaf in self.leaves for i in range(len(leaf))]
+
+    def domain_names(self, rule: Any, split: Split) -> List[str]:
+        """The images of all leaves by the names that tell their domains."""
+        unique = {id(leaf): leaf for leaf in self.leaves}
+        names = [[image_name(leaf, leaf.get_data_info(i)) for i in range(len(leaf))] for leaf in unique.values()]
+        told = dict(zip(unique, names_of_domains(names, rule, split.domains)))
+        return [name for leaf in self.leaves for name in told[id(leaf)]]
 
     def _by_leaf(self, chosen: np.ndarray) -> List[np.ndarray]:
         """Numbers of the chosen images in each leaf, of ``[images]`` bool over all leaves."""
@@ -105,7 +142,7 @@ class LabelledImages:
     def _of_domains(self, view: View, split: Split, settings: Mapping[str, Any], complete: bool) -> List[np.ndarray]:
         training = isinstance(view, TrainView)
         images = DomainImages(**settings)
-        chosen = images.chosen(self.image_names(), split.domains, training, getattr(view, 'images', 'seen') == 'all',
+        chosen = images.chosen(self.domain_names(settings.get('rule'), split), split.domains, training, getattr(view, 'images', 'seen') == 'all',
                                complete)
         if training and complete and not chosen.any():
             raise ValueError(f'step {split.step} has no training image of the domains {list(split.domains.new)}.')

@@ -1,7 +1,7 @@
 """The transform that turns a data set's label values into a step's."""
 from __future__ import annotations
 
-from typing import Any, Dict, Sequence
+from typing import Any, Dict, Sequence, Tuple
 
 import numpy as np
 from mmcv.transforms import BaseTransform
@@ -31,9 +31,23 @@ class MapLabels(BaseTransform):
         height, width = results.get('ori_shape', labels.shape)[:2]
         if labels.shape != (height, width):
             raise ValueError(f"{results['img_path']} has {width} x {height} pixels, but its label map "
-                             f"{results['seg_map_path']} has {labels.shape[1]} x {labels.shape[0]}")
+                             f"{results['seg_map_path']} has {labels.shape[1]} x {labels.shape[0]}"
+                             f'{turned_text(labels.shape, (height, width))}')
         results['gt_seg_map'] = results.get('label_table', self.table)[labels]
         return results
 
     def __repr__(self) -> str:
         return f'{type(self).__name__}(table={self.table.tolist()})'
+
+
+def turned_text(labels: Tuple[int, int], image: Tuple[int, int]) -> str:
+    """What to say where a label map would fit its image if that lay on its side, else nothing.
+
+    Args:
+        labels: Height and width of the label map.
+        image: Of the image, as it was loaded.
+    """
+    if labels != image[::-1]:
+        return ''
+    return ('; the loader turns photographs that note an orientation (EXIF): turn the label map too, or load images with '
+            "color_type='color_ignore_orientation'")

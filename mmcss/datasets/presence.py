@@ -2,45 +2,27 @@
 from __future__ import annotations
 
 import hashlib
-import io
+import logging
 import os
+import tempfile
+import uuid
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Dict, List, Optional, Tuple
 
-import mmcv
 import numpy as np
 from mmengine.dataset import BaseDataset
 from mmengine.dist import broadcast_object_list, is_main_process
-from mmengine.fileio import get
-from mmseg.datasets.transforms import LoadAnnotations
-from PIL import Image, ImageMode, UnidentifiedImageError
+from mmengine.logging import print_log
 from rich.progress import track
 
-from .sources import LabelReader, keep_zero
+from .looks import Look
+from .sources import keep_zero
 
-VERSION = 3  # of the cached format and of how labels are read
+VERSION = 4  # of the cached format and of how labels are read
 Info = Dict[str, Any]
 Broken = List[Tuple[str, str]]
-
-
-class BrokenFile(ValueError):
-    """A file that can't be used.
-
-    Args:
-        kind: 'label map' or 'image'.
-        path: The file.
-        reason: What is wrong with it, to stand behind its path.
-    """
-
-    def __init__(self, kind: str, path: str, reason: str) -> None:
-        super().__init__(kind, path, reason)  # all of them: processes send it to each other
-        self.kind = kind
-        self.path = path
-        self.reason = reason
-
-    def __str__(self) -> str:
-        return f'the {self.kind} {self.path} {self.reason}'
 
 
 # Trees with broken files are kept for this process alone: they are to be mended.
@@ -49,8 +31,11 @@ _BROKEN_TREES: Dict[Path, Tuple[np.ndarray, Broken]] = {}
 
 def cache_folder() -> Path:
     """Where presence tables are kept: ``$MMCSS_CACHE`` or the user's cache folder."""
-    default = Path(os.environ.get('XDG_CACHE_HOME', Path.home() / '.cache')) / 'mmcss'
-    return Path(os.environ.get('MMCSS_CACHE', default)) / 'presence'
+    if 'MMCSS_CACHE' in os.environ:
+        return Path(os.environ['MMCSS_CACHE']) / 'presence'
+    # expanduser leaves ~ where it knows no home (a container's nameless user).
+    user = os.environ.get('XDG_CACHE_HOME') or os.path.expanduser('~/.cache')
+    return Path(tempfile.gettempdir() if user.startswith('~') else user) / 'mmcss' / 'presence'
 
 
 def presence_table(leaf: BaseDataset, broken: Optional[Broken] = None, images: bool = True) -> np.ndarray:
@@ -73,14 +58,14 @@ def presence_table(leaf: BaseDataset, broken: Optional[Broken] = None, images: b
         ValueError: A label map is missing, can't be read, or is no
             single-channel map of 8 bits; the message names it.
     """
-    reader = LabelReader(leaf)
     box: List[Any] = [None, [], None]
     if is_main_process():
         infos = [leaf.get_data_info(i) for i in range(len(leaf))]
         try:
+            look = Look(leaf, images and broken is not None)
             if infos and 'seg_map_path' not in infos[0]:
                 raise ValueError(f'{type(leaf).__name__} has no label maps; give its data_prefix a seg_map_path.')
-            box[0] = _cached(infos, _Look(reader, images and broken is not None), box[1], strict=broken is None)
+            box[0] = _cached(infos, look, box[1], strict=broken is None)
         except ValueError as error:
             box[2] = error
     broadcast_object_list(box)
@@ -93,86 +78,12 @@ def presence_table(leaf: BaseDataset, broken: Optional[Broken] = None, images: b
     return np.unpackbits(packed, axis=1).astype(bool, order='F')
 
 
-class _Look:
-    """Looks at one image's files.
-
-    Args:
-        reader: Reads label maps.
-        images: Whether to open the image files too.
-    """
-
-    def __init__(self, reader: LabelReader, images: bool) -> None:
-        self.reader = reader
-        self.images = images
-        self.backend_args = reader.loader.backend_args
-        # A loader of one's own may read wide or coloured label maps on purpose.
-        self.stock = type(reader.loader) is LoadAnnotations
-
-    def __call__(self, info: Info) -> Tuple[np.ndarray, List[BrokenFile]]:
-        """Row of the table, all False if there are bad files, and these."""
-        arrays, bad = [], []
-        for read in (self._labels, self._image) if self.images else (self._labels, ):
-            try:
-                arrays.append(read(info))
-            except BrokenFile as error:
-                bad.append(error)
-        if len(arrays) == 2 and arrays[0].shape != arrays[1].shape[:2]:
-            (rows, columns), (height, width) = arrays[0].shape, arrays[1].shape[:2]
-            bad.append(BrokenFile('image', info['img_path'], f'has {width} x {height} pixels, but its label map '
-                                  f"{info['seg_map_path']} has {columns} x {rows}"))
-        row = np.zeros(256, dtype=bool) if bad else np.bincount(arrays[0].ravel(), minlength=256) > 0
-        return row, bad
-
-    def _labels(self, info: Info) -> np.ndarray:
-        path = info['seg_map_path']
-        try:
-            labels = self.reader(info)
-            bits = self._bits(path)
-        except Exception as error:
-            missing = f"there is no such file for the image {info['img_path']}"
-            raise BrokenFile('label map', path, f'can not be read: {_why(error, missing)}') from error
-        if labels.ndim != 2:
-            raise BrokenFile('label map', path, f'has shape {labels.shape}; a single-channel map of class numbers is '
-                             'needed; convert colours to class numbers first')
-        if bits > 8 or labels.dtype.itemsize > 1:
-            raise BrokenFile('label map', path, f'has {max(bits, 8 * labels.dtype.itemsize)} bits a pixel, of which '
-                             'MMSegmentation keeps 8; write class numbers of 0 to 255 as 8 bits')
-        return labels
-
-    def _bits(self, path: str) -> int:
-        """Bits of a pixel in the file, which the stock loader cuts down to 8 without a word."""
-        if not self.stock:
-            return 8
-        try:
-            # Of a file of this machine the header alone is read.
-            source = path if os.path.isfile(path) else io.BytesIO(get(path, self.backend_args))
-            with Image.open(source) as opened:
-                return 8 * np.dtype(ImageMode.getmode(opened.mode).typestr).itemsize
-        except UnidentifiedImageError:  # of a format that only the loader's own backend knows
-            return 8
-
-    def _image(self, info: Info) -> np.ndarray:
-        path = info['img_path']
-        try:
-            # Pillow refuses images that end too early; OpenCV makes the rest of them grey.
-            return mmcv.imfrombytes(get(path, self.backend_args), backend='pillow')
-        except Exception as error:
-            raise BrokenFile('image', path, f"can not be read: {_why(error, 'there is no such file')}") from error
-
-
-def _why(error: Exception, missing: str) -> str:
-    if isinstance(error, FileNotFoundError):
-        return missing
-    if isinstance(error, UnidentifiedImageError):
-        return 'it is no image, or begins like none'
-    return f'{type(error).__name__}: {error}'
-
-
-def _cached(infos: List[Info], look: _Look, broken: Broken, strict: bool) -> np.ndarray:
+def _cached(infos: List[Info], look: Look, broken: Broken, strict: bool) -> np.ndarray:
     """The table, its rows packed, from the cache, where only flawless ones are, or of a scan."""
     path = cache_folder() / f'{_key(infos, look)}.npy'
-    if path.is_file():
-        return np.load(path)
+    table = _stored(path, len(infos))
+    if table is not None:
+        return table
     if path in _BROKEN_TREES and not strict:
         table, found = _BROKEN_TREES[path]
         broken.extend(found)
@@ -192,11 +103,11 @@ def _cached(infos: List[Info], look: _Look, broken: Broken, strict: bool) -> np.
     return table
 
 
-def _key(infos: List[Info], look: _Look) -> str:
+def _key(infos: List[Info], look: Look) -> str:
     """A key that changes when the files or the way of reading them do."""
-    digest = hashlib.sha256(f'{VERSION} {look.images} {look.reader.loader!r}'.encode())
+    digest = hashlib.sha256(f'{VERSION} {look.way}'.encode())
     for info in infos:
-        for path in (info['seg_map_path'], info['img_path'])[:1 + look.images]:
+        for path in (info['seg_map_path'], info['img_path'])[:1 + (look.images is not None)]:
             try:
                 stat = os.stat(path)
                 mark = f'{stat.st_size} {stat.st_mtime_ns}'
@@ -206,11 +117,38 @@ def _key(infos: List[Info], look: _Look) -> str:
     return digest.hexdigest()[:32]
 
 
+def _stored(path: Path, images: int) -> Optional[np.ndarray]:
+    """The table in a file of the cache; None if there is none, or not the whole one of that many images."""
+    try:
+        with open(path, 'rb') as file:
+            table = np.lib.format.read_array(file, allow_pickle=False)
+    except FileNotFoundError:
+        return None
+    except Exception as error:  # any: whatever lies there, the label maps can be looked at again
+        return _told_as_damaged(path, f'{type(error).__name__}: {error}')
+    if table.dtype != np.uint8 or table.shape != (images + 1, 32):
+        return _told_as_damaged(path, f'it is {table.dtype} of shape {table.shape}, expected uint8 of {(images + 1, 32)}')
+    if not np.array_equal(table[-1], _checksum(table[:-1])):
+        return _told_as_damaged(path, 'its checksum is another')
+    return table[:-1]
+
+
+def _checksum(table: np.ndarray) -> np.ndarray:
+    """``[32]`` uint8: a last row, by which a stored table is known to be whole."""
+    return np.frombuffer(hashlib.sha256(table.tobytes()).digest(), dtype=np.uint8)
+
+
+def _told_as_damaged(path: Path, reason: str) -> None:
+    print_log(f'{path} can not be used ({reason}); the label maps are scanned anew.', 'current', logging.WARNING)
+
+
 def _store(path: Path, table: np.ndarray) -> None:
+    # A name of its own, also among processes of several machines that share the folder.
+    partial = path.with_name(f'{path.name}.{uuid.uuid4().hex}.npy')
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        partial = path.with_name(f'{path.name}.{os.getpid()}.npy')
-        np.save(partial, table)
+        np.save(partial, np.vstack((table, _checksum(table))))
         os.replace(partial, path)
-    except OSError:
-        pass  # a cache that can't be written costs time, not the run
+    except OSError:  # a cache that can't be written costs time, not the run
+        with suppress(OSError):
+            partial.unlink()

@@ -3,19 +3,24 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Dict, List, Optional, Tuple
+from typing import Any, Dict, List, Mapping, Optional, Tuple
 
 import numpy as np
 
 from ..scenario import IGNORE, Split, TrainView
 from .exemplars import LABELS, Exemplar, ExemplarMemory
 from .labelled_images import LabelledImages
+from .places import Places
 from .saliency import saliency_path
-from .sources import image_name, keep_zero
+from .sources import keep_zero
 
 
 class RememberedImages:
     """The exemplars that the step before has left, ready to be loaded.
+
+    Each goes by what it is, and not by its name: the data set may have moved,
+    lie in another order, or be another one with files of the same names. An
+    image of other data is read from where it was chosen.
 
     One that the step itself brings as well (it holds a new class) is also
     labelled with the new classes: else its pixels of these would be taught as
@@ -41,7 +46,8 @@ class RememberedImages:
     Raises:
         FileNotFoundError: There is no memory, or the data set has lost an
             image that it refers to.
-        ValueError: The labels asked for are not in a copy.
+        ValueError: ``memory.json`` is damaged, another image lies in the place
+            of a remembered one, or the labels asked for are not in a copy.
     """
 
     def __init__(self, images: LabelledImages, index: np.ndarray, split: Split, view: TrainView,
@@ -50,12 +56,12 @@ class RememberedImages:
         if labels not in LABELS:
             raise ValueError(f'memory.labels: got {labels!r}, valid are {", ".join(LABELS)}.')
         self.folder = Path(path or '.').parent
-        self.memory = ExemplarMemory() if path is None else ExemplarMemory.load(path)
+        self.memory = ExemplarMemory() if path is None else ExemplarMemory.load(path, split)
         self._images, self._split, self._view = images, split, view
         self._labels, self._saliency = labels, saliency
-        self._by_name: Dict[int, Dict[str, int]] = {}
-        # A leaf that is repeated goes by its first number.
-        self._first = [next(i for i, one in enumerate(images.leaves) if one is leaf) for leaf in images.leaves]
+        self._places = Places(images)
+        self.memory.exemplars = self._places.settled(self.memory.exemplars)
+        self._first = self._places.first
         self._brought = {(self._first[leaf], image) for leaf, image in index.tolist()} if brought else set()
         self._infos: List[Tuple[int, Dict[str, Any]]] = [self.read(one) for one in self.memory.exemplars]
 
@@ -69,30 +75,24 @@ class RememberedImages:
 
     def kept(self, one: Exemplar) -> Tuple[str, ...]:
         """The classes that the labels of an exemplar tell."""
-        image = self._find(one)
+        image = self.find(one)
         return one.labelled if self._is_copy(one, image) else self._kept(one, image)
 
     def read(self, one: Exemplar) -> Tuple[int, Dict[str, Any]]:
         """As :meth:`get_data_info`, for any exemplar of this data set."""
-        image = self._find(one)
+        image = self.find(one)
         if self._is_copy(one, image):
             return self._copy(one)
-        if image is None:
-            raise FileNotFoundError(f'the remembered image {one.name} is no longer in the data set; keep the images that '
-                                    'memory.json names, or remember copies (continual.memory.export=True).')
+        if image is None:  # checked when the memory was read
+            return self._elsewhere(one)
         return self._reference(one, image)
 
-    def _find(self, one: Exemplar) -> Optional[int]:
+    def find(self, one: Exemplar) -> Optional[int]:
         """Number of an exemplar's image in its leaf, None if it is not there."""
-        if one.leaf >= len(self._images.leaves):
-            return None
-        if one.leaf not in self._by_name:
-            leaf = self._images.leaves[one.leaf]
-            self._by_name[one.leaf] = {image_name(leaf, leaf.get_data_info(i)): i for i in range(len(leaf))}
-        return self._by_name[one.leaf].get(one.name)
+        return self._places.number(one.leaf, one.name)
 
     def _is_brought(self, one: Exemplar, image: int) -> bool:
-        return (self._first[one.leaf], image) in self._brought
+        return one.leaf is not None and (self._first[one.leaf], image) in self._brought
 
     def _is_copy(self, one: Exemplar, image: Optional[int]) -> bool:
         """Whether an exemplar is read from its copy."""
@@ -104,8 +104,10 @@ class RememberedImages:
 
     def is_labelled(self, one: Exemplar) -> bool:
         """Whether the data set still labels all that an exemplar of it shows."""
-        image, raw = self._find(one), [self._images.names.raw_ids[name] for name in one.holds]
-        return image is not None and bool(self._images.presence[one.leaf][image, raw].all())
+        image, raw_ids = self.find(one), self._images.names.raw_ids
+        if image is None or not set(one.holds) <= set(raw_ids):
+            return False
+        return bool(self._images.presence[one.leaf][image, [raw_ids[name] for name in one.holds]].all())
 
     def _kept(self, one: Exemplar, image: Optional[int]) -> Tuple[str, ...]:
         if self._labels != 'stored':
@@ -115,21 +117,49 @@ class RememberedImages:
 
     def _reference(self, one: Exemplar, image: int) -> Tuple[int, Dict[str, Any]]:
         leaf = self._images.leaves[one.leaf]
-        info = keep_zero(leaf.get_data_info(image))
+        saliency = self._saliency and saliency_path(leaf, self._saliency, one.name)
+        return one.leaf, self._with_labels(one, image, keep_zero(leaf.get_data_info(image)), self._images.names.raw_ids,
+                                           saliency)
+
+    def _elsewhere(self, one: Exemplar) -> Tuple[int, Dict[str, Any]]:
+        """What to load of an image that is not of the step's data."""
+        files = dict(img_path=one.source.image, seg_map_path=one.source.labels, label_map=None, reduce_zero_label=False)
+        if self._saliency is not None and not one.source.saliency:
+            raise ValueError(f'the remembered image {one.source.image} was chosen without a saliency map; run the step '
+                             'before with this config.')
+        return self._pipeline_for(one), self._with_labels(one, None, files, one.source.values, one.source.saliency)
+
+    def _with_labels(self, one: Exemplar, image: Optional[int], files: Dict[str, Any], raw_ids: Mapping[str, int],
+                     saliency: Optional[str]) -> Dict[str, Any]:
+        """Files of a reference with its table of labels, and its saliency map where the step has maps."""
         kept = self._kept(one, image)
+        untold = [] if self._labels == 'stored' else [name for name in self._split.foreground(kept) if name not in raw_ids]
+        if untold:
+            raise ValueError(f"memory.labels: '{self._labels}' asks for labels of {untold}, but the data set of the remembered "
+                             f"image {one.name} does not know these classes; take 'stored'.")
         if self._labels == 'unshifted':
             # That code reads no saliency of remembered images.
-            known = replace(self._view, unknown=None).table(self._split, self._images.names.raw_ids, kept)
-            return one.leaf, dict(info, label_table=unshifted(known, self._split), saliency_path=None)
-        info['label_table'] = self._view.table(self._split, self._images.names.raw_ids, kept)
-        if self._saliency is not None:
-            info['saliency_path'] = saliency_path(leaf, self._saliency, one.name)
-        return one.leaf, info
+            known = replace(self._view, unknown=None).table(self._split, raw_ids, kept)
+            return dict(files, label_table=unshifted(known, self._split), saliency_path=None)
+        info = dict(files, label_table=self._view.table(self._split, raw_ids, kept))
+        return info if self._saliency is None else dict(info, saliency_path=saliency)
+
+    def _pipeline_for(self, one: Exemplar) -> int:
+        """The leaf whose pipeline loads what is of none of the step's: one for images of that kind, if there is one."""
+        suffix = Path(one.name).suffix
+        kinds = [getattr(leaf, 'img_suffix', None) for leaf in self._images.leaves]
+        last = len(kinds) - 1
+        own = last if one.leaf is None else min(one.leaf, last)
+        return own if kinds[own] == suffix or suffix not in kinds else kinds.index(suffix)
 
     def _copy(self, one: Exemplar) -> Tuple[int, Dict[str, Any]]:
         if self._labels != 'stored':
             raise ValueError(f"memory.labels: '{self._labels}' asks for labels that a copy has not; "
                              "take 'stored', or leave memory.export out.")
+        gone = [name for name in (one.image, one.labels) if not (self.folder / name).is_file()]
+        if gone:
+            raise FileNotFoundError(f'{self.folder / gone[0]} is missing, a copy of the remembered image {one.name}; bring '
+                                    'it back, or train the step before again.')
         table = np.full(256, IGNORE, dtype=np.uint8)
         table[:self._split.num_seen] = np.arange(self._split.num_seen)
         info = dict(img_path=str(self.folder / one.image), seg_map_path=str(self.folder / one.labels), label_map=None,
@@ -139,7 +169,7 @@ class RememberedImages:
                 raise ValueError(f'the remembered copy {one.image} of {one.name} was made without a saliency map; '
                                  'run the step before with this config.')
             info['saliency_path'] = str(self.folder / one.saliency)
-        return min(one.leaf, len(self._images.leaves) - 1), info
+        return self._pipeline_for(one), info
 
 
 def unshifted(table: np.ndarray, split: Split) -> np.ndarray:

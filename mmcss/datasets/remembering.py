@@ -4,7 +4,7 @@ from __future__ import annotations
 import shutil
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Dict, List, Sequence, Tuple
+from typing import Dict, List, Optional, Sequence, Tuple
 
 import mmcv
 import numpy as np
@@ -13,7 +13,10 @@ from PIL import Image
 
 from ..scenario import TrainView
 from .exemplars import Exemplar
-from .sources import LabelReader, image_name
+from .places import with_source
+from .readers import LabelReader
+from .saliency import saliency_path
+from .sources import image_name
 from .step_dataset import StepDataset
 
 
@@ -33,9 +36,10 @@ class Candidate:
     remembered: bool
 
     @property
-    def key(self) -> Tuple[int, str]:
-        """What names the image: its leaf and file."""
-        return self.exemplar.leaf, self.exemplar.name
+    def key(self) -> Tuple[Optional[int], str]:
+        """What names the image: its leaf and file; where it is of none of the step's data, the file it was chosen from."""
+        one = self.exemplar
+        return one.leaf, one.name if one.leaf is not None else one.source.image
 
 
 def candidates_of(dataset: StepDataset) -> List[Candidate]:
@@ -89,6 +93,21 @@ def merged(before: Candidate, fresh: Candidate) -> Candidate:
     return Candidate(both, before.numbers + fresh.numbers, before.remembered)
 
 
+def noted(dataset: StepDataset, chosen: Sequence[Candidate]) -> List[Exemplar]:
+    """The exemplars of chosen candidates, with what later steps find their images by."""
+    return [_noted(dataset, one) for one in chosen]
+
+
+def _noted(dataset: StepDataset, one: Candidate) -> Exemplar:
+    exemplar = one.exemplar
+    image = dataset.remembered.find(exemplar)
+    if image is None or exemplar.image and exemplar.source is None:  # of other data, or a copy that goes by its name
+        return exemplar
+    leaf = dataset.images.leaves[exemplar.leaf]
+    saliency = dataset.saliency and saliency_path(leaf, dataset.saliency, exemplar.name)
+    return with_source(dataset.images, exemplar, image, saliency)
+
+
 def write_copies(dataset: StepDataset, chosen: List[Candidate], folder: Path) -> List[Exemplar]:
     """Self-contained copies of remembered images: files, label maps in learning order, saliency maps.
 
@@ -112,7 +131,7 @@ def write_copies(dataset: StepDataset, chosen: List[Candidate], folder: Path) ->
 
 
 def _write_copy(dataset: StepDataset, one: Candidate, folder: Path, number: int) -> Exemplar:
-    old = one.exemplar
+    old = _noted(dataset, one)
     fresh = [i for i in one.numbers if i < len(dataset)]
     before = dataset.remembered.folder if old.image else None
     if before is not None:
@@ -140,5 +159,7 @@ def _labels(dataset: StepDataset, one: Candidate) -> np.ndarray:
     leaf_number, info = dataset.locate(one.numbers[-1])
     leaf = dataset.images.leaves[leaf_number]
     view = TrainView(regime=dataset.view.regime, ignore_as_background=dataset.view.ignore_as_background)
-    table = view.table(dataset.split, dataset.images.names.raw_ids, one.exemplar.labelled)
+    other = one.exemplar.leaf is None
+    raw_ids = one.exemplar.source.values if other else dataset.images.names.raw_ids
+    table = view.table(dataset.split, raw_ids, one.exemplar.labelled)
     return table[LabelReader(leaf)(info)]

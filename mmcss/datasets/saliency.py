@@ -10,7 +10,7 @@ from mmcv.transforms import BaseTransform
 from mmengine.dataset import BaseDataset
 from mmengine.fileio import get
 from mmseg.registry import TRANSFORMS
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 
 def saliency_path(leaf: BaseDataset, folder: str, name: str) -> str:
@@ -85,8 +85,13 @@ def check_saliency(maps: List[Tuple[str, str]]) -> None:
                 size = opened.size
         except (OSError, ValueError) as error:
             return f'the saliency map {path} of {image} can not be read ({type(error).__name__})'
-        with Image.open(image) as opened:
-            return '' if size == opened.size else _wrong_size(path, size, image, opened.size)
+        try:
+            with Image.open(image) as opened:
+                # Loaders may turn a photograph that notes its orientation, or not; they tell when it is loaded.
+                expected = (opened.size, opened.size[::-1]) if 0x0112 in opened.getexif() else (opened.size, )
+        except UnidentifiedImageError:  # only its own loader reads it
+            return ''
+        return '' if size in expected else _wrong_size(path, size, image, expected[0])
 
     with ThreadPoolExecutor(8) as pool:
         wrong = [told for told in pool.map(look, [pair for pair in maps if '://' not in ''.join(pair)]) if told]

@@ -1,56 +1,14 @@
-"""The stock data sets below a step: their leaves, label values and readers."""
+"""The stock data sets below a step: their leaves."""
 from __future__ import annotations
 
-import copy
-from dataclasses import dataclass
-from typing import Any, Dict, List, Mapping, Sequence, Tuple
+from typing import Any, Dict, List, Mapping
 
-import numpy as np
-from mmcv.transforms import LoadAnnotations
 from mmengine.dataset import BaseDataset, ConcatDataset, RepeatDataset
 from mmseg.registry import DATASETS
 
 from ..files import plain
 from ..scenario import IGNORE
-
-BACKGROUND = 'background'
-
-
-@dataclass(frozen=True)
-class ClassNames:
-    """The classes of a data set.
-
-    Args:
-        foreground: Names in the data set's own order.
-        raw_ids: Label value in the files of each name, background included
-            where the files have it.
-        ignored: Label values of pixels that are of no class.
-    """
-
-    foreground: Tuple[str, ...]
-    raw_ids: Dict[str, int]
-    ignored: Tuple[int, ...] = (IGNORE, )
-
-
-def name_classes(classes: Sequence[str], zero_is_unlabelled: bool) -> ClassNames:
-    """Name the label values of a data set.
-
-    Four kinds exist: the background is listed first (VOC), it is the
-    unlisted value 0 that stock pipelines throw away (ADE20K,
-    ``reduce_zero_label``), it is listed besides that value (LoveDA, where 0
-    is no data), or the data set has none (Cityscapes).
-
-    Args:
-        classes: ``metainfo['classes']``.
-        zero_is_unlabelled: Whether value 0 stands for none of them.
-    """
-    foreground = tuple(name for name in classes if name != BACKGROUND)
-    raw_ids = {name: i + zero_is_unlabelled for i, name in enumerate(classes)}
-    if not zero_is_unlabelled:
-        return ClassNames(foreground, raw_ids)
-    if BACKGROUND in raw_ids:
-        return ClassNames(foreground, raw_ids, (0, IGNORE))
-    return ClassNames(foreground, {BACKGROUND: 0, **raw_ids})
+from .class_names import ClassNames
 
 
 def open_dataset(config: Mapping[str, Any]) -> BaseDataset:
@@ -95,43 +53,14 @@ def keep_zero(info: Dict[str, Any]) -> Dict[str, Any]:
     return dict(info, label_map=label_map, reduce_zero_label=False)
 
 
+def file_values(names: ClassNames, info: Dict[str, Any]) -> Dict[str, int]:
+    """The value of each class in an image's label map as the file has it, before the loader renumbers it."""
+    in_file = {new: old for old, new in (keep_zero(info).get('label_map') or {}).items()}
+    return {name: in_file.get(value, value) for name, value in names.raw_ids.items()}
+
+
 def image_name(leaf: BaseDataset, info: Dict[str, Any]) -> str:
     """An image's file below its data set's image folder."""
     folder = str(getattr(leaf, 'data_prefix', {}).get('img_path') or '')
     path = str(info['img_path'])
     return path[len(folder):].lstrip('/') if folder and path.startswith(folder) else path
-
-
-def find_label_loaders(pipeline: Any) -> List[Tuple[list, int]]:
-    """Where a pipeline loads labels, also inside nested pipelines.
-
-    Returns:
-        Pairs of a list of transforms and the loader's position in it.
-    """
-    places: List[Tuple[list, int]] = []
-    for name in ('transforms', 'subroutines'):
-        transforms = getattr(pipeline, name, None)
-        transforms = getattr(transforms, 'transforms', transforms)  # some wrappers hold a Compose
-        for position, transform in enumerate(transforms or []):
-            if isinstance(transform, LoadAnnotations):
-                places.append((transforms, position))
-            else:
-                places.extend(find_label_loaders(transform))
-    return places
-
-
-class LabelReader:
-    """Reads raw label maps of a data set with the loader of its own pipeline."""
-
-    def __init__(self, leaf: BaseDataset) -> None:
-        places = find_label_loaders(leaf.pipeline)
-        if not places:
-            raise ValueError(f'the pipeline of {type(leaf).__name__} has no LoadAnnotations; '
-                             'mmcss needs the labels, in the test pipeline too.')
-        transforms, position = places[0]
-        self.loader = copy.deepcopy(transforms[position])
-        self.loader.reduce_zero_label = False
-
-    def __call__(self, info: Dict[str, Any]) -> np.ndarray:
-        """``[H, W]`` uint8 label map of one ``get_data_info``."""
-        return self.loader(dict(keep_zero(info), seg_fields=[]))['gt_seg_map']

@@ -11,14 +11,15 @@ from mmengine.dataset import BaseDataset, Compose
 from mmseg.registry import DATASETS
 from torch.utils.data import Dataset
 
-from ..scenario import Protocol, Split, TrainView
+from ..scenario import IGNORE, Protocol, Split, TrainView
 from .domains import domain_reader
 from .exemplars import Exemplar
 from .labelled_images import LabelledImages, View
 from .map_labels import MapLabels
+from .readers import find_label_loaders
 from .remembered import RememberedImages
 from .saliency import MarkUnknown, saliency_path
-from .sources import find_label_loaders, image_name, keep_zero
+from .sources import image_name, keep_zero
 
 VIEWS = {'train': TrainView, 'test': Protocol}
 MAX_REFETCH = 1000
@@ -55,6 +56,10 @@ class StepDataset(Dataset):
         ValueError: See :class:`LabelledImages`.
     """
 
+    # What MMSegmentation's tools read of its data sets beside the metainfo.
+    ignore_index = IGNORE
+    reduce_zero_label = False
+
     def __init__(self,
                  dataset: Union[BaseDataset, Mapping[str, Any]],
                  split: Mapping[str, Any],
@@ -70,7 +75,7 @@ class StepDataset(Dataset):
         self.view = build_view(view)
         self.index = self.images.select(self.view, self.split, domains=domains, listed=listed)
         # In tests each image tells its domain, for the metric to keep them apart.
-        self.domain_of = domain_reader(domains['rule']) if domains and isinstance(self.view, Protocol) else None
+        self.domains = self._domains_of_images(domains['rule']) if domains and isinstance(self.view, Protocol) else None
         self.num_images = len(self.index)
         if 0 < self.num_images < min_length:
             repeats = -(-min_length // self.num_images)
@@ -107,6 +112,12 @@ class StepDataset(Dataset):
         other.pipelines = other._mapping_pipelines()
         return other
 
+    def _domains_of_images(self, rule: Any) -> List[Optional[str]]:
+        """The domain of each image of the step."""
+        names, domain_of = self.images.domain_names(rule, self.split), domain_reader(rule)
+        starts = np.cumsum([0, *map(len, self.images.presence)])
+        return [domain_of(names[starts[leaf] + image]) for leaf, image in self.index.tolist()]
+
     def _mapping_pipelines(self) -> List[Compose]:
         """The pipeline of each leaf with the look-up right behind each loader of labels."""
         mapping = [MapLabels(self.view.table(self.split, self.images.names.raw_ids))]
@@ -124,13 +135,18 @@ class StepDataset(Dataset):
     def metainfo(self) -> Dict[str, Any]:
         """Plain metainfo of the step, as checkpoints and evaluators take it."""
         stock = self.images.leaves[0].metainfo
-        colours = dict(zip(stock['classes'], stock.get('palette') or []))
+        colours = dict(zip(self.images.names.listed, stock.get('palette') or []))
         return dict(
             classes=self.split.seen,
             palette=[list(map(int, colours.get(name, (0, 0, 0)))) for name in self.split.seen],
             split=self.split.to_dict(),
             score_background=getattr(self.view, 'background', True),
             absent=getattr(self.view, 'absent', 'stock'))
+
+    @property
+    def METAINFO(self) -> Dict[str, Any]:
+        """As :attr:`metainfo`, by the name that stock data sets have it."""
+        return self.metainfo
 
     def full_init(self) -> None:
         """Nothing left to do; the stack calls it on every data set."""
@@ -169,8 +185,10 @@ class StepDataset(Dataset):
     def _prepare(self, idx: int) -> Optional[Any]:
         leaf, info = self.locate(idx)
         data = self._load(leaf, info)
-        if self.domain_of is not None and data is not None:
-            data['data_samples'].set_metainfo(dict(domain=self.domain_of(image_name(self.images.leaves[leaf], info))))
+        if self.domains is not None and data is not None:
+            samples = data['data_samples']  # several of an image that is augmented in tests
+            for sample in samples if isinstance(samples, list) else [samples]:
+                sample.set_metainfo(dict(domain=self.domains[idx]))
         if idx >= len(self):
             return self._told(data, self.remembered.kept(self.remembered.memory.exemplars[idx - len(self)]))
         return data if self.remembered is None else self._told(data, self.view.kept(self.split), sample_idx=int(idx))

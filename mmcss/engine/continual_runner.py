@@ -16,10 +16,11 @@ from mmseg.registry import MODELS
 
 from ..evaluation import matrix_table, steps_table, summarise
 from ..files import write_json
+from ..hooks.best_weights_hook import best_checkpoint
 from ..hooks.data_pass import bare_model
 from ..models import load_hand_over
 from .disk import named_full_disk
-from .distributed import join_processes, on_main_process, say
+from .distributed import check_shared, join_processes, on_main_process, say, together
 from .first_step import find_first_step, read_first_step, write_first_step
 from .plain_checkpoints import plain_checkpoints
 from .plan import StepPlan, config_difference, make_plan, plan_table
@@ -37,8 +38,10 @@ class ContinualRunner:
 
     Stock ``tools/train.py`` runs it through ``runner_type='ContinualRunner'``.
     ``cfg.run`` holds what concerns the sequence: ``steps`` ('3' or '1-4',
-    default all) and ``first_step_from`` (work_dir or hand-over file of a
-    trained step 0).
+    default all), ``first_step_from`` (work_dir or hand-over file of a trained
+    step 0, or a checkpoint of MMSegmentation, with its ``classes`` where it
+    does not say them), ``overwrite`` (move finished steps aside and train them
+    anew) and ``hand_over`` ('last' or 'best' weights of a step).
 
     Args:
         cfg: The user's config.
@@ -47,6 +50,8 @@ class ContinualRunner:
         ValueError: The config, the scenario or the data is wrong; nothing was
             trained then.
     """
+
+    results_file = 'results.json'
 
     def __init__(self, cfg: Config) -> None:
         init_default_scope('mmseg')
@@ -82,9 +87,9 @@ class ContinualRunner:
         Returns:
             The results over steps, as written to ``results.json``.
         """
-        plans = self.plan()
-        say('\n'.join([*self._told_profile(), plan_table(plans, self.progress.intents())]))
-        barrier()  # nothing is written before all processes have looked
+        plans = together(self.plan)
+        say('\n'.join([*self._told_profile(), plan_table(plans, together(self.progress.intents))]))
+        check_shared(self.work_dir)  # nothing is written before all processes have looked
         with named_full_disk(self.work_dir), self._alone(), plain_checkpoints(), formatted_once():
             on_main_process(self.progress.make_room)
             if self.first_step_from and 0 not in self.steps:
@@ -114,12 +119,10 @@ class ContinualRunner:
         Raises:
             FileNotFoundError: None of the steps is trained.
         """
-        trained = [step for step in range(len(self.scenario)) if self.progress.trained(step)]
+        trained = together(self._trained)
         steps = [step for step in self.steps if step in trained]
-        if not steps:
-            raise FileNotFoundError(f'{self.work_dir} has none of the steps {self.steps[0]} to {self.steps[-1]}; it has '
-                                    f'{trained or "none"}. Look at --work-dir and --step, or train them first.')
-        make_plan(self.configs, self.scenario, trained=(), roles=['test'])
+        together(lambda: make_plan(self.configs, self.scenario, trained=(), roles=['test']))
+        check_shared(self.work_dir)
         with plain_checkpoints(), formatted_once():
             for step in steps:
                 self._evaluate(step)
@@ -129,7 +132,7 @@ class ContinualRunner:
         untested = [step for step, result in zip(trained, found) if result is None]
         if untested:
             say(f'{steps_table(dict(steps=[result for result in found if result]))}\nnote: the steps {untested} have no '
-                'result under this protocol; results.json stays as it is. Test all steps to have it written.')
+                f'result under this protocol; {self.results_file} stays as it is. Test all steps to have it written.')
             return {}
         return self.results()
 
@@ -141,6 +144,14 @@ class ContinualRunner:
             lines.append(f'\nstep {step}, config against {f"step {step - 1}" if step else "the one given"}:')
             lines.extend(f'  {line}' for line in config_difference(before, config))
         return '\n'.join(lines)
+
+    def _trained(self) -> List[int]:
+        """The trained steps, of which some are asked for."""
+        trained = [step for step in range(len(self.scenario)) if self.progress.trained(step)]
+        if not set(trained) & set(self.steps):
+            raise FileNotFoundError(f'{self.work_dir} has none of the steps {self.steps[0]} to {self.steps[-1]}; it has '
+                                    f'{trained or "none"}. Look at --work-dir and --step, or train them first.')
+        return trained
 
     def _check_partition(self) -> None:
         if getattr(self.scenario, 'partition', 'once') == 'once':
@@ -197,11 +208,19 @@ class ContinualRunner:
             if is_main_process():
                 deploy_config(self.cfg, self.scenario, step).dump(str(folder.deploy))
             runner.train()
+            self._tell_of_best(runner)
             # An EMA starts anew in test(): what is judged is what was handed over.
             bare_model(runner).load_state_dict(load_hand_over(folder.hand_over)['state_dict'], strict=True)
             runner.test()
         finally:  # a step that fails shall not leave its singletons to a later run in this process
             tear_down(runner)
+
+    def _tell_of_best(self, runner: Runner) -> None:
+        """Say that ``save_best`` alone changes nothing of what later steps start from."""
+        best = best_checkpoint(runner)
+        if best is not None and self.cfg.get('run', {}).get('hand_over', 'last') == 'last':
+            say(f"note: save_best has kept {best}, but the weights of the last iteration are handed over; "
+                "run.hand_over='best' hands over the best ones")
 
     def _evaluate(self, step: int, finish: bool = False) -> None:
         """Test a step's hand-over; ``finish`` a step that was trained elsewhere, as far as this method asks for it."""
@@ -259,7 +278,7 @@ class ContinualRunner:
                     protocol=self.protocol, protocol_name=self.protocol_name) if steps else {}
 
     def _write_results(self, summary: Mapping[str, Any]) -> None:
-        path = self.work_dir / 'results.json'
+        path = self.work_dir / self.results_file
         if summary:
             write_json(path, summary)
         else:

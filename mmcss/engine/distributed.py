@@ -2,16 +2,25 @@
 from __future__ import annotations
 
 import os
-from typing import Any, Callable, List, Mapping, Optional, Sequence, TypeVar
+import socket
+import time
+import uuid
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, Callable, List, Mapping, Optional, Sequence, Tuple, TypeVar
 
 import torch
 import torch.distributed as dist
-from mmengine.dist import broadcast_object_list, init_dist, is_distributed, is_main_process
+from mmengine.dist import (all_gather_object, broadcast_object_list, get_world_size, init_dist, is_distributed,
+                           is_main_process)
 from mmengine.model import MMDistributedDataParallel, revert_sync_batchnorm
 from mmengine.registry import MODEL_WRAPPERS
 from torch import nn
 
 Result = TypeVar('Result')
+
+# Errors that other processes raise as they are; all others become a RuntimeError there.
+KINDS = (FileNotFoundError, ValueError)
 
 
 @MODEL_WRAPPERS.register_module()
@@ -50,25 +59,139 @@ def join_processes(launcher: str, options: Mapping[str, Any]) -> None:
     dist.init_process_group(backend='gloo')
 
 
-def on_main_process(job: Callable[[], Result]) -> Result:
-    """Do something on the main process alone; all get what it returns, or raise what it raises.
-
-    Args:
-        job: Returns what can be pickled.
-    """
-    box: List[Any] = [None, None]
-    if is_main_process():
-        try:
-            box[0] = job()
-        except Exception as error:
-            box[1] = error
-    broadcast_object_list(box)
-    if box[1] is not None:
-        raise box[1]
-    return box[0]
-
-
 def say(text: str) -> None:
     """Print on the main process."""
     if is_main_process():
         print(text, flush=True)
+
+
+def together(job: Callable[[], Result]) -> Result:
+    """Do a job on every process; what stops one of them stops all, at once.
+
+    Otherwise the others would wait for it until a timeout. Jobs may hold
+    jobs: all processes do the same ones in the same order, and where one has
+    failed, the others hear of it at the next exchange that they come to.
+
+    Args:
+        job: Called without arguments.
+
+    Returns:
+        What the job gave on this process.
+
+    Raises:
+        Exception: What the job raised here; or on the first of the other
+            processes, as a ValueError, FileNotFoundError or RuntimeError.
+    """
+    try:
+        result = job()
+    except Exception as error:
+        if not getattr(error, 'is_told', False):
+            _exchange(None, error)
+        raise
+    _exchange(None)
+    return result
+
+
+def on_main_process(job: Callable[[], Result]) -> Result:
+    """Do a job on the main process alone.
+
+    Args:
+        job: Gives what can be pickled.
+
+    Returns:
+        What the job gave, on all processes.
+
+    Raises:
+        Exception: See :func:`together`.
+    """
+    box: List[Any] = [together(lambda: job() if is_main_process() else None)]
+    broadcast_object_list(box)
+    return box[0]
+
+
+def agree(what: str, value: Any, advice: str) -> None:
+    """Make sure that all processes found the same.
+
+    Args:
+        what: What it is, to say where they differ.
+        value: A plain value.
+        advice: What to do where they differ.
+
+    Raises:
+        ValueError: They found different values.
+    """
+    found = _exchange(value)
+    places = [f'{one!r} in process {rank} on {host}' for rank, (host, one) in enumerate(found)
+              if one != found[0][1] or rank == 0]
+    if len(places) > 1:
+        raise _told(ValueError(f'{what} differ between processes: {", ".join(places[:4])}. {advice}'))
+
+
+def _exchange(value: Any, error: Optional[Exception] = None) -> List[Tuple[str, Any]]:
+    """Host and value of each process; raises on all others if one of them brings an error."""
+    failure = None
+    if error is not None:
+        kind = next((kind for kind in KINDS if isinstance(error, kind)), RuntimeError)
+        failure = kind, str(error) if kind is not RuntimeError else f'{type(error).__name__}: {error}'
+    found = all_gather_object((socket.gethostname(), value, failure))
+    if error is not None:
+        _told(error)
+        return []
+    for rank, (host, _, failure) in enumerate(found):
+        if failure is not None:
+            raise _told(failure[0](f'process {rank} on {host}: {failure[1]}'))
+    return [(host, one) for host, one, _ in found]
+
+
+def _told(error: Exception) -> Exception:
+    """Mark an error that all processes know of."""
+    error.is_told = True
+    return error
+
+
+def check_shared(work_dir: Path, patience: float = 5.0) -> None:
+    """Make sure that all processes see the same work_dir: each step goes on from files that the main process wrote.
+
+    Args:
+        work_dir: The folder; made if it is missing.
+        patience: Seconds until what the main process wrote has to be there;
+            network file systems show it late.
+
+    Raises:
+        ValueError: Some machine has a folder of its own by that name.
+    """
+    if get_world_size() == 1:
+        return
+    names: List[Any] = [f'.seen_by_all_{uuid.uuid4().hex}']
+    broadcast_object_list(names)
+    mark = work_dir / names[0]
+    together(lambda: _write(mark) if is_main_process() else None)
+    found = _exchange((str(work_dir.resolve()), _appears(mark, patience)))
+    if is_main_process():
+        mark.unlink(missing_ok=True)
+    blind = [f'process {rank} on {host} ({path})' for rank, (host, (path, sees)) in enumerate(found) if not sees]
+    if blind:
+        if is_main_process():
+            with suppress(OSError):  # only where nothing else is in it
+                work_dir.rmdir()
+        host, (path, _) = found[0]
+        raise _told(ValueError(f'--work-dir {work_dir} is no folder that all machines share: what process 0 on {host} '
+                               f'wrote to {path} is not seen by {", ".join(blind)}. Give the full path of a folder on a '
+                               'shared disk.'))
+
+
+def _write(mark: Path) -> None:
+    mark.parent.mkdir(parents=True, exist_ok=True)
+    mark.touch()
+
+
+def _appears(path: Path, patience: float) -> bool:
+    """Whether a file is there, or comes."""
+    end = time.monotonic() + patience
+    while not path.is_file():
+        if time.monotonic() > end:
+            return False
+        with suppress(OSError):  # reading the folder has a network file system look again
+            os.listdir(path.parent)
+        time.sleep(0.1)
+    return True

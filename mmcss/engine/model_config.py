@@ -11,6 +11,7 @@ from mmseg.registry import MODELS
 from ..files import plain
 from ..losses.decode_loss import AVERAGES
 from ..models.heads import BOUNDARY_HEADS, MASK_HEADS
+from .class_settings import StepClasses, follow_classes, is_a
 
 STUDENTS = {
     'EncoderDecoder': 'ContinualEncoderDecoder',
@@ -28,22 +29,23 @@ Config = Dict[str, Any]
 
 
 def stock_model(model: Mapping[str, Any], order: Sequence[int], seen: int, average: str = 'valid',
-                unknown: bool = False) -> Config:
+                unknown: bool = False, listed: Optional[int] = None) -> Config:
     """A stock model config with the classes of one step.
 
     Args:
         model: The user's; its number of classes does not matter.
-        order: For each class in learning order, all steps, its position in
-            the data set's list (for class weights given in that order).
+        order: See :class:`StepClasses`, as ``seen`` and ``unknown``.
         seen: Number of seen classes.
         average: What cross-entropy averages over where the config does not
             say it: the 'valid' pixels, or 'all', ignored ones included.
         unknown: Whether there is one more channel, for what is no class yet.
+        listed: Number of classes that the data set lists; None for those of
+            ``order``.
 
     Returns:
         A copy in which each head that had the decode head's number of classes
-        has ``seen`` (boundary heads keep their two), and class weights are
-        cut to the seen classes.
+        has that of the seen ones (boundary heads keep their two), and what
+        losses say of single classes is about these (:func:`follow_classes`).
     """
     if average not in AVERAGES:
         raise ValueError(f'continual.average: got {average!r}, valid are {", ".join(AVERAGES)}.')
@@ -52,7 +54,7 @@ def stock_model(model: Mapping[str, Any], order: Sequence[int], seen: int, avera
     model = copy.deepcopy(plain(model))
     channels = seen + unknown
     heads = [model['decode_head'], *([model['auxiliary_head']] if model.get('auxiliary_head') else [])]
-    behind = int(_is_mask_head(_each(heads)[0]))
+    _refuse_single_channel(heads)
     stated = [node['num_classes'] for node in walk(model['decode_head']) if 'num_classes' in node]
     for head in _each(heads):
         if not stated and head['type'] not in BOUNDARY_HEADS:
@@ -63,14 +65,15 @@ def stock_model(model: Mapping[str, Any], order: Sequence[int], seen: int, avera
     for node in walk(heads):
         if stated and node.get('num_classes') == stated[-1] and node.get('type') not in BOUNDARY_HEADS:
             node['num_classes'] = channels
-            if node.get('out_channels') == stated[-1] and not _is_mask_head(node):
+            if node.get('out_channels') == stated[-1] and not is_a(node, *MASK_HEADS):
                 node['out_channels'] = channels
-        if node.get('class_weight') is not None:
-            node['class_weight'] = _cut_weights(node['class_weight'], order, seen, behind) + [1.0] * unknown
-        elif node.get('type') == 'CrossEntropyLoss':
+        if node.get('type') == 'CrossEntropyLoss' and node.get('class_weight') is None:
             # Stock divides by ignored pixels too, which changes the scale of
             # the loss with the share of pixels that a method ignores.
             node.setdefault('avg_non_ignore', average == 'valid')
+    classes = StepClasses(order, seen, max(order) + 1 if listed is None else listed, unknown)
+    for key in ('decode_head', 'auxiliary_head'):
+        follow_classes(model.get(key), f'model.{key}', classes)
     return model
 
 
@@ -170,6 +173,14 @@ def walk(node: Any) -> Iterator[Config]:
             yield from walk(entry)
 
 
+def _refuse_single_channel(heads: Sequence[Any]) -> None:
+    """MMSegmentation's form for two classes, a sigmoid of one channel, has no row for each class."""
+    if any(node.get('out_channels') == 1 for node in walk(heads) if 'loss_decode' in node or 'num_classes' in node):
+        raise ValueError('model: got a head with out_channels=1, but models that learn classes have a channel for each, the '
+                         'background included. Take out_channels and threshold out of all heads, and '
+                         "loss_decode=dict(type='CrossEntropyLoss'), with use_sigmoid=True if you like.")
+
+
 def _each(heads: Sequence[Any]) -> List[Config]:
     return [head for entry in heads for head in (entry if isinstance(entry, (list, tuple)) else [entry])]
 
@@ -181,22 +192,3 @@ def _has_stock_loss(head: Any) -> bool:
         return False
     owner = next(base for base in cls.__mro__ if '__init__' in vars(base))
     return owner is BaseDecodeHead or 'loss_decode' not in inspect.signature(owner.__init__).parameters
-
-
-def _is_mask_head(head: Config) -> bool:
-    cls = MODELS.get(head['type'])
-    return cls is not None and any(base.__name__ in MASK_HEADS for base in cls.__mro__)
-
-
-def _cut_weights(weights: Any, order: Sequence[int], seen: int, behind: int = 0) -> List[float]:
-    """The weights of the seen classes, and those of ``behind`` outputs that are no class."""
-    if isinstance(weights, str):  # a file, which the loss reads itself
-        raise ValueError('class_weight: a file of weights can not be cut to the classes of a step; give a list.')
-    weights, last = list(weights[:len(weights) - behind]), list(weights[len(weights) - behind:])
-    if len(set(weights)) == 1:  # the same for all, however many there are
-        return weights[:1] * seen + last
-    if len(weights) <= max(order):
-        raise ValueError(f'class_weight: got {len(weights)} weights, expected {max(order) + 1}: one for the background '
-                         "and one for each class, in the data set's order.")
-    return [weights[position] for position in order[:seen]] + last
-

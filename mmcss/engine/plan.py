@@ -1,25 +1,32 @@
 """What a run is going to do, found out before it does it."""
 from __future__ import annotations
 
+import hashlib
 import warnings
 from dataclasses import dataclass
 from typing import Any, Container, Dict, List, Mapping, Optional, Sequence, Tuple
 
 import numpy as np
 from mmengine.config import Config
-from mmengine.dist import is_main_process
+from mmengine.dataset import BaseDataset
+from mmengine.dist import get_world_size, is_main_process
 from mmengine.registry import init_default_scope
 from mmseg.registry import MODELS
 from prettytable import PrettyTable
 
 from ..datasets import LabelledImages, build_view, check_saliency
 from ..datasets.policies import USES_FEATURES
+from ..datasets.sources import leaves_of, open_dataset
 from ..files import plain
 from ..models.attention import attention_source
 from ..models.freezing import freeze
 from ..models.growth import grow, growing_tensors, new_row_initialiser
 from ..models.heads import embedding_reader, map_head, output_layer, warnings_of
 from ..scenario import Scenario, Split
+from .checks import check_testing, check_training
+from .distributed import agree, together
+from .ignored_labels import check_ignored_labels
+from .lone_images import check_lone_images
 
 
 @dataclass(frozen=True)
@@ -47,14 +54,18 @@ def make_plan(configs: Sequence[Config], scenario: Scenario, trained: Container[
 
     Raises:
         ValueError: A step or class without images, unknown label values, a
-            model whose class-dependent tensors can't be found.
+            model whose class-dependent tensors can't be found, a loader or
+            loop that would not come to an end.
     """
     init_default_scope('mmseg')
     new_row_initialiser(configs[-1].model.continual.get('new_rows', 'random'))
     check_growth(configs)
     _warn_of_small_memory(configs[-1], scenario)
+    for split, config in zip(scenario, configs):
+        check_ignored_labels(config, split)
     sources: Dict[str, LabelledImages] = {}
     plans, maps = [], set()
+    lone: Dict[bool, Tuple[Config, int]] = {}
     for split, config in zip(scenario, configs):
         to_train = split.step in trained
         chosen = {role: _select(sources, config[f'{role}_dataloader'].dataset, split, to_train, to_train or role == 'test')
@@ -65,12 +76,17 @@ def make_plan(configs: Sequence[Config], scenario: Scenario, trained: Container[
                              'look at test_dataloader and protocol.images.' if split.domains is None else
                              f'step {split.step} has no test image of the domains {list(split.domains.seen)}; '
                              'look at test_dataloader and scenario.test_share.')
+        check_testing(config, counts[1])
+        if counts[0] and to_train and check_training(config, split.step, counts[0]):
+            lone.setdefault(split.step > 0, (config, counts[0]))  # later steps have the same norms
         plans.append(StepPlan(split, config, *counts))
         saliency = config.train_dataloader.dataset.get('saliency')
         if saliency is not None and to_train:
             source = _source(sources, config.train_dataloader.dataset)
             maps.update(source.saliency_maps(chosen['train'], saliency))
     check_saliency(sorted(maps))
+    for config, number in lone.values():
+        check_lone_images(config, number)
     return plans
 
 
@@ -88,11 +104,24 @@ def _source(opened: Dict[str, LabelledImages], dataset: Mapping[str, Any]) -> La
     key = repr(plain((dataset['dataset'], dataset.get('skip_broken', False))))
     if key in opened:
         return opened[key]
-    source = opened[key] = LabelledImages(dataset['dataset'], dataset.get('skip_broken', False))
+    # Where it can't be opened on one machine, no other one waits for it; looking at labels is for all together.
+    stock = together(lambda: open_dataset(dataset['dataset']))
+    if get_world_size() > 1:
+        agree('the images of a data set', _fingerprint(stock), 'Each machine needs all of the data, the same everywhere.')
+    source = opened[key] = LabelledImages(stock, dataset.get('skip_broken', False))
     if source.broken and is_main_process():
         listed = '\n'.join(f'  {path} {reason}' for path, reason in source.broken)
         warnings.warn(f'--skip-broken: images are left out, because of these files ({len(source.broken)}):\n{listed}')
     return source
+
+
+def _fingerprint(dataset: BaseDataset) -> Tuple[int, str]:
+    """The number of images of a data set, and a digest of their paths."""
+    digest = hashlib.sha256()
+    for leaf in {id(leaf): leaf for leaf in leaves_of(dataset)}.values():
+        for i in range(len(leaf)):
+            digest.update(f"{leaf.get_data_info(i).get('img_path')}\n".encode())
+    return len(dataset), digest.hexdigest()[:8]
 
 
 def _select(opened: Dict[str, LabelledImages], dataset: Mapping[str, Any], split: Split, complete: bool,

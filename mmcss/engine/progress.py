@@ -85,7 +85,7 @@ class Progress:
         """
         if self.folder(step).trained:
             self._say_once(f'step {step} was trained on top of another step {step - 1} than the one that is there now')
-            self._move_aside(step)
+            self._move_aside(self.folder(step))
         self.folder(step).begin(self.about(step), settings, self.parent_id(step))
 
     def make_room(self) -> None:
@@ -102,7 +102,11 @@ class Progress:
         if self.overwrite:
             for step in mine:
                 if self.folder(step).path.exists() and self.state(step) in ('start', 'take'):
-                    self._move_aside(step)
+                    self._move_aside(self.folder(step))
+            beyond = len(self.scenario)
+            while len(self.steps) == len(self.scenario) and StepFolder(self.work_dir, beyond).path.exists():
+                self._move_aside(StepFolder(self.work_dir, beyond))  # of a scenario of more steps
+                beyond += 1
         if self.resume:
             return
         finished = [step for step in mine if self.folder(step).trained and self.state(step) in ('start', 'take')]
@@ -112,9 +116,9 @@ class Progress:
                              f'this run would train anew: {finished}. --resume goes on with what is left of the same run, '
                              f'--overwrite moves the old steps to {self._replaced.parent} first; or give another --work-dir.')
 
-    def _move_aside(self, step: int) -> None:
-        self.folder(step).move_aside(self._replaced)
-        self._say_once(f'what was in {self.folder(step).path} is now in {self._replaced}')
+    def _move_aside(self, folder: StepFolder) -> None:
+        folder.move_aside(self._replaced)
+        self._say_once(f'what was in {folder.path} is now in {self._replaced}')
 
     def _say_once(self, note: str) -> None:
         if note not in self._said:

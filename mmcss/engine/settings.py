@@ -4,13 +4,12 @@ from __future__ import annotations
 import copy
 import inspect
 from dataclasses import fields
-from typing import Any, Dict, Iterator, Mapping, Optional, Sequence, Tuple
+from typing import Any, Dict, Mapping, Optional, Tuple
 
 from mmengine.config import Config
-from mmengine.fileio import list_from_file
-from mmseg.registry import DATA_SAMPLERS, DATASETS, MODELS
+from mmseg.registry import DATA_SAMPLERS, MODELS
 
-from ..datasets import BACKGROUND, POLICIES, name_classes
+from ..datasets import BACKGROUND, POLICIES
 from ..datasets.exemplars import LABELS
 from ..datasets.policies import USES_FEATURES
 from ..datasets.replay import ITERATIONS
@@ -18,11 +17,14 @@ from ..files import plain
 from ..hooks.replays import Replay
 from ..models.extended import UNKNOWN_SCORES
 from ..scenario import PROTOCOLS, SCENARIOS, Protocol, Scenario
+from .class_settings import StepClasses
+from .stated_classes import check_test_names, stated_names, tell_of_background
+from .type_names import with_named_types
 
 # Keys of the user's config that no step's config has.
 OWN_KEYS = ('scenario', 'continual', 'protocol', 'profile', 'official', 'first_step', 'next_steps', 'run', 'runner_type')
 CONTINUAL_KEYS = ('targets', 'losses', 'loss_decode', 'new_rows', 'average', 'ignore_as_background', 'keep_old_labels',
-                  'unknown', 'classifier', 'frozen', 'row_lr', 'stages', 'memory', 'online')
+                  'unknown', 'classifier', 'frozen', 'row_lr', 'stages', 'memory', 'online', 'over_processes')
 UNKNOWN_KEYS = ('of', 'folder', 'scores')
 MEMORY_KEYS = ('size', 'policy', 'labels', 'share', 'iterations', 'export')
 PROFILES = ('paper', 'official')
@@ -35,7 +37,8 @@ def with_profile(cfg: Config) -> Config:
     switch for each difference between the paper and the authors' code, into
     the config. They win over what the config says otherwise (to keep a
     setting of your own, put it into ``official``), and leave alone what an
-    ablation has taken out or exchanged.
+    ablation has taken out or exchanged. Types are names in what is returned,
+    see :func:`with_named_types`.
 
     Returns:
         A copy with neither key; the config itself where it has neither.
@@ -46,6 +49,7 @@ def with_profile(cfg: Config) -> Config:
     profile = cfg.get('profile', 'paper')
     if profile not in PROFILES:
         raise ValueError(f'profile: got {profile!r}, valid are {", ".join(PROFILES)}.')
+    cfg = with_named_types(cfg)
     if not {'profile', 'official'} & set(cfg):
         return cfg
     settings = cfg._cfg_dict.to_dict()
@@ -104,6 +108,8 @@ def _check_method(cfg: Config) -> None:
         raise ValueError(f'continual: unknown keys {unknown}, valid are {", ".join(CONTINUAL_KEYS)}.')
     if isinstance(method.get('frozen') or [], str):
         raise ValueError(f"continual.frozen: got {method['frozen']!r}, expected a list, such as [{method['frozen']!r}].")
+    if not isinstance(method.get('over_processes', True), bool):
+        raise ValueError(f"continual.over_processes: got {method['over_processes']!r}, valid are True, False.")
     for key, needed, valid in (('unknown', 'of', UNKNOWN_KEYS), ('memory', 'size', MEMORY_KEYS)):
         given = method.get(key)
         if given and not (isinstance(given, Mapping) and needed in given and set(given) <= set(valid)):
@@ -181,7 +187,7 @@ def _read_protocol(cfg: Config, options: Any) -> Protocol:
 
 def _scores_background(cfg: Config, background: Any) -> bool:
     if background == 'listed':
-        return BACKGROUND in _stated_classes(cfg.train_dataloader.dataset)[0]
+        return BACKGROUND in stated_names(cfg.train_dataloader.dataset).listed
     if not isinstance(background, bool):
         raise ValueError(f"protocol.background: got {background!r}, valid are True, False, 'listed'.")
     return background
@@ -189,11 +195,14 @@ def _scores_background(cfg: Config, background: Any) -> bool:
 
 def build_scenario(cfg: Config) -> Scenario:
     """The scenario of a config, with the class names of its data set."""
+    cfg = with_named_types(cfg)
     options = dict(cfg.scenario)
     kind = options.pop('type', 'ClassIncremental')
     if kind not in SCENARIOS:
         raise ValueError(f'scenario.type: got {kind!r}, valid are {", ".join(SCENARIOS)}.')
-    names = name_classes(*_stated_classes(cfg.train_dataloader.dataset))
+    names = stated_names(cfg.train_dataloader.dataset)
+    tell_of_background(names)
+    check_test_names(cfg, names)
     # Steps of domains know all classes: there is a background only where the data set has one.
     background = BACKGROUND if kind != 'DomainIncremental' or BACKGROUND in names.raw_ids else None
     try:
@@ -203,15 +212,22 @@ def build_scenario(cfg: Config) -> Scenario:
         raise ValueError(f'scenario: {error}; valid keys are type, {", ".join(valid)}.') from error
 
 
-def class_positions(cfg: Config, scenario: Scenario) -> Sequence[int]:
-    """For each class in learning order, its position in the data set's list.
+def listed_classes(cfg: Config, scenario: Scenario) -> Tuple[str, ...]:
+    """All classes that the data set lists, in its order, which is that of lists with an entry for each class.
 
-    The background stands at 0, also where the data set does not list it; a
-    scenario without one has none.
+    A background that it does not list stands first; a scenario without one
+    has none.
     """
-    names = name_classes(*_stated_classes(cfg.train_dataloader.dataset))
-    listed = [*([] if scenario[0].background is None else [BACKGROUND]), *names.foreground]
-    return [listed.index(name) for split in scenario for name in split.new]
+    listed = stated_names(cfg.train_dataloader.dataset).listed
+    background = scenario[0].background
+    return listed if background is None or background in listed else (background, *listed)
+
+
+def step_classes(cfg: Config, scenario: Scenario, step: int) -> StepClasses:
+    """The classes of a step, and where the data set lists them."""
+    listed = listed_classes(cfg, scenario)
+    order = [listed.index(name) for split in scenario for name in split.new]
+    return StepClasses(order, scenario[step].num_seen, len(listed), bool(cfg.get('continual', {}).get('unknown')))
 
 
 def first_step_training(cfg: Config) -> Dict[str, Any]:
@@ -244,38 +260,3 @@ def classifier_config(classifier: Any) -> Optional[Dict[str, Any]]:
 def acts_at_first_step(config: Mapping[str, Any]) -> bool:
     """Whether a part or a loss of that config is used at step 0 as well."""
     return bool(getattr(MODELS.get(config['type']), 'from_first_step', False))
-
-
-def leaf_configs(dataset: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
-    """The stock data sets' configs inside wrappers."""
-    if 'datasets' in dataset:
-        for inner in dataset['datasets']:
-            yield from leaf_configs(inner)
-    elif 'dataset' in dataset:
-        yield from leaf_configs(dataset['dataset'])
-    else:
-        yield dataset
-
-
-def _stated_classes(dataset: Mapping[str, Any]) -> Tuple[Sequence[str], bool]:
-    """Class names of a data set and whether it leaves value 0 out, without opening it."""
-    leaf = next(leaf_configs(dataset))
-    cls = DATASETS.get(leaf['type']) if isinstance(leaf['type'], str) else leaf['type']
-    if cls is None:
-        raise ValueError(f"train_dataloader.dataset: {leaf['type']!r} is not in the DATASETS registry; import it "
-                         'through custom_imports.')
-    classes = leaf.get('metainfo', {}).get('classes') or cls.METAINFO.get('classes')
-    if isinstance(classes, str):  # a file of them, which mmengine takes as well
-        classes = list_from_file(classes)
-    if not classes:
-        raise ValueError(f"the class names of {leaf['type']} are not known: give metainfo=dict(classes=[...]) "
-                         'in train_dataloader.dataset.')
-    return tuple(classes), bool(leaf.get('reduce_zero_label', _default_reduce_zero_label(cls)))
-
-
-def _default_reduce_zero_label(cls: type) -> bool:
-    for base in cls.__mro__:
-        parameters = inspect.signature(base.__init__).parameters
-        if 'reduce_zero_label' in parameters:
-            return bool(parameters['reduce_zero_label'].default)
-    return False

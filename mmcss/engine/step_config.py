@@ -14,16 +14,19 @@ from ..datasets.policies import USES_FEATURES
 from ..datasets.replay import remembered_share
 from ..files import plain as plain_dict
 from ..scenario import Scenario, Split
+from .class_settings import follow_classes
+from .deploy import deployed
 from .folders import StepFolder
 from .model_config import (extended_model, replace_cross_entropy, stock_model, student_model, teacher_model, walk,
                            without_pretrained)
-from .settings import (OWN_KEYS, acts_at_first_step, class_positions, classifier_config, first_step_training, leaf_configs,
-                       protocol, with_profile)
+from .settings import (OWN_KEYS, acts_at_first_step, classifier_config, first_step_training, protocol, step_classes,
+                       with_profile)
+from .stated_classes import leaf_configs, with_clean_names
 
 # Which weights of a step the next one starts from.
 HANDED_OVER = ('last', 'best')
 # What of continual the model itself is given.
-MODEL_KEYS = ('targets', 'losses', 'new_rows', 'frozen', 'row_lr', 'stages')
+MODEL_KEYS = ('targets', 'losses', 'new_rows', 'frozen', 'row_lr', 'stages', 'over_processes')
 
 
 def step_config(cfg: Config, scenario: Scenario, step: int, work_dir: str, world_size: int = 1) -> Config:
@@ -47,6 +50,8 @@ def step_config(cfg: Config, scenario: Scenario, step: int, work_dir: str, world
     merged.merge_from_dict(cfg.get('first_step' if step == 0 else 'next_steps', {}))
     plain: Dict[str, Any] = {key: value for key, value in merged._cfg_dict.to_dict().items() if key not in OWN_KEYS}
     plain.update(work_dir=str(folder.path), load_from=plain.get('load_from') if step == 0 else None, resume=False)
+    # Bare names of types are MMSegmentation's.
+    plain['default_scope'] = plain.get('default_scope') or 'mmseg'
     plain['experiment_name'] = f'{str(run_name(cfg)).replace("/", "_")}_step_{step}'
     # The visualizer is looked up by name in the process: one name a step, or
     # all steps write into the first one's folder.
@@ -79,18 +84,11 @@ def deploy_config(cfg: Config, scenario: Scenario, step: int) -> Config:
     """A config of a step's model for stock MMSegmentation.
 
     No mmcss is in it, unless the model itself is one of mmcss's; it then
-    imports mmcss.
+    imports mmcss. See :func:`deployed`.
     """
     cfg = with_profile(cfg)
     model = _step_model(cfg, scenario, step)
-    # A user's image has no labels, and all of it is to be segmented.
-    pipeline = [dict(t) for t in next(leaf_configs(_test_loader(cfg)['dataset']))['pipeline']
-                if not t['type'].endswith(('LoadAnnotations', 'Crop', 'ScoreAsResized'))]
-    deploy = dict(default_scope='mmseg', model=without_pretrained(model), test_pipeline=copy.deepcopy(pipeline))
-    types = [MODELS.get(node['type']) for node in walk(model) if isinstance(node.get('type'), str)]
-    if any(cls is not None and cls.__module__.startswith('mmcss.') for cls in types):
-        deploy['custom_imports'] = dict(imports=['mmcss'], allow_failed_imports=False)
-    return Config(deploy)
+    return deployed(model, next(leaf_configs(_test_loader(cfg)['dataset'])), cfg.get('custom_imports') or {})
 
 
 def _model(cfg: Config, scenario: Scenario, split: Split, folder: StepFolder) -> Dict[str, Any]:
@@ -112,7 +110,9 @@ def _model(cfg: Config, scenario: Scenario, split: Split, folder: StepFolder) ->
         continual['losses'] = dict(continual.get('losses') or {}, stream=watch)
     loss_decode = method.get('loss_decode')
     if loss_decode and (split.step > 0 or acts_at_first_step(loss_decode)):
-        model = replace_cross_entropy(model, dict(dict(average=average), **loss_decode), split.num_old)
+        loss_decode = dict(dict(average=average), **plain_dict(loss_decode))
+        follow_classes(loss_decode, 'continual.loss_decode', step_classes(cfg, scenario, split.step), in_loss=True)
+        model = replace_cross_entropy(model, loss_decode, split.num_old)
     return student_model(model, continual)
 
 
@@ -120,7 +120,8 @@ def _step_model(cfg: Config, scenario: Scenario, step: int, average: str = 'vali
     """The model of a step without the method that trains it."""
     method = cfg.get('continual', {})
     unknown, scores = bool(method.get('unknown')), (method.get('unknown') or {}).get('scores', 'sigmoid')
-    model = stock_model(cfg.model, class_positions(cfg, scenario), scenario[step].num_seen, average, unknown)
+    classes = step_classes(cfg, scenario, step)
+    model = stock_model(cfg.model, classes.order, classes.seen, average, unknown, classes.listed)
     steps = [len(split.foreground(split.new)) for split in scenario][:step + 1]
     return extended_model(model, unknown, classifier_config(method.get('classifier')), steps, scores)
 
@@ -138,7 +139,7 @@ def _set_data(plain: Dict[str, Any], cfg: Config, scenario: Scenario, split: Spl
     chosen = scenario.images(split.step)
     if cfg.get('run', {}).get('skip_broken'):
         chosen['skip_broken'] = True
-    loader['dataset'] = dict(type='StepDataset', dataset=loader['dataset'], split=split.to_dict(), view=view,
+    loader['dataset'] = dict(type='StepDataset', dataset=with_clean_names(loader['dataset']), split=split.to_dict(), view=view,
                              min_length=world_size * loader.get('batch_size', 1), **chosen)
     if unknown.get('of') == 'saliency':
         loader['dataset']['saliency'] = unknown.get('folder', 'saliency_map')
@@ -155,7 +156,7 @@ def _set_data(plain: Dict[str, Any], cfg: Config, scenario: Scenario, split: Spl
         if not loader:
             continue
         plain[f'{role}_dataloader'] = loader = copy.deepcopy(loader)
-        loader['dataset'] = dict(type='StepDataset', dataset=loader['dataset'], split=split.to_dict(),
+        loader['dataset'] = dict(type='StepDataset', dataset=with_clean_names(loader['dataset']), split=split.to_dict(),
                                  view=dict(role='test', **asdict(protocol(cfg))), **chosen)
         if loader.get('sampler', {}).get('type') == 'DefaultSampler':
             loader['sampler']['round_up'] = False  # no image is counted twice
@@ -223,6 +224,7 @@ def _set_hooks(plain: Dict[str, Any], cfg: Config, scenario: Scenario, folder: S
         about['domains'] = list(scenario[folder.step].domains.new)
     previous = str(StepFolder(folder.work_dir, folder.step - 1).hand_over) if folder.step else None
     own: List[Dict[str, Any]] = [
+        dict(type='FiniteHook'),
         dict(type='ContinualHook'),
         dict(type='HandOverHook', path=str(folder.hand_over), previous=previous,
              meta=about if folder.step else dict(about, first_step=first_step_training(cfg))),

@@ -1,6 +1,7 @@
 """The only room that knows the moments of a runner."""
 from .best_weights_hook import BestWeightsHook
 from .continual_hook import ContinualHook
+from .finite_hook import FiniteHook
 from .gradient_reference import GradientReference
 from .hand_over_hook import HandOverHook
 from .interfered_replay import InterferedReplay
@@ -13,6 +14,7 @@ from .result_hook import ResultHook
 from .row_rates_hook import RowRatesHook
 
 __all__ = [
-    'BestWeightsHook', 'ContinualHook', 'DynamicReplay', 'GradientReference', 'HandOverHook', 'InterferedReplay', 'MemoryHook',
-    'OnlineHook', 'ProgressHook', 'RandomStateHook', 'Replay', 'ResultHook', 'RowRatesHook', 'UniformReplay'
+    'BestWeightsHook', 'ContinualHook', 'DynamicReplay', 'FiniteHook', 'GradientReference', 'HandOverHook',
+    'InterferedReplay', 'MemoryHook', 'OnlineHook', 'ProgressHook', 'RandomStateHook', 'Replay', 'ResultHook',
+    'RowRatesHook', 'UniformReplay'
 ]

@@ -12,11 +12,12 @@ from mmengine.registry import HOOKS
 from mmengine.runner import Runner
 from torch import Tensor, nn
 
-from ..files import written_whole
+from ..files import is_there, written_whole
 from ..models import forget_hand_over, load_hand_over
 from ..parts import Part, overrides
 from .before_updates import before_updates
 from .data_pass import Pass, averaged_model, bare_model
+from .finite_hook import check_state
 
 
 @HOOKS.register_module()
@@ -44,14 +45,14 @@ class ContinualHook(Hook):
             if model.previous is not None and overrides(part, 'load_previous'):
                 self._take(part.load_previous, previous_state(model.previous, name),
                            Path(model.previous).with_name(f'{name}.npz'))
-            if runner._resume and (name in self._resumed or path.is_file()):
+            if runner._resume and (name in self._resumed or is_there(path)):
                 state = self._resumed[name] if name in self._resumed else load_state(path)
                 self._take(part.load_state_dict, state, path)
                 continue
             if overrides(part, 'before_step'):
                 runner.logger.info(f'{name}: looking at the training images with the teacher')
                 part.before_step(model.split, Pass(runner, part.needs, student=False))
-            self._save(path, part)
+            self._save(runner, path, part)
         self._resumed = {}
         if model.teacher is not None:
             model.teacher.build(next(model.parameters()).device)
@@ -102,10 +103,11 @@ class ContinualHook(Hook):
         for name, part in observers.items():
             runner.logger.info(f'{name}: finishing the step')
             part.after_step(model.split, Pass(runner, part.needs, student=True))
-            self._save(Path(runner.work_dir) / f'{name}.npz', part)
+            self._save(runner, Path(runner.work_dir) / f'{name}.npz', part)
 
-    def _save(self, path: Path, part: Part) -> None:
+    def _save(self, runner: Runner, path: Path, part: Part) -> None:
         state = part.state_dict()
+        check_state(runner, path.stem, state)
         if state and is_main_process():
             save_state(path, state)
         barrier()
@@ -122,7 +124,7 @@ def previous_state(hand_over: str, name: str) -> Dict[str, Tensor]:
         FileNotFoundError: Nothing; the step was trained without the part.
     """
     path = Path(hand_over).with_name(f'{name}.npz')
-    if not path.is_file():
+    if not is_there(path):
         raise FileNotFoundError(f"{path} is missing: the step before was trained without the part '{name}'. Run that step "
                                 'with this config, or take step 0 over with --first-step-from.')
     return load_state(path)

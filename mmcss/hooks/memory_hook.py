@@ -16,13 +16,17 @@ from torch import Tensor, nn
 from ..datasets import StepDataset
 from ..datasets.exemplars import ExemplarMemory
 from ..datasets.policies import POLICIES, USES_FEATURES, Candidates, class_features
-from ..datasets.remembering import Candidate, candidates_of, holds_of, write_copies
+from ..datasets.remembering import Candidate, candidates_of, holds_of, noted, write_copies
 from ..datasets.stream import Look
 from ..losses.prototypes import class_sums
 from ..models.heads import map_head, output_layer
 from ..parts import Needs, Prediction
+from ..scenario import Split
 from .class_means import set_class_means
 from .data_pass import Pass, averaged_model, common_seed, step_dataset
+
+# Of all steps, streams too: what step 0 has left is what the next ones go on with.
+DEFAULT_POLICY = 'class_balanced'
 
 
 @HOOKS.register_module()
@@ -43,8 +47,7 @@ class MemoryHook(Hook):
     # After the parts' last look, before the hand-over, which says that a step is whole.
     priority = 'NORMAL'
 
-    def __init__(self, path: str, size: int, policy: str = 'class_balanced',
-                 export: bool = False) -> None:
+    def __init__(self, path: str, size: int, policy: str = DEFAULT_POLICY, export: bool = False) -> None:
         if policy not in POLICIES:
             raise ValueError(f'memory.policy: got {policy!r}, valid are {", ".join(POLICIES)}.')
         if size < 0:
@@ -86,7 +89,7 @@ class MemoryHook(Hook):
         # What is a copy stays one: its file of the step before may go.
         copied = [one for one in chosen if self.export or one.exemplar.image]
         exemplars = write_copies(dataset, copied, self.path.parent) if copied else []
-        exemplars += [one.exemplar for one in chosen if not (self.export or one.exemplar.image)]
+        exemplars += noted(dataset, [one for one in chosen if not (self.export or one.exemplar.image)])
         ExemplarMemory(exemplars, images_seen, classes_seen, confidence).save(self.path)
 
     def _features(self, runner: Runner, found: List[Candidate],
@@ -106,9 +109,8 @@ class MemoryHook(Hook):
         numbers = [number for own in images for number in own]
         model, own = averaged_model(runner), []
         split = step_dataset(runner).split
-        num_classes = len(split.foreground(split.seen))
         for batch in Pass(runner, Needs(embedding=True), student=True, images=numbers):
-            own.extend(looks_of(model, batch.student, batch.raw_target, num_classes))
+            own.extend(looks_of(model, batch.student, batch.raw_target, split))
         # Processes took turns in the order of the numbers.
         shares = all_gather_object(own)
         looks = iter(shares[i % len(shares)][i // len(shares)] for i in range(len(numbers)))
@@ -122,21 +124,22 @@ class MemoryHook(Hook):
         return joined
 
 
-def looks_of(model: nn.Module, prediction: Prediction, target: Tensor, num_classes: int) -> List[Look]:
+def looks_of(model: nn.Module, prediction: Prediction, target: Tensor, split: Split) -> List[Look]:
     """How a model sees the images of a batch.
 
     Args:
         model: The segmentor.
         prediction: Its prediction, with the embedding.
         target: ``[N, H, W]`` labels.
-        num_classes: Number of foreground classes.
+        split: The step, whose foreground classes are looked at.
 
     Returns:
         For each image the sum of the embedding over the pixels of each
-        foreground class that it shows, and how sure the model is of it.
+        foreground class that it shows, by the class's place among these, and
+        how sure the model is of it.
     """
-    features = prediction.embedding
-    sums, counts = class_sums(features, target - 1, num_classes, prediction.align_corners)  # without the background
+    features, first = prediction.embedding, split.first_foreground
+    sums, counts = class_sums(features, target - first, split.num_seen - first, prediction.align_corners)
     sums, shown = sums.cpu().numpy(), (counts > 0).cpu().numpy()
     # Only the classes that an image shows are kept, of up to 150.
     return [(dict(zip(np.flatnonzero(mask).tolist(), values[mask])), sure) for values, mask, sure in zip(

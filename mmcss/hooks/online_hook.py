@@ -16,7 +16,7 @@ from ..datasets.stream import Look, StreamMemory
 from ..losses.stream_watch import StreamWatch
 from .class_means import set_class_means
 from .data_pass import bare_model, common_seed, step_dataset
-from .memory_hook import MemoryHook, looks_of
+from .memory_hook import DEFAULT_POLICY, MemoryHook, looks_of
 from .replays import Replay
 
 
@@ -34,7 +34,7 @@ class OnlineHook(MemoryHook):
         replay: Config of a :class:`Replay`.
     """
 
-    def __init__(self, path: str, size: int, replay: Dict[str, Any], policy: str = 'cbes',
+    def __init__(self, path: str, size: int, replay: Dict[str, Any], policy: str = DEFAULT_POLICY,
                  export: bool = False) -> None:
         super().__init__(path, size, policy, export)
         self.replay: Replay = DATA_SAMPLERS.build(dict(replay))
@@ -66,7 +66,7 @@ class OnlineHook(MemoryHook):
         looks: Sequence[Optional[Look]] = [None] * len(self._new)
         if self.policy in USES_FEATURES:
             batch = self._watch.batch
-            looks = looks_of(bare_model(runner), batch.student, batch.raw_target, len(self.memory.classes))
+            looks = looks_of(bare_model(runner), batch.student, batch.raw_target, batch.split)
         for numbers, seen in all_gather_object((self._new, list(looks)[:len(self._new)])):
             self.memory.offer(numbers, seen)
 

@@ -104,12 +104,14 @@ class DynamicReplay(Replay):
 
     def begin(self, runner: Runner, memory: StreamMemory, random: RandomState) -> None:
         super().begin(runner, memory, random)
-        before = step_dataset(runner).remembered.memory.confidence
+        dataset = step_dataset(runner)
+        self._first = dataset.split.first_foreground
+        before = dataset.remembered.memory.confidence
         # New classes start at 0: they are drawn first.
         self.confidence = np.array([before.get(name, 0.0) for name in memory.classes])
 
     def after_iteration(self, confidence: Tensor) -> None:
-        sums, counts = confidence.cpu().double().numpy()[:, 1:1 + len(self.confidence)]  # without the background
+        sums, counts = confidence.cpu().double().numpy()[:, self._first:self._first + len(self.confidence)]
         mean = sums / np.maximum(counts, 1)
         updated = self.momentum * self.confidence + (1 - self.momentum) * mean
         self.confidence = np.where(counts > 0, updated, self.confidence)

@@ -16,7 +16,10 @@ from ..models import hand_over_meta
 
 @HOOKS.register_module()
 class ResultHook(Hook):
-    """Writes ``result.json`` after a step's test.
+    """Writes ``result.json`` after a test of what a step handed over.
+
+    MMSegmentation's ``tools/test.py`` may test another checkpoint with the
+    step's config; that is not the step's result.
 
     Args:
         path: The file to write.
@@ -30,6 +33,9 @@ class ResultHook(Hook):
         self.meta = dict(meta)
 
     def after_test_epoch(self, runner: Runner, metrics: Optional[Dict[str, float]] = None) -> None:
+        if self._tests_another(runner):
+            runner.logger.info(f'{self.path} stays as it is: it is of {self.hand_over.name}.')
+            return
         for metric in runner.test_evaluator.metrics:
             if isinstance(metric, ContinualIoUMetric):
                 if is_main_process():
@@ -40,3 +46,8 @@ class ResultHook(Hook):
                 return
         raise ValueError('test_evaluator has no ContinualIoUMetric, which the results over steps are made from; '
                          "add dict(type='ContinualIoUMetric') to it.")
+
+    def _tests_another(self, runner: Runner) -> bool:
+        """Whether a checkpoint was loaded that is neither trained further here nor the step's hand-over."""
+        loaded = runner._load_from
+        return loaded is not None and runner.iter == 0 and Path(loaded).resolve() != self.hand_over.resolve()

@@ -17,7 +17,8 @@ class DecodeLoss(nn.Module):
 
     Subclasses give :meth:`per_pixel`. They are used from step 1 on; those
     that set ``from_first_step`` at step 0 as well. Those that set
-    ``reads_batch`` find the :class:`StepBatch` in ``batch``.
+    ``reads_batch`` find the :class:`StepBatch` in ``batch``, and see to its
+    ``over_processes`` themselves.
 
     Args:
         num_old: Number of old classes, background included; 0 at step 0. The

@@ -4,7 +4,7 @@ The equations, and where they come from, are in :mod:`mmcss.losses.sdr`.
 """
 from __future__ import annotations
 
-from typing import Dict, Iterable, List, Optional, Tuple
+from typing import Dict, Iterable, Optional, Tuple
 
 import torch
 import torch.nn.functional as F
@@ -15,7 +15,10 @@ from torch import Tensor
 from ..parts import Needs, Part, Prediction, StepBatch
 from ..scenario import IGNORE, Split
 from .prototypes import class_means
-from .sdr import attraction, nearest_labels, prototype_matching, region_sums, repulsion, sparsity
+from .reduce import LargestOverProcesses, averaged
+from .sdr import error_sums, mean_error, members, nearest_labels, prototype_matching, region_sums, repulsion, sparsity
+
+Sums = Dict[str, Tuple[Tensor, ...]]  # of each term: sums, and numbers of cells
 
 
 @MODELS.register_module()
@@ -34,7 +37,9 @@ class LatentShaping(Part):
     Background pixels that the teacher takes for an old class are of this pseudo
     class in all four terms, but don't enter prototypes. Matching is over pseudo
     classes, so from step 1 on; attraction over those that have a prototype;
-    sparsity over all valid pixels, those of the background too.
+    sparsity over all valid pixels, those of the background too. Means of
+    classes, and what features are divided by, are those of all processes'
+    batches, with ``continual.over_processes``.
 
     Args:
         matching: Weight of :func:`prototype_matching` (authors' code: 0.01).
@@ -51,6 +56,7 @@ class LatentShaping(Part):
 
     needs = Needs(body=True)
     from_first_step = True
+    mean_over_images = False
     about_new_classes = True
 
     def __init__(self,
@@ -75,24 +81,31 @@ class LatentShaping(Part):
         labels = nearest_labels(batch.target, features.shape[2:])
         self._collect(features, labels, batch.split)
         prototypes = self.prototypes.float()
-        is_class = torch.arange(len(prototypes), device=labels.device) >= int(not self.background)
+        first = 0 if self.background else batch.split.first_foreground
+        is_class = torch.arange(len(prototypes), device=labels.device) >= first
         known = is_class & (self.counts > 0)
-        terms: List[Tensor] = []
+        sums: Sums = {}
         if batch.teacher is not None:
             predicted = predicted_classes(batch.teacher, labels.shape[1:])
             pseudo = torch.where(labels == 0, predicted, IGNORE)
             labels = torch.where(labels == 0, predicted, labels)
             if self.weights['matching']:
-                means, present = _means(features, pseudo, len(prototypes))
-                terms.append(self.weights['matching'] * prototype_matching(means, prototypes, known & present))
+                sums['matching'] = region_sums(features, pseudo, len(prototypes))
         if self.weights['attraction']:
-            terms.append(self.weights['attraction'] * attraction(features, labels, prototypes, known))
+            sums['attraction'] = error_sums(features, labels, prototypes)
         if self.weights['repulsion']:
-            means, present = _means(features, labels, len(prototypes))
-            terms.append(self.weights['repulsion'] * repulsion(means, is_class & present))
+            sums['repulsion'] = region_sums(features, labels, len(prototypes))
         if self.weights['sparsity']:
-            terms.append(self.weights['sparsity'] * sparsity(features, labels, len(prototypes)))
-        return torch.stack(terms).sum() if terms else None
+            sums['sparsity'] = (members(labels, len(prototypes)).sum(), )
+        if not sums:
+            return None
+        if batch.over_processes:
+            sums = _averaged(sums)
+        terms = _terms(sums, prototypes, is_class, known)
+        if 'sparsity' in sums:
+            shared = dict(largest_of=LargestOverProcesses.apply) if batch.over_processes else {}
+            terms['sparsity'] = sparsity(features, labels, len(prototypes), *sums['sparsity'], **shared)
+        return torch.stack([self.weights[name] * term for name, term in terms.items()]).sum()
 
     def before_update(self) -> None:
         if self.collected is not None:
@@ -157,7 +170,19 @@ def predicted_classes(teacher: Prediction, grid: Tuple[int, int]) -> Tensor:
     return logits.argmax(dim=1)
 
 
-def _means(features: Tensor, labels: Tensor, num_classes: int) -> Tuple[Tensor, Tensor]:
-    """``[C, D]`` class means of a batch, and which classes it has."""
-    sums, counts = region_sums(features, labels, num_classes)
-    return class_means(sums, counts), counts > 0
+def _averaged(sums: Sums) -> Sums:
+    """All sums averaged over the processes, in one exchange."""
+    flat = iter(averaged(*(value for values in sums.values() for value in values)))
+    return {name: tuple(next(flat) for _ in values) for name, values in sums.items()}
+
+
+def _terms(sums: Sums, prototypes: Tensor, is_class: Tensor, known: Tensor) -> Dict[str, Tensor]:
+    """Those terms that are made of means of classes, which also tell the classes of the batch."""
+    terms, present = {}, {name: values[-1] > 0 for name, values in sums.items()}
+    if 'matching' in sums:
+        terms['matching'] = prototype_matching(class_means(*sums['matching']), prototypes, known & present['matching'])
+    if 'attraction' in sums:
+        terms['attraction'] = mean_error(*sums['attraction'], known)
+    if 'repulsion' in sums:
+        terms['repulsion'] = repulsion(class_means(*sums['repulsion']), is_class & present['repulsion'])
+    return terms

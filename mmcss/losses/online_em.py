@@ -14,7 +14,7 @@ from torch import Tensor
 
 from ..parts import StepBatch
 from .decode_loss import DecodeLoss
-from .reduce import mean_over_valid
+from .reduce import averaged, by_count
 
 
 def possible_classes(labelled: Tensor, logits: Tensor) -> Tensor:
@@ -107,6 +107,11 @@ class CompositeLoss(DecodeLoss):
             terms = tuple(term * weight for term in terms)
         if reduction_override == 'none':
             return self.loss_weight * (terms[0] + self.gamma * terms[1])
-        masks = (taught, unlabelled) if self.average == 'valid' else (None, None)
-        first, second = (mean_over_valid(term, mask) for term, mask in zip(terms, masks))
+        if self.average == 'valid':
+            counts = taught.sum(), unlabelled.sum()
+            counts = averaged(*counts) if self.batch.over_processes else counts
+            first, second = (by_count(term.sum(), count) for term, count in zip(terms, counts))
+        else:
+            share = self.batch.image_share if self.batch.over_processes else 1
+            first, second = (term.mean() * share for term in terms)
         return self.loss_weight * (first + self.gamma * second)

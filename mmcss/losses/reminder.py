@@ -15,7 +15,7 @@ from torch import Tensor
 from ..parts import Needs, Part, Prediction, StepBatch
 from ..scenario import Split
 from .prototypes import class_means, class_sums
-from .reduce import mean_over_valid
+from .reduce import averaged, by_count
 
 SOURCES = ('embedding', 'logits')
 WEIGHTINGS = ('pixels', 'batches')
@@ -73,8 +73,9 @@ def weighted_distillation(student: Tensor, teacher: Tensor, target: Tensor, weig
 class ClassSimilarityWeightedKD(Part):
     """REMINDER's CSW-KD, and the class prototypes that it needs.
 
-    Prototypes of new classes are taken from the batch; those of old classes
-    at the end of the step that brought them, over all processes.
+    Prototypes of new classes are taken from the batch (of all processes, with
+    ``continual.over_processes``); those of old classes at the end of the step
+    that brought them, over all processes.
 
     Args:
         loss_weight: Factor on the loss; the paper does not give one, the
@@ -95,6 +96,7 @@ class ClassSimilarityWeightedKD(Part):
     """
 
     about_new_classes = True
+    mean_over_images = False
 
     def __init__(self,
                  loss_weight: float = 0.5,
@@ -124,13 +126,19 @@ class ClassSimilarityWeightedKD(Part):
         self.prototypes, self.channels = self.prototypes.to(device), self.channels.to(device)
         # The weights are part of the target, and in full precision.
         with torch.no_grad(), torch.autocast(device.type, enabled=False):
-            sums, counts = self._sums(batch.student, batch.target - split.num_old, split.num_new)
-            new = class_means(sums.sum(dim=0), counts.sum(dim=0))
+            target = batch.target - split.num_old
+            sums, counts = (values.sum(dim=0) for values in self._sums(batch.student, target, split.num_new))
+            pixels = ((target >= 0) & (target < split.num_new)).sum()
+            if batch.over_processes:
+                sums, counts, pixels = averaged(sums, counts, pixels)
+            new = class_means(sums, counts)
             old = F.pad(self.prototypes, (0, new.shape[1] - self.prototypes.shape[1]))[:split.num_old]
             weights = similarity_weights(new, old, self.channels[:split.num_old], self.delta)
-        loss, taught = weighted_distillation(batch.student.logits, batch.teacher.logits, batch.target, weights,
-                                             self.temperature)
-        return self.loss_weight * mean_over_valid(loss, None if self.every_pixel else taught)
+        loss = weighted_distillation(batch.student.logits, batch.teacher.logits, batch.target, weights,
+                                     self.temperature)[0]
+        if not self.every_pixel:
+            return self.loss_weight * by_count(loss.sum(), pixels)
+        return self.loss_weight * loss.mean() * (batch.image_share if batch.over_processes else 1)
 
     def after_step(self, split: Split, batches: Iterable[StepBatch]) -> None:
         own: Optional[Tuple[Tensor, Tensor]] = None

@@ -148,7 +148,7 @@ class AttentionTransfer(Part):
         self.stages = stages
 
     def loss(self, batch: StepBatch) -> Tensor:
-        classes = range(int(batch.split.background is not None), batch.split.num_seen)
+        classes = range(batch.split.first_foreground, batch.split.num_seen)
         # Rows are small numbers, and means over a large region sums of many.
         with torch.autocast(batch.target.device.type, enabled=False):
             terms = [

@@ -13,12 +13,13 @@ classes, which divides the running sum again and again.
 """
 from __future__ import annotations
 
-from typing import Tuple
+from typing import Callable, Optional, Tuple
 
 import torch
 from torch import Tensor
 
 from .prototypes import class_means
+from .reduce import by_count
 
 # Bounds that keep values and gradients finite; trained networks hardly come near them.
 LEAST_DISTANCE = 1e-2  # between two class means, in units of the features
@@ -97,11 +98,19 @@ def attraction(features: Tensor, labels: Tensor, prototypes: Tensor, counted: Te
         Scalar: averaged over the cells of a class, then over classes, so that
         a small class counts as much as a large one.
     """
+    return mean_error(*error_sums(features, labels, prototypes), counted)
+
+
+def error_sums(features: Tensor, labels: Tensor, prototypes: Tensor) -> Tuple[Tensor, Tensor]:
+    """``[C, 1]`` sums over the cells of each class of the squared errors of :func:`attraction`, and numbers of cells."""
     num_classes = len(prototypes)
     inside = (labels >= 0) & (labels < num_classes)
     goals = prototypes.to(features)[torch.where(inside, labels, 0)].permute(0, 3, 1, 2)
-    errors = (features - goals).square().mean(dim=1, keepdim=True)
-    sums, counts = region_sums(errors, labels, num_classes)
+    return region_sums((features - goals).square().mean(dim=1, keepdim=True), labels, num_classes)
+
+
+def mean_error(sums: Tensor, counts: Tensor, counted: Tensor) -> Tensor:
+    """:func:`attraction` from its :func:`error_sums`."""
     return mean_over_classes(class_means(sums, counts)[:, 0], counted & (counts > 0))
 
 
@@ -123,7 +132,8 @@ def repulsion(means: Tensor, counted: Tensor) -> Tensor:
     return torch.where(pairs, 1 / distances.clamp(min=LEAST_DISTANCE), 0).sum() / pairs.sum().clamp(min=1)
 
 
-def sparsity(features: Tensor, labels: Tensor, num_classes: int) -> Tensor:
+def sparsity(features: Tensor, labels: Tensor, num_classes: int, number: Optional[Tensor] = None,
+             largest_of: Callable[[Tensor], Tensor] = lambda largest: largest) -> Tensor:
     """Sum of exponentials over sum of each cell's features.
 
     Features are divided by the largest value that any channel of any cell of
@@ -134,6 +144,9 @@ def sparsity(features: Tensor, labels: Tensor, num_classes: int) -> Tensor:
         features: ``[N, D, h, w]``.
         labels: ``[N, h, w]`` class indices; others count for no class.
         num_classes: Number of classes, C.
+        number: Cells to divide by; None for those of all classes here.
+        largest_of: Makes of the largest value of each class here those of a
+            batch of which this is a share.
 
     Returns:
         Scalar, the mean over the cells of all classes; a cell all of whose
@@ -143,8 +156,9 @@ def sparsity(features: Tensor, labels: Tensor, num_classes: int) -> Tensor:
     valid = inside.any(dim=1)
     active = torch.where(valid[:, None], features.float().clamp(min=0), 0)
     largest = active.amax(dim=1, keepdim=True)
-    peaks = torch.where(inside, largest, 0).amax(dim=(0, 2, 3), keepdim=True).clamp(min=LEAST_PEAK)
+    peaks = torch.where(inside, largest, 0).amax(dim=(0, 2, 3), keepdim=True)
+    peaks = largest_of(peaks).clamp(min=LEAST_PEAK)
     scaled = active / torch.where(inside, peaks, 0).sum(dim=1, keepdim=True).clamp(min=LEAST_PEAK)
     # Means in place of sums: their ratio is the same.
     ratio = scaled.exp().mean(dim=1) / scaled.mean(dim=1).clamp(min=LEAST_MEAN)
-    return torch.where(largest[:, 0] > 0, ratio, 0).sum() / valid.sum().clamp(min=1)
+    return by_count(torch.where(largest[:, 0] > 0, ratio, 0).sum(), valid.sum() if number is None else number)

@@ -36,7 +36,7 @@ class WeightRegulariser(Part):
     """
 
     from_first_step = watches_first_step = True
-    uses_teacher = False
+    uses_teacher = mean_over_images = False
     takes_unknown = True
     # Kinds of tensors that the next step gets; the importance is their sum.
     handed_on: Tuple[str, ...] = ()

@@ -1,20 +1,26 @@
 """Stock segmentors with an unknown class, or with another classifier."""
 from __future__ import annotations
 
-from typing import Any, List, Mapping, Optional, Sequence
+from contextlib import contextmanager
+from typing import Any, Dict, Iterator, List, Mapping, Optional, Sequence
 
 import torch
 import torch.nn.functional as F
 from mmseg.models.segmentors import CascadeEncoderDecoder, EncoderDecoder
 from mmseg.registry import MODELS
 from mmseg.structures import SegDataSample
-from torch import Tensor
+from torch import Tensor, nn
 
 from .heads import decode_heads, output_layer
 
 
 class ExtendedMixin:
     """Adds to a stock segmentor what stock config can't say; without either option it is the stock one.
+
+    Predictions (``mode='predict'``) and what exporters see (``mode='tensor'``)
+    are of the classes alone, and as they are meant to be told. Training and
+    what is made of it see what the network gives: ``encode_decode`` has the
+    unknown's channel, and the scores that a classifier is trained by.
 
     Args:
         unknown: Whether the last channel is no class but what may become one
@@ -43,16 +49,23 @@ class ExtendedMixin:
         """Rows of class-dependent tensors that stay behind those of all classes."""
         return int(self.unknown)
 
-    def predict(self, inputs: Tensor, data_samples: Optional[Sequence[SegDataSample]] = None) -> List[SegDataSample]:
+    def inference(self, inputs: Tensor, batch_img_metas: List[Dict[str, Any]]) -> Tensor:
         """As the stock model's; a classifier that predicts otherwise than it is trained does so."""
-        others = [module for module in self.modules() if hasattr(module, 'predicting')]
-        for module in others:
-            module.predicting = True
-        try:
-            return super().predict(inputs, data_samples)
-        finally:
-            for module in others:
-                module.predicting = False
+        with predicting(self):
+            return super().inference(inputs, batch_img_metas)
+
+    def _forward(self, inputs: Tensor, data_samples: Optional[Sequence[SegDataSample]] = None) -> Tensor:
+        """As the stock model's, by the classifier that predicts; with an unknown class its scores of the others.
+
+        These are ``[N, C, H, W]``, at the size of the images: the sum that
+        makes them would be another one at the decode head's resolution.
+        """
+        with predicting(self):
+            if not self.unknown:
+                return super()._forward(inputs, data_samples)
+            size = inputs.shape[2:]
+            metas = [dict(ori_shape=size, img_shape=size, pad_shape=size)] * len(inputs)
+            return merge_unknown(self.encode_decode(inputs, metas), self.unknown_scores)
 
     def postprocess_result(self, seg_logits: Tensor, data_samples: Optional[Sequence[SegDataSample]] = None
                            ) -> List[SegDataSample]:
@@ -60,6 +73,19 @@ class ExtendedMixin:
         if self.unknown:
             seg_logits = merge_unknown(seg_logits, self.unknown_scores)
         return super().postprocess_result(seg_logits, data_samples)
+
+
+@contextmanager
+def predicting(model: nn.Module) -> Iterator[None]:
+    """Within it, classifiers that predict otherwise than they are trained (with an attribute ``predicting``) do so."""
+    others = [module for module in model.modules() if hasattr(module, 'predicting')]
+    for module in others:
+        module.predicting = True
+    try:
+        yield
+    finally:
+        for module in others:
+            module.predicting = False
 
 
 # Logarithms of the scores that are added; a softmax leaves their common divisor out.

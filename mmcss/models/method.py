@@ -44,8 +44,13 @@ class Method:
 
     def losses(self, batch: StepBatch) -> Dict[str, Tensor]:
         """The losses of the parts by name, each starting with 'loss_'."""
-        values = {f'loss_{name}': part.loss(batch) for name, part in self.parts.items()}
-        return {name: value for name, value in values.items() if value is not None}
+        values = {}
+        for name, part in self.parts.items():
+            value = part.loss(batch)
+            if value is not None:
+                weighted = batch.over_processes and part.mean_over_images
+                values[f'loss_{name}'] = value * batch.image_share if weighted else value
+        return values
 
 
 def needs_of(parts: Iterable[Part]) -> Needs:

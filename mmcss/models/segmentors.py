@@ -1,11 +1,12 @@
 """Stock segmentors that learn the classes of one step."""
 from __future__ import annotations
 
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
-from typing import Any, Dict, Iterator, List, Mapping, Optional, Sequence
+from typing import Any, Callable, ContextManager, Dict, Iterator, List, Mapping, Optional, Sequence
 
 import torch
+from mmengine.dist import get_world_size
 from mmengine.structures import PixelData
 from mmseg.registry import MODELS
 from mmseg.structures import SegDataSample
@@ -19,6 +20,7 @@ from .freezing import body_is_frozen, freeze, still_modules
 from .growth import Widening, grow, growing_tensors, widening
 from .hand_over import load_hand_over
 from .method import Method
+from .over_processes import means_over_processes
 from .taps import check_stages, given_features, watch_training
 from .teacher import FrozenTeacher
 
@@ -37,8 +39,9 @@ class ContinualMixin:
             :class:`Method`), ``new_rows`` (see :func:`grow`), ``frozen`` and
             ``row_lr`` (see :func:`freeze`), ``stages`` (names of the modules
             whose outputs are the stages; without, the backbone's), ``previous`` (hand-over file to
-            grow from, or None) and ``teacher`` (stock config of the step
-            before, or None).
+            grow from, or None), ``teacher`` (stock config of the step
+            before, or None) and ``over_processes`` (whether what is a mean
+            over the batch is one over the images of all processes; True).
 
     Attributes:
         row_rates: Factors on the learning rate of parameters whose rows
@@ -58,6 +61,7 @@ class ContinualMixin:
         self.new_rows: str = continual.get('new_rows', 'random')
         self.previous: Optional[str] = continual.get('previous')
         self.previous_id: Optional[str] = None
+        self.over_processes: bool = continual.get('over_processes', True)
         teacher = continual.get('teacher')
         self.tapped_stages = tuple(continual.get('stages') or ())
         check_stages(self, self.tapped_stages)
@@ -105,7 +109,8 @@ class ContinualMixin:
         """
         readers = [module for module in self.modules() if getattr(module, 'reads_batch', False)]
         if not self.method.parts and not readers:
-            return super().loss(inputs, data_samples)
+            with self._together(lambda: self.labels_of(data_samples)):
+                return super().loss(inputs, data_samples)
         needs = self.method.needs | Needs(labelled=bool(readers))
         with self._one_body(inputs):
             batch = self.look(inputs, data_samples, needs)
@@ -115,13 +120,19 @@ class ContinualMixin:
             if batch.target is not batch.raw_target:
                 data_samples = with_targets(data_samples, batch.target)
             size = tuple(batch.target.shape[1:])
-            with watch_training(self, needs, size, batch.pixel_weight) as seen:
+            with self._together(lambda: batch), watch_training(self, needs, size, batch.pixel_weight) as seen:
                 losses = super().loss(inputs, data_samples)
         for reader in readers:
             reader.batch = None
         batch.student = seen.prediction(size, self.align_corners)
         losses.update(self.method.losses(batch))
         return losses
+
+    def _together(self, batch: Callable[[], StepBatch]) -> ContextManager[None]:
+        """Where losses are means over the images of all processes, if there are several and they shall be."""
+        if not self.over_processes or get_world_size() == 1:
+            return nullcontext()
+        return means_over_processes(self, batch())
 
     @contextmanager
     def _one_body(self, inputs: Tensor) -> Iterator[None]:

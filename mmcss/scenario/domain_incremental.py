@@ -8,7 +8,6 @@ from typing import Any, Dict, Iterator, Mapping, Optional, Sequence, Tuple, Unio
 from .split import Domains, Names, Split
 
 Rule = Union[str, Mapping[str, Any]]
-RULES = ('folder', 'prefix', 'regex', 'lists')
 PARTITIONS = ('once', 'published')
 
 
@@ -117,6 +116,8 @@ def check_rule(rule: Rule) -> None:
 
     - 'folder': the name of the folder that the image lies in (Cityscapes'
       cities);
+    - 'dataset': each data set of a ConcatDataset is a domain, in the order of
+      ``scenario.domains``;
     - ``dict(prefix=6)``: the first characters of the file's name, that many;
     - ``dict(regex=...)``: the first group that the expression finds in the
       image's path below the data set's image folder;
@@ -126,7 +127,7 @@ def check_rule(rule: Rule) -> None:
     Raises:
         ValueError: It is none of them.
     """
-    if rule == 'folder':
+    if rule in ('folder', 'dataset'):
         return
     kind = next(iter(rule)) if isinstance(rule, Mapping) and len(rule) == 1 else None
     value = rule[kind] if kind else None
@@ -142,5 +143,5 @@ def check_rule(rule: Rule) -> None:
         if groups:
             return
         raise ValueError(f'scenario.rule: {value!r} has no group; put the domain in parentheses.')
-    raise ValueError(f"scenario.rule: got {rule!r}, valid are 'folder', dict(prefix=NUMBER), dict(regex='...(...)...'), "
+    raise ValueError(f"scenario.rule: got {rule!r}, valid are 'folder', 'dataset', dict(prefix=NUMBER), dict(regex='...(...)...'), "
                      'dict(lists={domain: file}).')

@@ -78,6 +78,11 @@ class Split:
         return len(self.old) + len(self.new)
 
     @property
+    def first_foreground(self) -> int:
+        """Label and channel of the first foreground class: 1 behind a background, 0 where there is none."""
+        return int(self.background is not None)
+
+    @property
     def unknown(self) -> int:
         """Label and channel of what is no class yet, in models that have it: behind all classes."""
         return self.num_seen

@@ -155,7 +155,8 @@ PROTOCOLS: Dict[str, Dict[str, Any]] = {
 
 
 def _holds(presence: np.ndarray, names: Names, raw_ids: RawIds) -> np.ndarray:
-    return presence[:, [raw_ids[name] for name in names]].any(axis=1)
+    # Data of a later step may know none but its own classes.
+    return presence[:, [raw_ids[name] for name in names if name in raw_ids]].any(axis=1)
 
 
 def _table(split: Split, raw_ids: RawIds, kept: Sequence[str], others: int) -> np.ndarray:

@@ -1,8 +1,11 @@
 import numpy as np
 import pytest
 
-from mmcss.datasets.domains import DomainImages, domain_reader, listed_as, read_names
-from mmcss.scenario import DomainIncremental, Domains
+from mmcss.datasets import LabelledImages, StepDataset
+from mmcss.datasets.domains import DomainImages, domain_reader
+from mmcss.datasets.lists import listed_as, read_names
+from mmcss.scenario import DomainIncremental, Domains, TrainView
+from tests.makers import PIPELINE, folder_config
 
 NAMES = [f'{city}/{city}_{i:02d}.png' for city, number in (('aachen', 10), ('bremen', 5), ('celle', 1)) for i in range(number)]
 STEPS = DomainIncremental.from_config(('road', ), domains=['aachen', 'bremen', 'celle'])
@@ -111,3 +114,44 @@ def test_a_domain_without_images(training, share):
     steps = DomainIncremental.from_config(('road', ), domains=['aachen', 'dresden'])
     with pytest.raises(ValueError, match=r"no image is of the domains \['dresden'\]; the rule finds \['aachen', 'bremen'"):
         DomainImages('folder', test_share=share).chosen(NAMES, steps[1].domains, training)
+
+
+# Each data set is a domain.
+
+
+def data_sets(root, *cities):
+    """Data sets side by side, all of whose images have the same names; the second one stands there twice."""
+    configs = [folder_config(root / city, {'x': (0, 1), 'y': (2, 255), 'z': (3, 4)}, pipeline=PIPELINE) for city in cities]
+    configs[1] = dict(type='RepeatDataset', dataset=configs[1], times=2)
+    return dict(type='ConcatDataset', datasets=configs)
+
+
+def steps_of(**options):
+    return DomainIncremental.from_config(tuple('abcd'), 'background', domains=[['aachen'], ['bremen', 'celle']],
+                                         rule='dataset', **options)
+
+
+def test_each_data_set_is_a_domain(tmp_path):
+    images, steps = LabelledImages(data_sets(tmp_path, 'one', 'two', 'three')), steps_of()
+    chosen = [images.select(TrainView(regime='sequential'), split, **steps.images(0)) for split in steps]
+    assert [sorted(set(one[:, 0].tolist())) for one in chosen] == [[0], [1, 2, 3]]
+    assert [len(one) for one in chosen] == [3, 9]
+
+
+def test_the_test_images_of_data_sets_tell_their_domain(tmp_path):
+    steps = steps_of(test_share=.34)
+    dataset = StepDataset(data_sets(tmp_path, 'one', 'two', 'three'), steps[1].to_dict(), dict(role='test'),
+                          **steps.images(1))
+    assert [dataset[i]['data_samples'].domain for i in range(len(dataset))] == ['aachen', 'bremen', 'bremen', 'celle']
+    tested = {dataset.get_data_info(i)['img_path'] for i in range(len(dataset))}
+    training = StepDataset(data_sets(tmp_path, 'one', 'two', 'three'), steps[1].to_dict(),
+                           dict(role='train', regime='sequential'), **steps.images(1))
+    trained = {training.get_data_info(i)['img_path'] for i in range(len(training))}
+    assert len(trained) == 4 and not tested & trained
+
+
+def test_not_as_many_data_sets_as_domains(tmp_path):
+    with pytest.raises(ValueError, match=r"scenario\.rule: 'dataset' takes each data set .* there are 2 data sets and 3 domains, "
+                                         r"\['aachen', 'bremen', 'celle'\]\. Give training and test data one for each"):
+        LabelledImages(data_sets(tmp_path, 'one', 'two')).select(TrainView(regime='sequential'), steps_of()[0],
+                                                                **steps_of().images(0))

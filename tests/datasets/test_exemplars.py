@@ -3,7 +3,9 @@ import re
 
 import pytest
 
-from mmcss.datasets.exemplars import Exemplar, ExemplarMemory
+from mmcss.datasets.exemplars import Exemplar, ExemplarMemory, Source
+from mmcss.scenario import Split
+from tests.makers import split_of
 
 MEMORY = ExemplarMemory(
     [
@@ -27,7 +29,8 @@ def test_the_file_is_plain_json(tmp_path):
     values = json.loads((tmp_path / 'memory.json').read_text())
     assert values['images_seen'] == 12 and values['classes_seen'] == dict(b=3, a=5, d=4)
     assert values['exemplars'][0] == dict(
-        leaf=0, name='town/i0.jpg', labelled=['b', 'a'], holds=['a'], image=None, labels=None, saliency=None)
+        leaf=0, name='town/i0.jpg', labelled=['b', 'a'], holds=['a'], image=None, labels=None, saliency=None,
+        source=None)
 
 
 def test_an_older_file_is_replaced(tmp_path):
@@ -50,3 +53,113 @@ def test_a_missing_file_says_what_to_do(tmp_path):
                'this config, or take step 0 over with --first-step-from.')
     with pytest.raises(FileNotFoundError, match=f'^{re.escape(message)}$'):
         ExemplarMemory.load(path)
+
+
+def with_source(number, **values):
+    source = Source(f'old/images/{number}.jpg', f'old/labels/{number}.png', f'{number:032d}', values)
+    return Exemplar(None, f'{number}.jpg', ('a', ), ('a', ), source=source)
+
+
+def test_the_values_of_a_data_set_are_written_once(tmp_path):
+    memory = ExemplarMemory([with_source(0, a=1, b=2), with_source(1, a=2, b=1), with_source(2, a=1, b=2), *MEMORY.exemplars])
+    memory.save(tmp_path / 'memory.json')
+    values = json.loads((tmp_path / 'memory.json').read_text())
+    assert values['data_sets'] == [dict(a=1, b=2), dict(a=2, b=1)]
+    assert [one['source'] and one['source']['data_set'] for one in values['exemplars']] == [0, 1, 0, None, None]
+    assert ExemplarMemory.load(tmp_path / 'memory.json') == memory
+
+
+def test_files_of_earlier_versions(tmp_path):
+    MEMORY.save(tmp_path / 'memory.json')
+    values = json.loads((tmp_path / 'memory.json').read_text())
+    values.pop('data_sets'), values.pop('confidence')
+    for one in values['exemplars']:
+        one.pop('source')
+    (tmp_path / 'memory.json').write_text(json.dumps(values))
+    assert ExemplarMemory.load(tmp_path / 'memory.json') == MEMORY
+
+
+def changed(edit):
+    """The text of a memory that is edited as JSON."""
+    memory = ExemplarMemory([*MEMORY.exemplars, with_source(2, a=1)], 12, dict(b=3, a=5, d=4))
+
+    def write(path):
+        memory.save(path)
+        values = json.loads(path.read_text())
+        edit(values)
+        path.write_text(json.dumps(values))
+
+    return write
+
+
+def of_first(**values):
+    return changed(lambda memory: memory['exemplars'][0].update(values))
+
+
+def of_copy(**values):
+    return changed(lambda memory: memory['exemplars'][1].update(values))
+
+
+def of_source(**values):
+    return changed(lambda memory: memory['exemplars'][2]['source'].update(values))
+
+
+DAMAGED = {
+    'half': (lambda path: changed(lambda memory: None)(path) or path.write_text(path.read_text()[:99]), ''),
+    'no text': (lambda path: path.write_bytes(b'\xff\xfe\x00'), ''),
+    'null': (lambda path: path.write_text('null'), 'it is None, expected an object with exemplars, images_seen'),
+    'a list': (lambda path: path.write_text('[]'), 'it is [], expected an object'),
+    'empty': (lambda path: path.write_text('{}'), "it lacks the keys ['exemplars', 'images_seen', 'classes_seen']"),
+    'another key': (changed(lambda memory: memory.update(more=1)), "has the unknown ones ['more']"),
+    'a number for the list': (changed(lambda memory: memory.update(exemplars=3)), 'it.exemplars is 3, expected a list'),
+    'a negative count': (changed(lambda memory: memory.update(images_seen=-1)), 'it.images_seen is -1, expected a number'),
+    'true for a count': (changed(lambda memory: memory['classes_seen'].update(a=True)), 'it.classes_seen is {'),
+    'a key of an exemplar': (of_first(more=1), "exemplars[0] lacks the keys [] and has the unknown ones ['more']"),
+    'no name': (changed(lambda memory: memory['exemplars'][0].pop('name')), "exemplars[0] lacks the keys ['name']"),
+    'names as a text': (of_first(labelled='a'), "exemplars[0].labelled is 'a', expected a list of texts"),
+    'leaf as a text': (of_first(leaf='0'), "exemplars[0].leaf is '0', expected a number from 0 on, or null"),
+    'neither leaf nor source': (of_first(leaf=None), 'exemplars[0] has neither leaf nor source'),
+    'half a copy': (of_copy(labels=None), 'exemplars[1] names a copy of its image or of its label map alone'),
+    'source as a text': (of_first(source='x'), "exemplars[0].source is 'x', expected an object or null"),
+    'no digest': (of_source(digest=None), 'exemplars[2].source.digest is None, expected a text'),
+    'no such data set': (of_source(data_set=1), 'exemplars[2].source.data_set is 1, but there are 1 data_sets'),
+    'a value above 255': (changed(lambda memory: memory['data_sets'][0].update(a=256)), 'it.data_sets is '),
+    'a copy above the folder': (of_copy(image='../x.jpg'), 'the image of i1.jpg is ../x.jpg, which lies outside of its folder'),
+    'an absolute copy': (of_copy(labels='/x.png'), 'the labels of i1.jpg is /x.png, which lies outside'),
+    'a saliency map elsewhere': (of_copy(saliency='memory/../../x.png'), 'the saliency of i1.jpg is memory/../../x.png'),
+    'the folder itself': (of_copy(image='.'), 'the image of i1.jpg is ., which lies outside'),
+    'an unknown class': (of_first(labelled=['zebra']), "labelled of town/i0.jpg names the classes ['zebra'], but those "
+                         "seen at step 1 are ['b', 'a', 'd']"),
+    'a class to come': (of_first(holds=['c']), "holds of town/i0.jpg names the classes ['c']"),
+    'a count of an unknown class': (changed(lambda memory: memory['classes_seen'].update(zebra=1)),
+                                    "classes_seen names the classes ['zebra']"),
+}
+
+
+@pytest.mark.parametrize('kind', DAMAGED)
+def test_a_damaged_file_is_named(tmp_path, kind):
+    path = tmp_path / 'step_0' / 'memory.json'
+    path.parent.mkdir()
+    spoil, message = DAMAGED[kind]
+    spoil(path)
+    with pytest.raises(ValueError) as caught:
+        ExemplarMemory.load(path, Split.from_dict(split_of((('b', 'a'), ('d', ), ('c', )), 1)))
+    told = str(caught.value)
+    assert told.startswith(f'{path} can not be used: ') and message in told
+    assert told.endswith('Bring the file back that the step has written, or train that step again (--step 0 --overwrite).')
+
+
+@pytest.mark.parametrize('link', ['memory', 'memory/images', 'memory/images/00001.jpg'])
+def test_links_out_of_the_folder_are_refused(tmp_path, link):
+    outside, path = tmp_path / 'outside', tmp_path / 'step_0' / 'memory.json'
+    (outside / 'images').mkdir(parents=True)
+    (path.parent / link).parent.mkdir(parents=True)
+    (path.parent / link).symlink_to(outside)
+    MEMORY.save(path)
+    with pytest.raises(ValueError, match=r'the image of i1\.jpg is memory/images/00001\.jpg, which lies outside'):
+        ExemplarMemory.load(path)
+    # One that stays inside is as good as its target.
+    (path.parent / link).unlink()
+    (path.parent / 'inside').mkdir()
+    (path.parent / link).symlink_to(path.parent / 'inside')
+    assert ExemplarMemory.load(path) == MEMORY

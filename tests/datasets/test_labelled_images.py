@@ -143,3 +143,55 @@ def test_a_background_beside_a_value_of_no_data(tmp_path):
     assert images.names.raw_ids == dict(background=1, a=2, b=3) and images.names.foreground == ('a', 'b')
     assert images.select(view, first).tolist() == [[0, 1]]
     assert view.table(first, images.names.raw_ids)[:4].tolist() == [255, 0, 0, 1]
+
+
+# Data of a step that knows its own classes alone, with numbers of its own.
+
+
+def own_numbers(root, labels=None, classes=('background', 'd')):
+    return LabelledImages(folder_config(root, labels or {'x': (0, 1), 'y': (1, 255), 'z': (0, 0)}, classes))
+
+
+def test_data_that_knows_the_classes_of_its_step_alone(tmp_path):
+    images = own_numbers(tmp_path)
+    for regime in ('overlapped', 'disjoint'):
+        view = TrainView(regime=regime)
+        assert images.select(view, split(1)).tolist() == [[0, 0], [0, 1]]
+        table = view.table(split(1), images.names.raw_ids)
+        assert table[[0, 1, 255]].tolist() == [0, 3, 255]  # background, d, ignored
+    with pytest.raises(ValueError, match=r"does not know the classes \['b', 'a'\] of the scenario, only \['d'\]. Name them in "
+                                         "its metainfo, with the numbers that its own label maps have"):
+        images.select(TrainView(), split(0))
+
+
+@pytest.mark.parametrize('view', [TrainView(regime='sequential'), TrainView(keep_old_labels=True), Protocol()])
+def test_old_classes_are_to_be_known_where_their_labels_count(tmp_path, view):
+    with pytest.raises(ValueError, match=r"does not know the classes \[.*'b', 'a'.*\] of the scenario"):
+        own_numbers(tmp_path).select(view, split(1))
+
+
+def test_data_of_a_step_with_a_class_to_come(tmp_path):
+    """c is future at step 1, and known; b and a are not."""
+    images = own_numbers(tmp_path, {'x': (0, 2), 'y': (1, 2)}, ('background', 'c', 'd'))
+    assert images.select(TrainView(), split(1)).tolist() == [[0, 0], [0, 1]]
+    assert images.select(TrainView(regime='disjoint'), split(1)).tolist() == [[0, 0]]
+    assert TrainView().table(split(1), images.names.raw_ids)[:3].tolist() == [0, 0, 3]
+
+
+# Values that a data set ignores.
+
+
+def test_another_value_is_ignored_like_255(tmp_path):
+    config = folder_config(tmp_path, {'x': (0, 1, 9), 'y': (2, 255)}, ignore_index=9)
+    images = LabelledImages(config)
+    assert TrainView().table(split(0), images.names.raw_ids)[[0, 1, 2, 9, 255]].tolist() == [0, 2, 1, 255, 255]
+    with pytest.raises(ValueError, match=r'holds the label values \[9\], .* and ignores \[8, 255\]'):
+        LabelledImages(dict(config, ignore_index=8))
+    assert len(LabelledImages(dict(config, metainfo=dict(classes=[*'abcdefghij']), ignore_index=-100)).leaves) == 1
+
+
+def test_a_class_can_not_be_ignored(tmp_path):
+    config = folder_config(tmp_path, {'x': (0, 1, 2)}, ignore_index=0)
+    with pytest.raises(ValueError, match=r"BaseSegDataset\.ignore_index: 0 is the label value of 'background'; write what is to "
+                                         'be ignored as 255, or as a value that no class has'):
+        LabelledImages(config)

@@ -1,19 +1,25 @@
+import errno
+import io
 import os
 import pickle
+import re
 from pathlib import Path
 
+import cv2
+import mmcv
 import numpy as np
 import pytest
-from mmcv.transforms import LoadAnnotations
+from mmcv.transforms import BaseTransform, LoadAnnotations
 from mmengine.registry import init_default_scope
 from mmseg.registry import DATASETS, TRANSFORMS
-from PIL import Image
-from torch import distributed, multiprocessing
+from PIL import Image, UnidentifiedImageError
+from torch import distributed
 
-from mmcss.datasets import presence, presence_table
-from mmcss.datasets.sources import LabelReader
+from mmcss.datasets import looks, presence, presence_table
+from mmcss.datasets.readers import LabelReader
 from mmcss.files import read_json, write_json
 from tests.makers import LABELS, PIPELINE, folder_config, write_folder, write_pair
+from tests.processes import spawn
 
 
 @pytest.fixture
@@ -123,6 +129,75 @@ def test_an_interrupted_write_leaves_no_table(tmp_path, monkeypatch):
     monkeypatch.setenv('MMCSS_CACHE', str(tmp_path / 'cache'))
     assert np.array_equal(presence_table(built(tmp_path / 'data')), expected())
 
+def npy(array):
+    """The bytes of an array's file."""
+    buffer = io.BytesIO()
+    np.save(buffer, array, allow_pickle=array.dtype == object)
+    return buffer.getvalue()
+
+
+DAMAGED = {
+    'empty': (lambda whole: b'', 'can not be used'),
+    'cut': (lambda whole: whole[:-50], 'can not be used'),
+    'no header': (lambda whole: b'x' * 99, 'can not be used'),
+    'zeros': (lambda whole: bytes(len(whole)), 'can not be used'),
+    'an archive': (lambda whole: b'PK\x03\x04' + whole, 'can not be used'),
+    'pickled': (lambda whole: npy(np.array([{}], dtype=object)), 'can not be used'),
+    'of another shape': (lambda whole: npy(np.ones((3, 32), np.uint8)), r'it is uint8 of shape \(3, 32\), expected uint8 of '
+                         r'\(8, 32\)'),
+    'of another kind': (lambda whole: npy(np.ones((8, 32))), 'it is float64 of shape'),
+    'zeros of that shape': (lambda whole: npy(np.zeros((8, 32), np.uint8)), 'its checksum is another'),
+    'of another bit': (lambda whole: whole[:150] + bytes([whole[150] ^ 1]) + whole[151:], 'its checksum is another'),
+}
+
+
+@pytest.mark.parametrize('kind', DAMAGED)
+def test_a_damaged_table_is_made_anew(tmp_path, reads, monkeypatch, kind):
+    spoil, message = DAMAGED[kind]
+    told = []
+    monkeypatch.setattr(presence, 'print_log', lambda text, *options: told.append(text))
+    table(tmp_path / 'data')
+    path, = (tmp_path / 'cache' / 'presence').iterdir()
+    whole = path.read_bytes()
+    path.write_bytes(spoil(whole))
+    for scanned in (len(LABELS), 0):
+        reads.clear()
+        assert np.array_equal(presence_table(built(tmp_path / 'data')), expected())
+        assert len(reads) == scanned and path.read_bytes() == whole
+    text, = told
+    assert str(path) in text and re.search(message, text)
+
+
+def test_a_table_that_can_not_be_read_is_made_anew(tmp_path, reads):
+    """A folder in its place can't be replaced either; nothing is left beside it."""
+    table(tmp_path / 'data')
+    path, = (tmp_path / 'cache' / 'presence').iterdir()
+    path.unlink()
+    path.mkdir()
+    (path / 'more').write_text('')
+    reads.clear()
+    assert np.array_equal(presence_table(built(tmp_path / 'data')), expected())
+    assert len(reads) == len(LABELS) and list(path.parent.iterdir()) == [path]
+
+
+def test_a_full_disk_leaves_nothing_behind(tmp_path, monkeypatch):
+    def fill(path, array):
+        Path(path).write_bytes(b'half')
+        raise OSError(errno.ENOSPC, 'No space left on device')
+
+    monkeypatch.setattr(presence.np, 'save', fill)
+    assert np.array_equal(table(tmp_path / 'data'), expected())
+    assert list((tmp_path / 'cache' / 'presence').iterdir()) == []
+
+
+def test_writers_do_not_meet(tmp_path, monkeypatch):
+    """Several processes, of several machines, may store the same table at once."""
+    names = []
+    monkeypatch.setattr(presence.os, 'replace', lambda source, target: names.append(source))
+    for _ in range(2):
+        table(tmp_path / 'data')
+    assert len(set(names)) == 2
+
 
 def test_empty_data_set(tmp_path):
     (tmp_path / 'data' / 'images').mkdir(parents=True)
@@ -137,6 +212,9 @@ def test_cache_folder(monkeypatch, tmp_path):
     monkeypatch.delenv('XDG_CACHE_HOME')
     monkeypatch.setenv('HOME', str(tmp_path / 'home'))
     assert presence.cache_folder() == tmp_path / 'home' / '.cache' / 'mmcss' / 'presence'
+    monkeypatch.setattr(presence.os.path, 'expanduser', lambda path: path)  # as where nobody knows of a home
+    monkeypatch.setattr(presence.tempfile, 'gettempdir', lambda: str(tmp_path / 'short'))
+    assert presence.cache_folder() == tmp_path / 'short' / 'mmcss' / 'presence'
 
 
 def label_map(root, stem):
@@ -255,6 +333,109 @@ def test_a_mended_tree_is_cached(tmp_path, reads):
         assert np.array_equal(presence_table(built(tmp_path / 'data'), broken), expected())
         assert (len(reads), broken) == (number, [])
 
+# Images that only the pipeline's own loader reads.
+
+
+@TRANSFORMS.register_module()
+class LoadBands(BaseTransform):
+    """Reads arrays of four bands."""
+
+    def transform(self, results):
+        results['img'] = np.load(results['img_path'])
+        results['img_shape'] = results['ori_shape'] = results['img'].shape[:2]
+        return results
+
+
+@TRANSFORMS.register_module()
+class LoadPair(BaseTransform):
+    """Reads two images, and tells the size of none."""
+
+    def transform(self, results):
+        results['img'] = [mmcv.imread(results[key]) for key in ('img_path', 'img_path')]
+        assert results['img'][0] is not None, 'no image'
+        return results
+
+
+def own_images(root, loader, stems=('i0', 'i1'), suffix='.npy', **options):
+    """A data set on arrays that hold (0, 1) each, as large as their label maps."""
+    for stem in stems:
+        write_pair(root / 'images' / f'{stem}.png', root / 'labels' / f'{stem}.png', (0, 1))
+        np.save(root / 'images' / f'{stem}.npy', np.zeros((2, 4, 4), np.uint16))
+    return built(root, img_suffix=suffix, pipeline=[dict(type=loader, **options), *PIPELINE[1:]])
+
+
+def test_the_pipeline_s_own_loader_reads_images(tmp_path):
+    leaf, broken = own_images(tmp_path, 'LoadBands'), []
+    assert presence_table(leaf, broken).sum() == 4 and broken == []
+    np.save(tmp_path / 'images/i0.npy', np.zeros((2, 5, 4), np.uint16))
+    (tmp_path / 'images/i1.npy').write_bytes(b'nothing')
+    presence_table(own_images(tmp_path, 'LoadBands', ()), broken)
+    assert [path for path, _ in broken] == [f'{tmp_path}/images/{stem}.npy' for stem in ('i0', 'i1')]
+    assert broken[0][1] == f'has 5 x 2 pixels, but its label map {tmp_path}/labels/i0.png has 4 x 2'
+    assert broken[1][1].startswith('can not be read: ValueError: ')
+
+
+def test_a_loader_that_tells_no_size(tmp_path):
+    broken = []
+    assert presence_table(own_images(tmp_path, 'LoadPair', suffix='.png'), broken).sum() == 4 and broken == []
+    (tmp_path / 'images/i1.png').write_bytes(b'nothing')
+    presence_table(own_images(tmp_path, 'LoadPair', (), '.png'), broken)
+    assert [reason[:41] for _, reason in broken] == ['can not be read: AssertionError: no image']
+
+
+def test_images_are_looked_at_anew_with_another_loader(tmp_path, reads):
+    for loader in ('LoadBands', 'LoadImageFromNpyFile', 'LoadBands', 'LoadImageFromNpyFile'):
+        presence_table(own_images(tmp_path, loader, () if reads else ('i0', 'i1')), [])
+    assert len(reads) == 4
+
+
+def test_a_pipeline_that_loads_no_image(tmp_path):
+    write_folder(tmp_path, {'i0': (0, 1)})
+    broken = []
+    presence_table(built(tmp_path, pipeline=[PIPELINE[1], dict(type='Resize', scale=(4, 4))]), broken)
+    assert broken[0][1].startswith('can not be read: ')
+
+
+def test_a_format_that_pillow_does_not_know(tmp_path):
+    suffix = '.hdr'
+    write_folder(tmp_path, {'i0': (0, 1), 'i1': (0, 2)})
+    for stem in ('i0', 'i1'):
+        cv2.imwrite(str(tmp_path / 'images' / f'{stem}{suffix}'), np.ones((2, 4, 3), np.float32))
+    with pytest.raises(UnidentifiedImageError):
+        Image.open(tmp_path / 'images' / f'i0{suffix}')
+    options = dict(img_suffix=suffix, pipeline=[dict(PIPELINE[0], color_type='unchanged'), *PIPELINE[1:]])
+    broken = []
+    assert presence_table(built(tmp_path, **options), broken).sum() == 4 and broken == []
+    path = tmp_path / 'images' / f'i1{suffix}'
+    path.write_bytes(b'nothing')
+    presence_table(built(tmp_path, **options), broken)
+    assert broken == [(str(path), NO_IMAGE)]
+
+
+# Photographs on their side.
+
+
+@pytest.mark.parametrize('color_type, turns', [('color', True), ('grayscale', True), ('color_ignore_orientation', False),
+                                               ('unchanged', False)])
+def test_orientation_counts_as_the_loader_has_it(tmp_path, color_type, turns):
+    """OpenCV, which loads images, and Pillow, which looks for truncated ones, agree."""
+    write_folder(tmp_path, {'i0': (0, 1)})
+    turned(image(tmp_path, 'i0'))
+    pipeline = [dict(PIPELINE[0], color_type=color_type), PIPELINE[1]]
+    broken = []
+    leaf = built(tmp_path, pipeline=pipeline)
+    presence_table(leaf, broken)
+    loaded = leaf.pipeline(leaf.get_data_info(0))['img'].shape[:2]
+    assert loaded == ((4, 2) if turns else (2, 4))
+    assert [reason for _, reason in broken] == ([] if not turns else [
+        f"has 2 x 4 pixels, but its label map {tmp_path}/labels/i0.png has 4 x 2; the loader turns photographs that note an "
+        "orientation (EXIF): turn the label map too, or load images with color_type='color_ignore_orientation'"])
+    # A label map that lies as the loader has the image.
+    labels = np.array(Image.open(label_map(tmp_path, 'i0')))
+    Image.fromarray(labels.T if turns else labels).save(label_map(tmp_path, 'i0'))
+    broken = []
+    assert presence_table(built(tmp_path, pipeline=pipeline), broken).sum() == 2 and broken == []
+
 
 @TRANSFORMS.register_module()
 class ReadsHalves(LoadAnnotations):
@@ -275,7 +456,7 @@ def test_a_loader_of_one_s_own_may_read_16_bits(tmp_path):
 
 
 def test_errors_reach_other_processes():
-    error = presence.BrokenFile('label map', 'a.png', 'is bad')
+    error = looks.BrokenFile('label map', 'a.png', 'is bad')
     assert str(pickle.loads(pickle.dumps(error))) == 'the label map a.png is bad'
 
 
@@ -304,7 +485,7 @@ def test_all_processes_get_the_same(tmp_path):
         write_folder(tmp_path / name, LABELS)
     path = label_map(tmp_path / 'bad', 'i3')
     path.write_bytes(b'')
-    multiprocessing.spawn(look, (str(tmp_path), ), nprocs=2)
+    spawn(look, str(tmp_path))
     rows = [sorted(values) for values in LABELS.values()]
     for rank in range(2):
         found = read_json(tmp_path / f'{rank}.json')

@@ -1,5 +1,6 @@
 import random
 import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -153,6 +154,26 @@ def test_a_map_of_another_size_is_found(tmp_path, size):
                '4 x 2; 1 of 3 maps are wrong.')
     with pytest.raises(ValueError, match=re.escape(message)):
         check_saliency(pairs)
+
+
+def test_an_image_that_pillow_does_not_read(tmp_path):
+    """Its own loader tells its size."""
+    pairs = pairs_of(tmp_path, (4, 2))
+    Path(pairs[0][0]).write_bytes(b'bands')
+    assert check_saliency(pairs) is None
+
+
+@pytest.mark.parametrize('size, right', [((4, 2), True), ((2, 4), True), ((4, 4), False)])
+def test_the_map_of_a_photograph_on_its_side(tmp_path, size, right):
+    """It lies as the loader has it, which may turn it or not."""
+    (image, path), = pairs_of(tmp_path, size)
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.new('RGB', (4, 2)).save(image, format='JPEG', exif=exif)
+    if right:
+        return check_saliency([(image, path)])
+    with pytest.raises(ValueError, match='4 x 4 pixels, but its image .* has 4 x 2'):
+        check_saliency([(image, path)])
 
 
 def test_maps_are_sought_for_the_images_of_a_step(tmp_path):

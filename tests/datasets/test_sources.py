@@ -3,39 +3,9 @@ import pytest
 from mmengine.dataset import Compose
 from mmseg.registry import DATASETS
 
-from mmcss.datasets import leaves_of, name_classes
-from mmcss.datasets.sources import LabelReader, find_label_loaders
+from mmcss.datasets import leaves_of
+from mmcss.datasets.readers import LabelReader, find_label_loaders
 from tests.makers import PIPELINE, folder_config
-
-
-def test_background_listed_first():
-    names = name_classes(('background', 'cat', 'dog'), zero_is_unlabelled=False)
-    assert names.foreground == ('cat', 'dog')
-    assert names.raw_ids == dict(background=0, cat=1, dog=2)
-
-
-def test_background_is_the_unlisted_zero():
-    names = name_classes(('cat', 'dog'), zero_is_unlabelled=True)
-    assert names.foreground == ('cat', 'dog')
-    assert names.raw_ids == dict(background=0, cat=1, dog=2)
-
-
-def test_background_is_listed_beside_an_unlisted_zero():
-    names = name_classes(('background', 'cat', 'dog'), zero_is_unlabelled=True)
-    assert names.foreground == ('cat', 'dog')
-    assert (names.raw_ids, names.ignored) == (dict(background=1, cat=2, dog=3), (0, 255))
-
-
-def test_no_background():
-    names = name_classes(('cat', 'dog'), zero_is_unlabelled=False)
-    assert names.foreground == ('cat', 'dog')
-    assert names.raw_ids == dict(cat=0, dog=1)
-
-
-def test_background_listed_elsewhere():
-    names = name_classes(('cat', 'background', 'dog'), zero_is_unlabelled=False)
-    assert names.foreground == ('cat', 'dog')
-    assert names.raw_ids == dict(cat=0, background=1, dog=2)
 
 
 def test_leaves_in_order(tmp_path):

@@ -1,6 +1,5 @@
 """Running whole scenarios and looking at what they leave."""
 import os
-import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -9,6 +8,7 @@ import torch
 
 from mmcss.engine import ContinualRunner
 from mmcss.models import load_hand_over
+from tests.processes import call_together, free_port
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -29,15 +29,13 @@ def assert_equal_states(a, b):
     assert not different
 
 
-def free_port():
-    """A port of this machine that nothing listens on: tests run side by side."""
-    with socket.socket() as probe:
-        probe.bind(('127.0.0.1', 0))
-        return probe.getsockname()[1]
+def together(tool, config, *options):
+    """Run one of the tools in two processes, and return what they say."""
+    return call_together(ROOT / 'tools' / tool, config, '--launcher', 'pytorch', *options)
 
 
 def launch(script, *arguments):
-    """Run one of the tools and return what it says."""
+    """Run one of the shell scripts, from scratch as a user does, and return what it says."""
     environment = dict(os.environ, PYTHON=sys.executable, PORT=str(free_port()), OMP_NUM_THREADS='1')
     done = subprocess.run(['bash', str(ROOT / 'tools' / script), *map(str, arguments)], capture_output=True, text=True,
                           env=environment)

@@ -10,7 +10,7 @@ from PIL import Image
 
 from mmcss.datasets import StepDataset
 from mmcss.engine import ContinualRunner
-from tests.e2e.running import assert_equal_states, launch, run, state
+from tests.e2e.running import assert_equal_states, run, state, together
 from tests.tiny import CLASSES, MIB, PLOP, REMINDER_M, SSUL_M, tiny_config
 
 CONFIGS = Path(__file__).resolve().parents[2] / 'configs'
@@ -104,10 +104,9 @@ def test_joint_training_and_a_data_set_without_background(tiny_data, tmp_path):
     assert weighted.class_weight == [1., 2., 3., 4., 5.]
 
 
-@pytest.mark.slow
 def test_two_processes(tiny_data, tmp_path):
     config(tiny_data, tmp_path / 'run').dump(tmp_path / 'config.py')
-    said = launch('dist_train.sh', tmp_path / 'config.py', 2)
+    said = together('train.py', tmp_path / 'config.py')
     assert 'new domains' in said and 'domain' in said
     results = json.loads((tmp_path / 'run' / 'results.json').read_text())
     assert list(results['matrix']) == ['00', '01'] and len(results['steps']) == 2

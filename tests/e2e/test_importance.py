@@ -8,7 +8,7 @@ import torch
 
 import tests.e2e.stop_hook  # noqa: F401  registers StopHook
 from mmcss.files import read_json
-from tests.e2e.running import assert_equal_states, launch, run, state
+from tests.e2e.running import assert_equal_states, run, state, together
 from tests.tiny import tiny_config
 
 TYPES = dict(ewc='ElasticWeightConsolidation', pi='PathIntegral', rw='RiemannianWalk')
@@ -124,13 +124,12 @@ def test_a_first_step_taken_over_is_as_if_trained(tiny_data, tmp_path):
     assert_equal_states(state(tmp_path / 'plain', 0), state(tmp_path / 'three', 0))
 
 
-@pytest.mark.slow
 def test_two_processes(tiny_data, tmp_path):
     """One of them writes what the next step gets."""
     cfg = tiny_config(tiny_data, tmp_path / 'two', continual=method('rw', interval=2),
                       scenario=dict(base=3, increment=1))
     cfg.dump(tmp_path / 'config.py')
-    launch('dist_train.sh', tmp_path / 'config.py', 2)
+    together('train.py', tmp_path / 'config.py')
     assert len(read_json(tmp_path / 'two' / 'results.json')['steps']) == 2
     for step in range(2):
         found = importance(tmp_path / 'two', step, 'rw')

@@ -8,7 +8,7 @@ from mmcss.datasets import ExemplarMemory
 from mmcss.files import read_json, write_json
 from mmcss.hooks.continual_hook import load_state
 import tests.e2e.stop_hook  # noqa: F401  registers StopHook
-from tests.e2e.running import assert_equal_states, launch, run, state
+from tests.e2e.running import assert_equal_states, run, state, together
 from tests.tiny import CLASSES, MIB, PLOP, REMINDER_M, SSUL_M, make_data, tiny_config
 
 
@@ -105,7 +105,6 @@ def test_a_memory_of_no_or_one_image(tiny_data, tmp_path, size):
     assert len(remembered(tmp_path, 1)) == size
 
 
-@pytest.mark.slow
 def test_two_processes_find_what_one_finds(tiny_data, tmp_path):
     """Prototypes, exemplars chosen by features, and thresholds, from one trained step 0."""
     run(tiny_config(tiny_data, tmp_path / 'first', continual={}), steps='0')
@@ -113,9 +112,11 @@ def test_two_processes_find_what_one_finds(tiny_data, tmp_path):
     for processes in (1, 2):
         work_dir = tmp_path / f'of_{processes}'
         cfg = tiny_config(tiny_data, work_dir, continual=REMINDER_M)
-        cfg.dump(tmp_path / f'config_{processes}.py')
-        launch('dist_train.sh', tmp_path / f'config_{processes}.py', processes, '--step', '0-1', '--first-step-from',
-               tmp_path / 'first')
+        if processes == 1:
+            run(cfg, steps='0-1', first_step_from=str(tmp_path / 'first'))
+        else:
+            cfg.dump(tmp_path / 'config.py')
+            together('train.py', tmp_path / 'config.py', '--step', '0-1', '--first-step-from', tmp_path / 'first')
         found.append((load_state(work_dir / 'step_0' / 'csw_kd.npz'), remembered(work_dir, 0),
                       load_state(work_dir / 'step_1' / 'targets.npz')['thresholds']))
     (one, exemplars, thresholds), (two, same_exemplars, same_thresholds) = found

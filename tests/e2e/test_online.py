@@ -16,7 +16,7 @@ from mmcss.datasets import ExemplarMemory, StepDataset
 from mmcss.datasets.stream import StreamBatchSampler
 from mmcss.engine import build_scenario, step_config
 from mmcss.files import read_json
-from tests.e2e.running import ROOT, assert_equal_states, launch, run, state
+from tests.e2e.running import assert_equal_states, run, state, together
 from tests.e2e.test_methods import METHODS, losses
 from tests.tiny import make_data, tiny_config
 
@@ -173,18 +173,15 @@ def test_loader_processes_make_no_difference_to_what_is_drawn(tiny_data, em_run,
     assert_equal_states(state(tmp_path / 'a', 1), state(tmp_path / 'b', 1))
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize('method', ['online_em', 'mir'])
-def test_two_processes(tiny_data, tmp_path, monkeypatch, method):
+def test_two_processes(tiny_data, tmp_path, method):
     """Both keep the same memory; together they train on each new image once; a run is deterministic."""
-    paths = os.pathsep.join([str(ROOT / 'tests' / 'e2e'), os.environ.get('PYTHONPATH', '')])
-    monkeypatch.setenv('PYTHONPATH', paths)
     for name in ('one', 'same'):
         cfg = config(tiny_data, tmp_path / name, method)
-        cfg.custom_imports = dict(imports=['mmcss', 'memory_hook'], allow_failed_imports=False)
+        cfg.custom_imports = dict(imports=['mmcss', 'tests.e2e.memory_hook'], allow_failed_imports=False)
         cfg.custom_hooks = [dict(type='WriteMemoryHook')]
         cfg.dump(tmp_path / f'{name}.py')
-        launch('dist_train.sh', tmp_path / f'{name}.py', 2)
+        together('train.py', tmp_path / f'{name}.py')
     first, second = (read_json(tmp_path / 'one' / 'step_1' / f'memory_of_{rank}.json') for rank in range(2))
     for key in ('kept', 'images_seen', 'seen', 'confidence'):
         assert first[key] == second[key]
@@ -196,7 +193,6 @@ def test_two_processes(tiny_data, tmp_path, monkeypatch, method):
     assert_equal_states(state(tmp_path / 'one', 1), state(tmp_path / 'same', 1))
 
 
-@pytest.mark.slow
 def test_a_step_of_one_image_in_two_processes(tmp_path):
     """Both train on it; it counts, and is stored, once."""
     data = make_data(tmp_path / 'data')
@@ -206,7 +202,7 @@ def test_a_step_of_one_image_in_two_processes(tmp_path):
             (data / 'labels' / 'train' / f'{i:03d}.png').unlink()
     cfg = config(data, tmp_path / 'run', 'er')
     cfg.dump(tmp_path / 'config.py')
-    launch('dist_train.sh', tmp_path / 'config.py', 2)
+    together('train.py', tmp_path / 'config.py')
     before, after = (memory(tmp_path / 'run', step) for step in (0, 1))
     assert after.images_seen == before.images_seen + 1 and after.classes_seen['white'] == 1
     assert len({one.name for one in after.exemplars}) == len(after.exemplars)

@@ -10,7 +10,7 @@ import torch
 
 from mmcss.engine import ContinualRunner
 from mmcss.files import read_json, write_json
-from mmcss.models import hand_over_meta, load_hand_over
+from mmcss.models import hand_over, hand_over_meta, load_hand_over
 import tests.e2e.stop_hook  # noqa: F401  registers StopHook
 from tests.e2e.running import ROOT, assert_equal_states, run, state
 from tests.tiny import MIB, tiny_config
@@ -63,9 +63,12 @@ def test_a_moved_folder_resumes(tiny_data, tmp_path):
     assert 'resumed epoch: 1, iter: 2' in log
 
 
-def test_resume_trains_what_stems_from_an_older_step(tiny_data, tmp_path, capsys):
-    cfg = tiny_config(tiny_data, tmp_path, continual={}, scenario=dict(base=3, increment=1))
+def test_resume_trains_what_stems_from_an_older_step(tiny_data, tmp_path, capsys, monkeypatch):
+    reads, check = [], hand_over._checked
+    monkeypatch.setattr(hand_over, '_checked', lambda path: (reads.append(path.name), check(path))[1])
+    cfg = tiny_config(tiny_data, tmp_path, scenario=dict(base=3, increment=1))
     run(cfg)
+    assert reads == ['step_0.pth', 'step_1.pth']  # once: for the test, and as what the next step grows from
     marks = [load_hand_over(tmp_path / f'step_{k}' / f'step_{k}.pth')['meta'] for k in range(2)]
     assert [mark['parent'] for mark in marks] == [None, marks[0]['id']]
     # The same training gives the same weights, on top of which step 1 still stands.

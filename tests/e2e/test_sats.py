@@ -4,7 +4,7 @@ from mmengine.config import Config
 
 from mmcss.engine import ContinualRunner
 from mmcss.files import read_json
-from tests.e2e.running import assert_equal_states, launch, state
+from tests.e2e.running import assert_equal_states, state, together
 from tests.e2e.test_methods import METHODS, losses
 from tests.tiny import tiny_config, tiny_model
 
@@ -43,17 +43,16 @@ def test_a_scenario(tiny_data, tmp_path, method, profile):
         assert all(value.isfinite().all() for value in state(tmp_path, step).values() if value.is_floating_point())
 
 
-@pytest.mark.slow
 def test_two_processes(tiny_data, tmp_path):
     """With memory, and medians over both processes; finished steps are not trained again."""
     cfg = config(tiny_data, tmp_path / 'two', 'sats_m')
     cfg.train_dataloader.batch_size = 2
     cfg.dump(tmp_path / 'config.py')
-    launch('dist_train.sh', tmp_path / 'config.py', 2)
+    together('train.py', tmp_path / 'config.py')
     before = state(tmp_path / 'two', 1)
     assert losses(tmp_path / 'two', 1) == {'loss', 'decode.loss_ce', 'loss_unkd', 'loss_attention'}
     assert len(read_json(tmp_path / 'two' / 'results.json')['steps']) == 2
-    launch('dist_train.sh', tmp_path / 'config.py', 2, '--resume')
+    together('train.py', tmp_path / 'config.py', '--resume')
     assert_equal_states(before, state(tmp_path / 'two', 1))
 
 

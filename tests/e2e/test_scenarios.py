@@ -11,7 +11,7 @@ from PIL import Image
 
 from mmcss.engine import ContinualRunner
 from mmcss.files import read_json
-from tests.e2e.running import ROOT, assert_equal_states, launch, run, state
+from tests.e2e.running import ROOT, assert_equal_states, launch, run, state, together
 from tests.tiny import CLASSES, MIB, PLOP, REMINDER_M, SSUL_M, tiny_config
 
 
@@ -146,7 +146,7 @@ def test_two_processes_without_a_gpu(tiny_data, tmp_path):
     assert len(results['steps']) == 2
     # Judged again by two processes and by one, the hand-overs give the same results.
     (tmp_path / 'two' / 'results.json').unlink()
-    launch('dist_test.sh', tmp_path / 'config.py', 2, '--step', '0-1')
+    together('test.py', tmp_path / 'config.py', '--step', '0-1')
     assert read_json(tmp_path / 'two' / 'results.json') == results
     assert ContinualRunner.from_cfg(cfg).test() == results
 

@@ -8,7 +8,7 @@ from mmengine.config import Config
 
 import tests.e2e.stop_hook  # noqa: F401  registers StopHook
 from mmcss.hooks.continual_hook import load_state
-from tests.e2e.running import ROOT, assert_equal_states, launch, run, state
+from tests.e2e.running import ROOT, assert_equal_states, run, state, together
 from tests.tiny import tiny_config
 
 SDR = Config.fromfile(ROOT / 'configs' / '_base_' / 'methods' / 'sdr.py').continual.to_dict()
@@ -64,14 +64,13 @@ def test_a_first_step_from_elsewhere_is_looked_at(whole, tiny_data, tmp_path):
     assert prototypes(tmp_path, 1)['prototypes'].shape == (4, 64)
 
 
-@pytest.mark.slow
 def test_two_processes(tiny_data, tmp_path):
     """All vectors of both count: those of half as many iterations with twice as many images."""
     run(tiny_config(tiny_data, tmp_path / 'one', continual=SDR), steps='0-1')
     cfg = tiny_config(tiny_data, tmp_path / 'two', continual=SDR)
     cfg.train_dataloader.batch_size = 2
     cfg.dump(tmp_path / 'config.py')
-    launch('dist_train.sh', tmp_path / 'config.py', 2, '--step', '0-1')
+    together('train.py', tmp_path / 'config.py', '--step', '0-1')
     one, two = (prototypes(tmp_path / name, 0) for name in ('one', 'two'))
     assert torch.equal(one['counts'], two['counts'])
     after = prototypes(tmp_path / 'two', 1)

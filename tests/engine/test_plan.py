@@ -1,15 +1,17 @@
 """What is found out before anything is trained."""
 import warnings
+from pathlib import Path
 
 import pytest
 from mmengine.config import Config
 
 from mmcss.engine import ContinualRunner
 from mmcss.engine.continual_runner import parse_steps
-from mmcss.engine.plan import config_difference
+from mmcss.datasets.sources import open_dataset
+from mmcss.engine.plan import _fingerprint, config_difference
 from mmcss.models import save_hand_over
 from tests.models.test_heads import SEGMENTER
-from tests.tiny import PLOP, SSUL_M, make_data, tiny_config
+from tests.tiny import PLOP, SSUL_M, loader, make_data, tiny_config
 
 
 def test_plan_counts_images_and_writes_nothing(tiny_data, tmp_path):
@@ -33,6 +35,11 @@ def test_plan_counts_images_and_writes_nothing(tiny_data, tmp_path):
     (dict(continual=dict(unknown=dict(of='saliency'))), 'the saliency map .*000.png of .* can not be read'),
     (dict(continual=dict(memory=dict(size=4, share=.1))), '0.1 of a batch of 4 leaves no room'),
     (dict(next_steps=dict(train_dataloader=dict(dataset=dict(data_prefix=dict(img_path='gone'))))), 'gone'),
+    (dict(next_steps=dict(train_dataloader=dict(sampler=dict(type='InfiniteSampler')))),
+     'step 1: train_dataloader.sampler: InfiniteSampler never comes to an end'),
+    (dict(next_steps=dict(val_cfg=dict(type='ValLoop'))), 'step 1: the config has no val_dataloader'),
+    (dict(next_steps=dict(train_cfg=dict(type='IterBasedTrainLoop', max_iters=4))), 'step 1: train_cfg: IterBasedTrainLoop'),
+    (dict(next_steps=dict(test_dataloader=dict(sampler=dict(type='InfiniteSampler')))), 'test_dataloader.sampler: Inf'),
     (dict(scenario=dict(base=1, increment=3, regime='disjoint', class_order=['green', 'red', 'blue', 'white'])),
      r"step 0 has 0 training images, but none with \['green'\]"),
 ])
@@ -171,3 +178,27 @@ def test_data_of_a_trained_step_may_be_gone(tiny_data, tmp_path):
     rows = [line.split('|') for line in runner.describe().splitlines() if line.startswith('|')]
     assert [[cell.strip() for cell in row[1:4]] for row in rows[1:]] == [['0', '-', '-'], ['1', 'train', '7'],
                                                                         ['2', 'train', '5']]
+
+
+@pytest.mark.parametrize('step, batch_size', [(0, 7), (1, 6)])
+def test_a_last_batch_of_one_image_behind_a_pooling(tiny_data, tmp_path, step, batch_size):
+    """Eight and seven images."""
+    cfg = tiny_config(tiny_data, tmp_path, continual={})
+    cfg.model.decode_head.update(type='ASPPHead', dilations=(1, 2))
+    del cfg.model.decode_head['num_convs']
+    cfg.train_dataloader.batch_size = batch_size
+    told = f'step {step}: {8 - step} images in batches of {batch_size} leave a last batch of one image'
+    with pytest.raises(ValueError, match=told):
+        ContinualRunner.from_cfg(cfg).plan()
+
+
+def test_machines_with_other_images_are_told_apart(tmp_path):
+    trees = [make_data(tmp_path / name / 'data') for name in ('one', 'same', 'other')]
+    first = sorted((trees[2] / 'images' / 'train').iterdir())[0]
+    first.rename(first.with_name('999.png'))
+    found = []
+    for tree in trees:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.chdir(tree.parent)
+            found.append(_fingerprint(open_dataset(loader(Path('data'), 'train')['dataset'])))
+    assert found[0] == found[1] != found[2] and [number for number, _ in found] == [12] * 3

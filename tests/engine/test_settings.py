@@ -72,6 +72,8 @@ def test_both_profiles_of_each_method_build(tmp_path, method, profile):
     valid = profile == 'paper' or method.startswith('ssul')  # SSUL's code averages over valid pixels, too
     for step, config in enumerate(steps):
         MODELS.build(config.model)
+        # That code runs on one model that shares out its batch (DataParallel): means are those of all devices, too.
+        assert config.model.continual.get('over_processes', True) is valid
         loss = config.model.decode_head.loss_decode
         if loss.type == 'CrossEntropyLoss':
             assert loss.avg_non_ignore is valid

@@ -5,10 +5,10 @@ from pathlib import Path
 import pytest
 from mmengine.config import Config
 
-from mmcss.engine import build_scenario, deploy_config, step_config
+from mmcss.engine import ContinualRunner, build_scenario, deploy_config, step_config
 from mmcss.engine.model_config import extended_model
 from mmcss.engine.settings import check_settings, classifier_config, with_profile
-from tests.tiny import CLASSES, MIB, tiny_config
+from tests.tiny import CLASSES, MIB, loader, tiny_config
 
 CONFIGS = Path(__file__).resolve().parents[2] / 'configs'
 
@@ -35,6 +35,32 @@ def test_own_keys_are_gone_and_names_are_unique(tmp_path):
         assert config.work_dir == f'work/step_{step}'
         assert config.experiment_name == config.visualizer.name == f'run_step_{step}'
         assert (config.load_from, config.resume) == (None, False)
+
+
+def test_runs_are_called_by_the_folder_and_name_of_their_config(tmp_path):
+    """The folder says the method: many configs have the same name."""
+    for method in ('plop', 'mib'):
+        path = tmp_path / method / 'fcn.py'
+        path.parent.mkdir()
+        tiny_config(tmp_path / 'data', tmp_path / 'work').dump(str(path))
+        cfg = Config.fromfile(str(path))
+        assert step_config(cfg, build_scenario(cfg), 1, 'work').experiment_name == f'{method}_fcn_step_1'
+        cfg.work_dir = None
+        assert ContinualRunner(cfg).work_dir == Path('work_dirs', method, 'fcn')
+
+
+def test_which_weights_are_handed_over(tmp_path):
+    checkpoint = dict(default_hooks=dict(checkpoint=dict(type='CheckpointHook', save_best='mIoU')))
+    validation = dict(val_dataloader=loader(tmp_path, 'val'), val_evaluator=[], val_cfg=dict(type='ValLoop'))
+    best = dict(run=dict(hand_over='best'))
+    for changes, number in ((best, 1), (dict(run=dict(hand_over='last')), 0), ({}, 0)):
+        _, steps = configs(tmp_path, **checkpoint, **validation, **changes)
+        assert [hooks(config).count('BestWeightsHook') for config in steps] == [number] * 3
+    for changes in (checkpoint, validation):
+        with pytest.raises(ValueError, match="run.hand_over='best' needs save_best in default_hooks.checkpoint, and val"):
+            configs(tmp_path, **changes, **best)
+    with pytest.raises(ValueError, match="run.hand_over: got 'first', valid are last, best"):
+        configs(tmp_path, run=dict(hand_over='first'))
 
 
 def test_overrides_of_first_and_next_steps(tmp_path):
@@ -122,6 +148,7 @@ def test_deploy_config_is_stock(tmp_path):
     (dict(scenario={}), r"the config lacks \['scenario'\]"),
     (dict(scenario='2-1'), "scenario: got '2-1', expected a dict"),
     (dict(continual='plop'), "continual: got 'plop', expected a dict"),
+    (dict(continual=dict(over_processes='each')), "continual.over_processes: got 'each', valid are True, False"),
     (dict(continual=dict(frozen='shared')), r"continual.frozen: got 'shared', expected a list, such as \['shared'\]"),
     (dict(next_steps=dict(continual=dict(lossses={}))), r"continual: unknown keys \['lossses'\]"),
     (dict(next_steps=dict(continual=dict(memory=dict(sise=3)))), r"continual.memory: got {'sise': 3}, expected a dict with size"),
@@ -298,7 +325,7 @@ def test_a_batch_sampler_beside_a_memory_is_refused(tmp_path):
     (dict(frozen=[], row_lr={}, memory=None), [])])
 def test_the_hooks_of_each_step(tmp_path, continual, expected):
     _, steps = configs(tmp_path, continual=continual, custom_hooks=[dict(type='EMAHook')])
-    own = ['EMAHook', 'ContinualHook', 'HandOverHook', 'ResultHook', 'RandomStateHook']
+    own = ['EMAHook', 'FiniteHook', 'ContinualHook', 'HandOverHook', 'ResultHook', 'RandomStateHook']
     assert [hooks(config) for config in steps] == [own + expected] * 3
     if 'MemoryHook' in expected:
         assert [config.custom_hooks[-1].to_dict() for config in steps] == [

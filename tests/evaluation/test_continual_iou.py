@@ -6,11 +6,12 @@ import torch
 from mmengine.logging import MMLogger
 from mmseg.evaluation import IoUMetric
 from mmseg.registry import METRICS
-from torch import distributed, multiprocessing
+from torch import distributed
 
 from mmcss.evaluation import ContinualIoUMetric
 from mmcss.files import read_json, write_json
 from mmcss.scenario import ClassIncremental, DomainIncremental
+from tests.processes import spawn
 
 NAMES = ('background', 'a', 'b', 'c')
 SCENARIO = ClassIncremental.from_config(NAMES[1:], base=1, increment=1)
@@ -231,7 +232,7 @@ def evaluate_share(rank, folder):
 
 
 def test_two_processes_equal_one(tmp_path):
-    multiprocessing.spawn(evaluate_share, (str(tmp_path), ), nprocs=2)
+    spawn(evaluate_share, str(tmp_path))
     samples = random_samples(3, 4, 0)
     whole, metric = evaluate(samples, meta(2))
     doubled, _ = evaluate(samples + samples[:1], meta(2))

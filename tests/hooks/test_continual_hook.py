@@ -1,5 +1,6 @@
 import copy
 import logging
+import os
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -32,10 +33,10 @@ def test_state_is_written_atomically(tmp_path, monkeypatch):
     path = tmp_path / 'part.npz'
     save_state(path, dict(x=torch.tensor(1)))
 
-    def stop(self, target):
+    def stop(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(Path, 'replace', stop)
+    monkeypatch.setattr(os, 'replace', stop)
     with pytest.raises(KeyboardInterrupt):
         save_state(path, dict(x=torch.tensor(2)))
     assert_same(load_state(path), dict(x=torch.tensor(1)))
@@ -44,6 +45,13 @@ def test_state_is_written_atomically(tmp_path, monkeypatch):
 def test_pickled_state_is_refused(tmp_path):
     np.savez(tmp_path / 'part.npz', x=np.array([object()], dtype=object))
     with pytest.raises(ValueError, match='allow_pickle'):
+        load_state(tmp_path / 'part.npz')
+
+
+@pytest.mark.parametrize('content', [b'', b'garbage', b'PK\x03\x04', b'[1]'])
+def test_a_damaged_state_is_named(tmp_path, content):
+    (tmp_path / 'part.npz').write_bytes(content)
+    with pytest.raises(ValueError, match=r'part\.npz is damaged, or was left by another method .* train its step anew'):
         load_state(tmp_path / 'part.npz')
 
 
@@ -76,7 +84,7 @@ def step(folder, resume=False, previous=None, **parts):
     """A runner as far as the hook looks at it."""
     observers = {name: part for name, part in parts.items() if overrides(part, 'after_step')}
     model = SimpleNamespace(split='the split', method=SimpleNamespace(parts=parts, observers=observers),
-                            previous=previous, buffers=list)
+                            previous=previous, teacher=None, buffers=list)
     loader = SimpleNamespace(dataset=SimpleNamespace(each_once=lambda: []))
     return SimpleNamespace(model=model, work_dir=str(folder), _resume=resume, hooks=(), train_dataloader=loader,
                            logger=logging.getLogger('test'))
@@ -118,6 +126,13 @@ def test_a_part_takes_over_what_the_step_before_left(tmp_path):
     assert part.looks == [('previous', 7.), ('before', 'the split', False)]
 
 
+def test_a_state_that_does_not_fit_the_part_is_named(tmp_path):
+    save_state(tmp_path / 'part.npz', dict(other=torch.tensor(1)))
+    for resume, previous in ((True, None), (False, str(tmp_path / 'step_0.pth'))):
+        with pytest.raises(ValueError, match=r"part\.npz is damaged, or was left by another method \(KeyError: 'value'\)"):
+            ContinualHook().before_train(step(tmp_path, resume, previous, part=Thresholds()))
+
+
 def test_a_step_before_without_the_part_is_named(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"csw\.npz is missing: .* without the part 'csw'"):
         previous_state(str(tmp_path / 'step_0.pth'), 'csw')
@@ -151,7 +166,7 @@ class Weight(torch.nn.Module):
     def __init__(self, previous=None, **parts):
         super().__init__()
         self.weight = torch.nn.Parameter(torch.zeros(()))
-        self.split, self.previous = 'the split', previous
+        self.split, self.previous, self.teacher = 'the split', previous, None
         self.method = SimpleNamespace(parts=parts, observers={})
 
 

@@ -14,8 +14,9 @@ from mmcss.datasets.policies import POLICIES
 from mmcss.engine.teardown import tear_down
 from mmcss.hooks import HandOverHook, MemoryHook, data_pass
 from mmcss.hooks.data_pass import Pass, bare_model
-from mmcss.hooks.memory_hook import certainty
-from mmcss.parts import Needs
+from mmcss.hooks.memory_hook import certainty, looks_of
+from mmcss.parts import Needs, Prediction
+from mmcss.scenario import Split
 from tests.hooks.runners import hook_of, runner_of
 from tests.tiny import loader, tiny_config
 
@@ -161,6 +162,21 @@ def head(channels=6, classes=4):
     return made
 
 
+@pytest.mark.parametrize('split', [
+    Split(0, (), ('background', 'a', 'b', 'c'), (), (), 'background'), Split(0, (), ('a', 'b', 'c', 'd'), (), ())])
+def test_looks_are_of_foreground_classes(split):
+    """Class 0 is one of them where there is no background; 255 and what is unknown are none."""
+    target = torch.tensor([[0, 0, 3, 255], [1, 1, 3, 4]]).view(1, 2, 4)
+    model, features = nn.Module(), torch.randn(1, 6, 2, 4)
+    model.decode_head = head()
+    (found, sure), = looks_of(model, Prediction(torch.zeros(1, 4, 2, 4), (2, 4), embedding=features), target, split)
+    shown = [c for c in (0, 1, 3) if split.seen[c] != split.background]
+    assert list(found) == [split.foreground(split.seen).index(split.seen[c]) for c in shown]
+    for vector, c in zip(found.values(), shown):
+        np.testing.assert_allclose(vector, features[0, :, target[0] == c].sum(dim=1), rtol=1e-5)
+    assert sure == pytest.approx(certainty(model.decode_head.conv_seg, features).item())
+
+
 def test_certainty_by_hand():
     features, made, answers = torch.randn(3, 6, 2, 2), head(), []
     generator = torch.Generator().manual_seed(0)
@@ -246,7 +262,7 @@ def test_copies_of_images_and_labels(tiny_data, first, tmp_path):
 def test_the_file_is_plain_json(first, tmp_path):
     choose(first, tmp_path / 'memory.json', size=3)
     values = json.loads((tmp_path / 'memory.json').read_text())
-    assert set(values) == {'exemplars', 'images_seen', 'classes_seen', 'confidence'} and len(values['exemplars']) == 3
+    assert set(values) == {'exemplars', 'images_seen', 'classes_seen', 'confidence', 'data_sets'} and len(values['exemplars']) == 3
     assert [path.name for path in tmp_path.iterdir()] == ['memory.json']
 
 

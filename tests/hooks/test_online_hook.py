@@ -131,6 +131,12 @@ def test_a_batch_that_was_stacked_already_is_refused(runner):
         hook_of(runner, OnlineHook).before_train_iter(runner, 0, dict(inputs=torch.zeros(2, 3, 8, 8), data_samples=[]))
 
 
+def test_a_memory_without_a_policy_has_one_in_all_steps():
+    """Step 0 is no stream: its memory is chosen by the parent."""
+    online, other = OnlineHook('memory.json', 3, dict(type='UniformReplay')), MemoryHook('memory.json', 3)
+    assert online.policy == other.policy == 'class_balanced'
+
+
 @pytest.mark.parametrize('options, message', [
     (dict(size=3, policy='best'), "memory.policy: got 'best'"), (dict(size=-1), 'memory.size: got -1'),
 ])

@@ -7,6 +7,7 @@ import torch
 from numpy.random import RandomState
 
 from mmcss.hooks.replays import DynamicReplay, UniformReplay, class_probabilities
+from mmcss.scenario import Split
 from tests.hooks.streams import act_as, batch_of, started
 
 
@@ -22,9 +23,10 @@ def test_class_probabilities():
 HOLDS = np.array([[1, 0, 0], [0, 1, 0], [1, 1, 0], [0, 0, 1], [0, 0, 0]], dtype=bool)
 
 
-def stand_in(kept, confidence=None, **options):
+def stand_in(kept, confidence=None, background='background', **options):
     """A DynamicReplay of three classes, of which the images 0 to 4 show what HOLDS says."""
-    dataset = SimpleNamespace(remembered=SimpleNamespace(memory=SimpleNamespace(confidence=confidence or {})))
+    dataset = SimpleNamespace(remembered=SimpleNamespace(memory=SimpleNamespace(confidence=confidence or {})),
+                              split=Split(1, ('a', ), ('b', 'c'), (), ('a', ), background))
     replay = DynamicReplay(**options)
     memory = SimpleNamespace(classes=('a', 'b', 'c'), kept=list(kept), holds=HOLDS)
     replay.begin(SimpleNamespace(train_dataloader=SimpleNamespace(dataset=dataset)), memory, RandomState(0))
@@ -64,6 +66,13 @@ def test_confidence_moves_for_classes_that_were_seen_alone():
     with_unknown = stand_in([0], dict(a=.5, b=.5, c=.5), momentum=0.)
     with_unknown.after_iteration(torch.tensor([[9., 1., 2., 3., 0.], [10., 4., 4., 4., 0.]]))
     assert with_unknown.confidence.tolist() == [.25, .5, .75]
+
+
+def test_confidence_of_classes_without_a_background():
+    """The first row is that of the first class."""
+    replay = stand_in([0], dict(a=.5, b=.5, c=.5), background=None, momentum=0.)
+    replay.after_iteration(torch.tensor([[1., 2., 0.], [4., 4., 0.]]))
+    assert replay.confidence.tolist() == [.25, .5, .5]
 
 
 def test_any_stored_images_each_once(runner):

@@ -7,6 +7,7 @@ from mmcss.losses.sdr import attraction, nearest_labels, prototype_matching, rep
 from mmcss.parts import Needs, Prediction, StepBatch
 from mmcss.scenario import Split
 from tests.losses.test_sdr import labels, mean_vector, random, vectors
+from tests.processes import spawn
 
 FIRST = Split(0, (), ('background', 'a', 'b'), ('c', 'd'), ('background', 'a', 'b'), 'background')
 SECOND = Split(1, ('background', 'a', 'b'), ('c', 'd'), (), ('background', 'a', 'b'), 'background')
@@ -284,9 +285,8 @@ def one_process(rank, folder):
     dist.destroy_process_group()
 
 
-@pytest.mark.slow
 def test_prototypes_of_two_processes_are_those_of_one(tmp_path):
-    torch.multiprocessing.spawn(one_process, (str(tmp_path), ), nprocs=2)
+    spawn(one_process, str(tmp_path))
     expected = LatentShaping()
     for batch in first_batches()[:2]:
         expected.loss(batch)

@@ -7,6 +7,8 @@ from torch import nn
 from mmcss.engine.model_config import extended_model
 from mmcss.models import ExtendedCascadeEncoderDecoder, ExtendedEncoderDecoder, StepHeads, merge_unknown
 from mmcss.models.heads import decode_heads
+from mmcss.models.teacher import predict
+from mmcss.parts import Needs
 from tests.models.makers import (MODEL_CONFIGS, build, encoder_decoder, images, initialise, labels, samples,
                                  with_classes)
 
@@ -147,6 +149,38 @@ def test_predictions_are_the_best_merged_scores(name):
         assert sample.seg_logits.data.shape == (CLASSES, 32, 32)
 
 
+def as_tensor(model, inputs):
+    with torch.no_grad():
+        return model(inputs, mode='tensor')
+
+
+@pytest.mark.parametrize('name, scores', [('FCN', 'sigmoid'), ('FCN', 'softmax'), ('OCR', 'sigmoid'), ('Enc', 'softmax')])
+def test_exporters_see_what_is_predicted(name, scores):
+    """A map of each class alone, whose best class is the predicted one; traced, also at another size."""
+    model = restless(build(extended(MODEL_CONFIGS[name], unknown_scores=scores)))
+    with torch.no_grad():
+        traced = torch.jit.trace(model, images(), check_trace=False)
+    for inputs in (images(), images(1, size=(40, 56))):
+        found = as_tensor(model, inputs)
+        labels = torch.stack([sample.pred_sem_seg.data[0] for sample in model.predict(inputs)])
+        assert found.shape == (len(inputs), CLASSES, *inputs.shape[2:]) and len(labels.unique()) > 1
+        assert torch.equal(found.argmax(dim=1), labels) and torch.equal(traced(inputs), found)
+
+
+def test_exporters_see_merged_scores_of_a_classifier():
+    model = build_with_steps('OCR')
+    torch.testing.assert_close(as_tensor(model, images()), merge_unknown(logits_of(model, images())))
+
+
+def test_training_and_the_teacher_see_the_unknown():
+    model = restless(build(extended(encoder_decoder())))
+    raw = logits_of(model, images())
+    as_tensor(model, images())
+    seen = predict(model, images(), (32, 32), Needs())
+    assert seen.head_logits.shape[1] == raw.shape[1] == CLASSES + 1
+    torch.testing.assert_close(seen.logits, raw)
+
+
 def test_predictions_without_data_samples():
     model = restless(build(extended(encoder_decoder())))
     with torch.no_grad():
@@ -201,7 +235,8 @@ def test_with_neither_option_it_is_the_stock_model(name):
         losses.append(model.loss(images(), samples(labels([0, 1, 3, 255]))))
     assert list(losses[0]) == list(losses[1])
     assert all(torch.equal(losses[0][key], losses[1][key]) for key in losses[0])
-    for one, other in zip(predicted(stock.eval(), images()), predicted(own.eval(), images())):
+    assert torch.equal(as_tensor(stock.eval(), images()), as_tensor(own.eval(), images()))
+    for one, other in zip(predicted(stock, images()), predicted(own, images())):
         assert torch.equal(one.seg_logits.data, other.seg_logits.data)
         assert torch.equal(one.pred_sem_seg.data, other.pred_sem_seg.data)
 

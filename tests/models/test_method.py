@@ -112,3 +112,13 @@ def test_the_part_that_completes_labels_may_look_too():
 def test_no_loss_has_the_name_of_the_targets():
     with pytest.raises(ValueError, match="no loss may be called 'targets'"):
         method(1, targets=dict(type=Constant, value=1))
+
+
+def test_losses_count_by_the_images_of_their_process():
+    """Where it has 3 of 4 images, of two processes: 1.5 times; not those that are no mean over images."""
+    made = method(1, a=dict(type=Constant, value=2), b=dict(type=Constant, value=2))
+    made.parts['b'].mean_over_images = False
+    one = batch()
+    one.image_share = torch.tensor(1.5)
+    assert one.over_processes and not batch().over_processes
+    assert {key: value.item() for key, value in made.losses(one).items()} == {'loss_a': 3, 'loss_b': 2}

@@ -9,7 +9,7 @@ from mmcss.models import grow
 from mmcss.models.nearest_mean import NearestMean
 from tests.models.makers import encoder_decoder, images, initialise, labels, samples, total, with_classes
 
-METAS = [dict(img_shape=(32, 32))] * 2
+METAS = [dict(img_shape=(32, 32), ori_shape=(32, 32))] * 2
 
 
 def made(classes, seed=0):
@@ -89,6 +89,10 @@ def test_only_predictions_are_by_means():
         head.conv_seg.predicting = True
         cosines = model.encode_decode(images(), METAS)
         head.conv_seg.predicting = False
+        whole, exported = model.inference(images(), METAS), model(images(), mode='tensor')
+        traced = torch.jit.trace(model, images())(images())
+    assert not head.conv_seg.predicting and torch.equal(whole, cosines) and torch.equal(traced, exported)
+    torch.testing.assert_close(F.interpolate(exported, (32, 32), mode='bilinear'), cosines)
     assert not torch.allclose(cosines, plain, atol=.1)
     for sample, one in zip(predictions, cosines):
         assert torch.equal(sample.pred_sem_seg.data[0], one.argmax(dim=0)) and (one[3] == -2).all()

@@ -188,7 +188,8 @@ def test_scores_of_new_classes_start_as_the_unknown_s(tmp_path):
     with torch.no_grad():
         found = student.eval().decode_head.conv_seg(embedding)
     assert found.shape[1] == 7 and found.std() > 0
-    assert all(torch.equal(found[:, row], found[:, 6]) for row in (3, 4, 5))
+    for row in (3, 4, 5):  # a convolution of three rows may round otherwise than one of one
+        torch.testing.assert_close(found[:, row], found[:, 6])
 
 
 def test_random_heads_are_those_that_the_model_is_initialised_with(tmp_path):

@@ -27,6 +27,7 @@ def test_a_background_stands_first():
     assert make().classes == CLASSES
     scenario = DomainIncremental.from_config(CLASSES, 'background', domains=['a'])
     assert scenario[0].seen == ('background', 'road', 'sky') and scenario[0].background == 'background'
+    assert (scenario[0].first_foreground, make()[0].first_foreground) == (1, 0)
 
 
 def test_joint_training_takes_all_domains_in_one_step():
@@ -64,7 +65,7 @@ def test_bad_scenarios(changes, message):
         make(**changes)
 
 
-@pytest.mark.parametrize('rule', ['folder', dict(prefix=1), dict(regex='^(.)'), dict(lists=dict(a='a.txt'))])
+@pytest.mark.parametrize('rule', ['folder', 'dataset', dict(prefix=1), dict(regex='^(.)'), dict(lists=dict(a='a.txt'))])
 def test_rules(rule):
     check_rule(rule)
 

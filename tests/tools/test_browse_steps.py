@@ -1,6 +1,5 @@
 """The contact sheets of the tiny data set's steps."""
 import importlib.util
-import subprocess
 import sys
 from pathlib import Path
 
@@ -11,6 +10,7 @@ from PIL import Image
 
 from mmcss.engine import ContinualRunner
 from mmcss.visualization import draw_contact_sheet
+from tests import processes
 from tests.tiny import CLASSES, COLOURS, SSUL_M, make_data, tiny_config
 
 TOOL = Path(__file__).resolve().parents[2] / 'tools' / 'browse_steps.py'
@@ -26,7 +26,7 @@ def browse(monkeypatch):
 
 
 def call(*arguments):
-    return subprocess.run([sys.executable, str(TOOL), *map(str, arguments)], capture_output=True, text=True)
+    return processes.call(TOOL, *arguments)
 
 
 def step_dataset(data, step, **changes):

@@ -1,11 +1,10 @@
 import importlib.util
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 from PIL import Image
 
+from tests import processes
 from tests.datasets.test_bad_trees import IMAGE, LABEL, LOADED, PLANNED, repaint, spoilt
 from tests.tiny import make_data, tiny_config
 
@@ -138,7 +137,7 @@ def test_the_command_on_a_bad_tree(tmp_path):
     """In a process of its own: as a user starts it, with an exit status."""
     root, cfg = spoilt(tmp_path, lambda root, cfg: (root / LABEL).write_bytes(b''))
     cfg.dump(tmp_path / 'config.py')
-    done = subprocess.run([sys.executable, str(TOOL), str(tmp_path / 'config.py')], capture_output=True, text=True)
+    done = processes.call(TOOL, tmp_path / 'config.py')
     assert (done.returncode, done.stderr) == (1, '')
     assert done.stdout.endswith(f'\nwhat to mend (1):\n- {root}/{LABEL} can not be read: it is no image, or begins '
                                 'like none.\n')

@@ -1,5 +1,6 @@
 """The command-line tools on the tiny data set."""
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -8,6 +9,7 @@ import pytest
 import torch
 
 from mmcss.engine import build_scenario, step_config
+from tests import processes
 from tests.tiny import MIB, tiny_config
 
 TOOLS = Path(__file__).resolve().parents[2] / 'tools'
@@ -16,7 +18,7 @@ from _config import with_mixed_precision  # noqa: E402
 
 
 def call(tool, *arguments):
-    return subprocess.run([sys.executable, str(TOOLS / tool), *map(str, arguments)], capture_output=True, text=True)
+    return processes.call(TOOLS / tool, *arguments)
 
 
 def to_do(done):
@@ -129,6 +131,17 @@ def test_benchmark_of_one_step(tiny_data, tmp_path):
 def test_a_launch_without_the_number_of_devices(arguments):
     done = subprocess.run(['bash', str(TOOLS / 'dist_train.sh'), *arguments], capture_output=True, text=True)
     assert done.returncode == 2 and done.stderr.startswith('usage: CONFIG DEVICES [options of tools/train.py]; got: plop.py')
+
+
+@pytest.mark.parametrize('tool', ['train', 'test'])
+def test_a_launch(tool):
+    """What it would run; tests/e2e has it train."""
+    environment = dict(os.environ, PYTHON='echo', PORT='29123')
+    done = subprocess.run(['bash', str(TOOLS / f'dist_{tool}.sh'), 'plop.py', '2', '--step', '0-1'], capture_output=True,
+                          text=True, env=environment)
+    assert done.stdout.split() == [
+        '-m', 'torch.distributed.run', '--nnodes=1', '--node_rank=0', '--master_addr=127.0.0.1', '--master_port=29123',
+        '--nproc_per_node=2', str(TOOLS / f'{tool}.py'), 'plop.py', '--launcher', 'pytorch', '--step', '0-1']
 
 
 def test_inplace_abn_is_converted_into_a_new_folder(tmp_path):

@@ -1,6 +1,4 @@
 import importlib.util
-import subprocess
-import sys
 from pathlib import Path
 
 import cv2
@@ -11,6 +9,7 @@ from PIL import Image
 
 from mmcss.datasets import check_saliency
 from mmcss.datasets.sources import leaves_of
+from tests import processes
 from tests.tiny import loader, make_data, tiny_config
 
 TOOL = Path(__file__).resolve().parents[2] / 'tools' / 'prepare_saliency.py'
@@ -91,7 +90,6 @@ def test_opencv_s_methods(data, method):
 def test_the_command(data, tmp_path):
     cfg = tiny_config(data, tmp_path, continual=dict(unknown=dict(of='saliency', folder='maps')))
     cfg.dump(tmp_path / 'config.py')
-    done = subprocess.run([sys.executable, str(TOOL), str(tmp_path / 'config.py'), '--ground-truth'], capture_output=True,
-                          text=True)
+    done = processes.call(TOOL, tmp_path / 'config.py', '--ground-truth')
     assert done.returncode == 0, done.stderr
     assert '4 saliency maps in ' in done.stdout and len(maps_of(data)) == 4

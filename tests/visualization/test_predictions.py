@@ -182,6 +182,16 @@ def test_show(images, image_files, tmp_path, monkeypatch, capsys):
     assert values == {'PLOP': [{1}, {3}], 'other': [{3}]}
 
 
+def test_show_of_data_without_background(image_files, tmp_path, monkeypatch):
+    """Label value 0 is the first class."""
+    write_step(tmp_path / 'run', 0, CLASSES[1:], 'cow')
+    Image.fromarray(np.array([[0, 1, 2, 255]], np.uint8)).save(tmp_path / 'label.png')
+    show, drawn = load_show(), []
+    monkeypatch.setattr(show, 'draw_predictions', lambda images, truths, *others: drawn.extend(truths))
+    show.show(tmp_path / 'out.png', image_files[:1], [tmp_path / 'label.png'], dict(run=tmp_path / 'run'), CLASSES[:0:-1])
+    assert drawn[0].tolist() == [[2, 1, 0, 255]]
+
+
 def test_show_refuses_classes_that_do_not_fit(tmp_path):
     show = load_show()
     write_step(tmp_path / 'a', 0, CLASSES[:3], 'cat')

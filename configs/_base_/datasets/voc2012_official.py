@@ -17,6 +17,13 @@ test_pipeline = [
     dict(type='ScoreAsResized'),
     dict(type='PackSegInputs')
 ]
+# The same part of the image, and its mirror image.
+tta_pipeline = [
+    *test_pipeline[:-1],
+    dict(type='TestTimeAug',
+         transforms=[[dict(type='RandomFlip', prob=0., direction='horizontal'),
+                      dict(type='RandomFlip', prob=1., direction='horizontal')], [dict(type='PackSegInputs')]])
+]
 train_dataloader = dict(
     dataset=dict(datasets=[dict(part, pipeline=train_pipeline) for part in (_base_.dataset_train, _base_.dataset_aug)]))
 test_dataloader = dict(dataset=dict(pipeline=test_pipeline))

@@ -8,5 +8,6 @@ official = dict(
     protocol='plop',
     continual=dict(
         average='all',
+        over_processes=False,
         loss_decode=dict(type='BinaryCrossEntropyLoss', classes='all'),
         losses=dict(bce_kd=dict(type='BinaryDistillation', loss_weight=10.0))))

@@ -7,5 +7,5 @@ continual = dict(
 official = dict(
     protocol='mib',
     continual=dict(
-        average='all', ignore_as_background=True,
+        average='all', over_processes=False, ignore_as_background=True,
         loss_decode=dict(type='UnbiasedCrossEntropyLoss', old_labels='background')))

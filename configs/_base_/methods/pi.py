@@ -3,4 +3,7 @@
 continual = dict(losses=dict(pi=dict(type='PathIntegral', loss_weight=100.0)))
 official = dict(
     protocol='plop',
-    continual=dict(average='all', losses=dict(pi=dict(type='PathIntegral', gradient='current', damping=1e-20))))
+    continual=dict(
+        average='all',
+        over_processes=False,
+        losses=dict(pi=dict(type='PathIntegral', gradient='current', damping=1e-20))))

@@ -8,6 +8,7 @@ official = dict(
     protocol='plop',
     continual=dict(
         average='all',
+        over_processes=False,
         targets=dict(
             type='EntropyPseudoLabels',
             measure='code',

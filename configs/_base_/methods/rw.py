@@ -3,4 +3,5 @@
 continual = dict(losses=dict(rw=dict(type='RiemannianWalk', loss_weight=100.0)))
 official = dict(
     protocol='plop',
-    continual=dict(average='all', losses=dict(rw=dict(type='RiemannianWalk', start=1.0, gradient='current'))))
+    continual=dict(
+        average='all', over_processes=False, losses=dict(rw=dict(type='RiemannianWalk', start=1.0, gradient='current'))))

@@ -11,6 +11,7 @@ from mmcss.models.targets import accepted_share
 from mmcss.parts import Needs, Prediction, StepBatch
 from tests.losses import loops
 from tests.models.makers import make_split
+from tests.processes import spawn
 
 OLD, NEW = 4, 2
 SPLIT = make_split(OLD, NEW)
@@ -293,9 +294,8 @@ def one_process(rank, folder):
     dist.destroy_process_group()
 
 
-@pytest.mark.slow
 def test_thresholds_of_two_processes_are_those_of_one(tmp_path):
-    torch.multiprocessing.spawn(one_process, (str(tmp_path), ), nprocs=2)
+    spawn(one_process, str(tmp_path))
     expected = thresholds_of(*(random_batch(seed) for seed in range(4)))
     assert not torch.equal(expected, thresholds_of(random_batch(0)))
     for rank in range(2):

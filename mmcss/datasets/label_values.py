@@ -1,0 +1,40 @@
+"""What is wrong with the values of all label maps of a data set."""
+from __future__ import annotations
+
+from typing import Optional
+
+import numpy as np
+
+from ..scenario import IGNORE
+from .class_names import ClassNames
+
+
+def without_classes(presence: np.ndarray, names: ClassNames) -> Optional[str]:
+    """What is to be said of label maps that hold ignored pixels and background alone; None of others.
+
+    Binary masks of 0 and 255 are such.
+
+    Args:
+        presence: ``[images, 256]`` bool (:func:`presence_table`).
+        names: The data set's classes.
+    """
+    shown = presence.any(axis=0)
+    if not shown[IGNORE] or shown[[names.raw_ids[name] for name in names.foreground]].any():
+        return None
+    first = names.foreground[0]
+    return (f'the label maps hold the values {np.flatnonzero(shown).tolist()} and nothing else: {IGNORE} is ignored, and none '
+            f'of them shows a class. Write class numbers in its place, such as {names.raw_ids[first]} for {first!r}')
+
+
+def other_numbers(presence: np.ndarray, names: ClassNames) -> str:
+    """What to say besides where all values but 0 are of no class, and not more than there are classes: grey levels, say.
+
+    Args:
+        presence: As above.
+        names: Likewise.
+    """
+    shown = np.flatnonzero(presence.any(axis=0)).tolist()
+    if len(shown) > len(names.raw_ids) + 1 or set(shown) & set(names.raw_ids.values()) - {0}:
+        return ''
+    return (f'. All label maps together hold the values {shown}: if they stand for the classes in that order, write class '
+            'numbers 0, 1, 2, ... in their place')

@@ -1,0 +1,115 @@
+"""What can be wrong with the files of an image."""
+from __future__ import annotations
+
+import io
+import os
+from typing import Any, Dict, List, Optional, Tuple
+
+import numpy as np
+from mmengine.dataset import BaseDataset
+from mmengine.fileio import get
+from mmseg.datasets.transforms import LoadAnnotations
+from PIL import Image, ImageMode, UnidentifiedImageError
+
+from .map_labels import turned_text
+from .readers import ImageReader, LabelReader, described
+
+Info = Dict[str, Any]
+
+
+class BrokenFile(ValueError):
+    """A file that can't be used.
+
+    Args:
+        kind: 'label map' or 'image'.
+        path: The file.
+        reason: What is wrong with it, to stand behind its path.
+    """
+
+    def __init__(self, kind: str, path: str, reason: str) -> None:
+        super().__init__(kind, path, reason)  # all of them: processes send it to each other
+        self.kind = kind
+        self.path = path
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return f'the {self.kind} {self.path} {self.reason}'
+
+
+class Look:
+    """Looks at one image's files, with the loaders of their data set's pipeline.
+
+    Args:
+        leaf: The data set.
+        images: Whether to open the image files too.
+    """
+
+    def __init__(self, leaf: BaseDataset, images: bool) -> None:
+        self.labels = LabelReader(leaf)
+        self.images = ImageReader(leaf) if images else None
+        # A loader of one's own may read wide or coloured label maps on purpose.
+        self.stock = type(self.labels.loader) is LoadAnnotations
+
+    @property
+    def way(self) -> str:
+        """How files are read, as text: what is found depends on it."""
+        return f'{described(self.labels.loader)} {self.images and described(*self.images.loaders)}'
+
+    def __call__(self, info: Info) -> Tuple[np.ndarray, List[BrokenFile]]:
+        """Row of the table, all False if there are bad files, and these."""
+        found, bad = [], []
+        for read in (self._labels, self._size) if self.images else (self._labels, ):
+            try:
+                found.append(read(info))
+            except BrokenFile as error:
+                bad.append(error)
+        if len(found) == 2 and found[1] is not None and found[0].shape != found[1]:
+            (rows, columns), (height, width) = found[0].shape, found[1]
+            bad.append(BrokenFile('image', info['img_path'], f'has {width} x {height} pixels, but its label map '
+                                  f"{info['seg_map_path']} has {columns} x {rows}{turned_text(found[0].shape, found[1])}"))
+        row = np.zeros(256, dtype=bool) if bad else np.bincount(found[0].ravel(), minlength=256) > 0
+        return row, bad
+
+    def _labels(self, info: Info) -> np.ndarray:
+        path = info['seg_map_path']
+        try:
+            labels = self.labels(info)
+            bits = self._bits(path)
+        except Exception as error:
+            missing = f"there is no such file for the image {info['img_path']}"
+            raise BrokenFile('label map', path, f'can not be read: {_why(error, missing)}') from error
+        if labels.ndim != 2:
+            raise BrokenFile('label map', path, f'has shape {labels.shape}; a single-channel map of class numbers is '
+                             'needed; convert colours to class numbers first')
+        if bits > 8 or labels.dtype.itemsize > 1:
+            raise BrokenFile('label map', path, f'has {max(bits, 8 * labels.dtype.itemsize)} bits a pixel, of which '
+                             'MMSegmentation keeps 8; write class numbers of 0 to 255 as 8 bits')
+        return labels
+
+    def _bits(self, path: str) -> int:
+        """Bits of a pixel in the file, which the stock loader cuts down to 8 without a word."""
+        if not self.stock:
+            return 8
+        try:
+            # Of a file of this machine the header alone is read.
+            source = path if os.path.isfile(path) else io.BytesIO(get(path, self.labels.backend_args))
+            with Image.open(source) as opened:
+                return 8 * np.dtype(ImageMode.getmode(opened.mode).typestr).itemsize
+        except UnidentifiedImageError:  # of a format that only the loader's own backend knows
+            return 8
+
+    def _size(self, info: Info) -> Optional[Tuple[int, int]]:
+        """Height and width of an image as its pipeline has it, None where that does not tell."""
+        path = info['img_path']
+        try:
+            return self.images.size(info)
+        except Exception as error:
+            raise BrokenFile('image', path, f"can not be read: {_why(error, 'there is no such file')}") from error
+
+
+def _why(error: Exception, missing: str) -> str:
+    if isinstance(error, FileNotFoundError):
+        return missing
+    if isinstance(error, UnidentifiedImageError):
+        return 'it is no image, or begins like none'
+    return f'{type(error).__name__}: {error}'

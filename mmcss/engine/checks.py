@@ -1,0 +1,210 @@
+"""What would hang or fail in the middle of a step, found before the first one."""
+from __future__ import annotations
+
+import inspect
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any, Iterable, List, Mapping, Optional, Tuple
+
+from mmengine.config import Config
+from mmengine.dist import get_world_size
+from mmengine.registry import DATA_SAMPLERS, LOOPS
+from mmengine.runner import EpochBasedTrainLoop, IterBasedTrainLoop
+from torch.utils.data import BatchSampler, SequentialSampler
+
+from .distributed import agree
+
+
+class _OnlyCounted(Exception):
+    """A sampler asks its data set for more than its length."""
+
+
+class _Numbers:
+    """Stands for a step's images where a sampler looks at their number alone.
+
+    Args:
+        number: How many images there are.
+        num_memory: How many remembered ones stand behind them.
+    """
+
+    def __init__(self, number: int, num_memory: int = 0) -> None:
+        self.first_remembered = self._number = number
+        self.num_memory = num_memory
+
+    def __len__(self) -> int:
+        return self._number
+
+    def __getattr__(self, name: str) -> Any:
+        raise _OnlyCounted(name)
+
+    def __getitem__(self, idx: int) -> Any:
+        raise _OnlyCounted(idx)
+
+
+@dataclass(frozen=True)
+class Batches:
+    """One round of batches as a loader deals them out to this process.
+
+    Attributes:
+        sizes: Number of images of each.
+        endless: Key of the sampler that begins anew for ever, None if the
+            round comes to an end.
+    """
+
+    sizes: Tuple[int, ...]
+    endless: Optional[str] = None
+
+
+def deal(loader: Mapping[str, Any], number: int, num_memory: int = 0) -> Optional[Batches]:
+    """Have a loader's samplers deal out the numbers of images, without loading any.
+
+    Args:
+        loader: Config of the loader.
+        number: How many images there are.
+        num_memory: How many remembered ones stand behind them.
+
+    Returns:
+        The batches; None where a sampler looks at the images themselves.
+    """
+    batch_size = loader.get('batch_size', 1)
+    if loader.get('num_batch_per_epoch') is not None:
+        number = loader['num_batch_per_epoch'] * batch_size * get_world_size()
+    images = _Numbers(number, num_memory)
+    try:
+        sampler = _sampler(loader, images)
+        if loader.get('batch_sampler'):
+            batches = DATA_SAMPLERS.build(dict(loader['batch_sampler']),
+                                          default_args=dict(sampler=sampler, batch_size=batch_size))
+        else:
+            batches = BatchSampler(sampler, batch_size, loader.get('drop_last', False))
+        dealt = _round(batches)
+        if dealt is None:  # the stock endless sampler can be gone through but once
+            endless = 'sampler' if _round(_sampler(loader, images)) is None else 'batch_sampler'
+            return Batches((batch_size, ), endless)
+    except _OnlyCounted:
+        return None
+    return Batches(tuple(len(batch) for batch in dealt))
+
+
+def _sampler(loader: Mapping[str, Any], images: _Numbers) -> Iterable[int]:
+    if loader['sampler'] is None:
+        return SequentialSampler(images)
+    return DATA_SAMPLERS.build(dict(loader['sampler'], seed=0), default_args=dict(dataset=images))
+
+
+def _round(sampler: Iterable[Any]) -> Optional[List[Any]]:
+    """All that a sampler gives until it ends; None if it has no length, or goes on far beyond it."""
+    try:
+        length = len(sampler)
+    except TypeError:
+        return None
+    given = list(islice(iter(sampler), 2 * length + 1))
+    return given if len(given) <= 2 * length else None
+
+
+def check_training(config: Config, step: int, num_images: int) -> bool:
+    """Make sure that a step's training begins, learns something and ends.
+
+    Args:
+        config: The step's.
+        step: Its number.
+        num_images: Of the step, without those that are remembered.
+
+    Returns:
+        Whether some batch is a single image, see :func:`~mmcss.engine.lone_images.check_lone_images`.
+
+    Raises:
+        ValueError: It would not; says which setting to change.
+    """
+    by_epoch = _check_loop(config.train_cfg, step)
+    _check_val(config, step)
+    loader = config.train_dataloader
+    _check_sampler(loader, 'train_dataloader')
+    own = {hook['type']: hook for hook in config.get('custom_hooks', [])}
+    memory = own.get('MemoryHook', {}).get('size', 0)
+    # A step of few images repeats them.
+    number = max(num_images, loader.dataset.get('min_length', 0))
+    per_epoch = loader.get('num_batch_per_epoch')
+    if per_epoch is not None and not 0 < per_epoch * loader.get('batch_size', 1) * get_world_size() <= number:
+        raise ValueError(f'step {step}: train_dataloader.num_batch_per_epoch: got {per_epoch}, but the step has '
+                         f'{num_images} images: with batch_size={loader.get("batch_size", 1)} in {get_world_size()} '
+                         f'process(es) at most {number // (loader.get("batch_size", 1) * get_world_size())} batches. Set it '
+                         'in first_step or next_steps, or leave it out.')
+    batches = deal(loader, number, memory)
+    if batches is None:
+        return False
+    if batches.endless and by_epoch:
+        raise ValueError(f'step {step}: train_dataloader.{batches.endless}: {_type_of(loader[batches.endless])} never '
+                         f'comes to an end, but train_cfg counts epochs ({_type_of(config.train_cfg)}): the first one '
+                         "would never end. Take sampler=dict(type='DefaultSampler', shuffle=True), or "
+                         "train_cfg=dict(type='IterBasedTrainLoop', max_iters=...).")
+    if not batches.sizes:
+        raise ValueError(f'step {step}: train_dataloader makes no batch of {num_images} images with batch_size='
+                         f'{loader.get("batch_size", 1)} and drop_last={loader.get("drop_last", False)}: nothing would be '
+                         'learned. Take a smaller batch_size, or leave drop_last out.')
+    agree(f'step {step}: the numbers of batches', len(batches.sizes),
+          "Some would wait for the others for ever; take train_dataloader.sampler=dict(type='DefaultSampler', "
+          'shuffle=True), which rounds up.')
+    return 1 in batches.sizes and 'OnlineHook' not in own  # which adds remembered images to each batch
+
+
+def check_testing(config: Config, num_images: int) -> None:
+    """Make sure that tests and validations begin and end, and look at each image.
+
+    Raises:
+        ValueError: They would not; says which setting to change.
+    """
+    for role in ('test', 'val'):
+        loader = config.get(f'{role}_dataloader')
+        if not loader:
+            continue
+        _check_sampler(loader, f'{role}_dataloader')
+        batches = deal(loader, num_images)
+        if batches is not None and batches.endless:
+            raise ValueError(f'{role}_dataloader.{batches.endless}: {_type_of(loader[batches.endless])} never comes to an '
+                             "end, so that no test would; take sampler=dict(type='DefaultSampler', shuffle=False).")
+        if loader.get('drop_last'):
+            raise ValueError(f'{role}_dataloader.drop_last: got True, which leaves images out; each has to be judged. Take '
+                             'it out.')
+
+
+def _type_of(config: Mapping[str, Any]) -> str:
+    kind = config.get('type', 'by_epoch=True')
+    return kind if isinstance(kind, str) else kind.__name__
+
+
+def _check_sampler(loader: Mapping[str, Any], key: str) -> None:
+    if 'sampler' not in loader:
+        raise ValueError(f"{key} lacks a sampler; set {key}.sampler=dict(type='DefaultSampler', "
+                         f"shuffle={key.startswith('train')}).")
+
+
+def _check_loop(train_cfg: Mapping[str, Any], step: int) -> bool:
+    """Whether a training loop counts epochs; an error if it can't be made, or would not train."""
+    options = {key: value for key, value in train_cfg.items() if key not in ('type', 'by_epoch')}
+    kind = train_cfg.get('type')
+    if kind is None:  # mmengine's other form
+        kind = EpochBasedTrainLoop if train_cfg.get('by_epoch') else IterBasedTrainLoop
+    loop = LOOPS.get(kind) if isinstance(kind, str) else kind
+    if loop is None:
+        raise ValueError(f'step {step}: train_cfg.type: {kind!r} is not in the LOOPS registry; valid are '
+                         'EpochBasedTrainLoop, IterBasedTrainLoop, and those of custom_imports.')
+    try:
+        inspect.signature(loop).bind(runner=None, dataloader=None, **options)
+    except TypeError as error:
+        raise ValueError(f'step {step}: train_cfg: {loop.__name__}: {error}. Where first_step or next_steps exchange the '
+                         'loop, give train_cfg there _delete_=True, or the keys of both are merged.') from error
+    for key in ('max_epochs', 'max_iters'):
+        if isinstance(options.get(key), (int, float)) and options[key] < 1:
+            raise ValueError(f'step {step}: train_cfg.{key}: got {options[key]}, expected at least 1: an untrained step '
+                             'would be handed over. A trained step 0 is taken over by --first-step-from.')
+    return isinstance(loop, type) and issubclass(loop, EpochBasedTrainLoop)
+
+
+def _check_val(config: Config, step: int) -> None:
+    """The stack wants all that belongs to validation, or nothing of it."""
+    keys = ('val_dataloader', 'val_cfg', 'val_evaluator')
+    missing = [key for key in keys if config.get(key) is None]
+    if missing and len(missing) < len(keys):
+        raise ValueError(f'step {step}: the config has no {" and no ".join(missing)}, but '
+                         f'{" and ".join(key for key in keys if key not in missing)}; give all three, or none.')

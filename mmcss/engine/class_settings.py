@@ -1,0 +1,146 @@
+"""Settings of losses that are about single classes, as one step has these."""
+from __future__ import annotations
+
+from dataclasses import dataclass
+from numbers import Real
+from typing import Any, Dict, List, Optional, Sequence
+
+from mmseg.registry import MODELS
+
+from ..models.heads import BOUNDARY_HEADS, MASK_HEADS
+from ..scenario import IGNORE
+
+Config = Dict[str, Any]
+
+# What the unknown class takes of lists that have an entry for each class: what losses have without a list.
+NEUTRAL = {'class_weight': 1.0, 'pos_weight': 1.0, 'alpha': 0.5}
+# Lists under these names can be nothing else; alpha is one of FocalLoss's.
+OF_CLASSES = ('class_weight', 'pos_weight')
+
+
+@dataclass(frozen=True)
+class StepClasses:
+    """The classes of a step, for what a config says by the data set's own order.
+
+    Args:
+        order: For each class in learning order, all steps, its position in
+            the data set's list.
+        seen: Number of seen classes.
+        listed: Number of classes that the data set lists.
+        unknown: Whether there is one more channel, for what is no class yet.
+    """
+
+    order: Sequence[int]
+    seen: int
+    listed: int
+    unknown: bool = False
+
+    def entries(self, place: str, values: Sequence[float], behind: int = 0, neutral: Optional[float] = None) -> List[float]:
+        """The seen classes' entries of a list with one for each class.
+
+        Args:
+            place: The list's key, for errors.
+            values: The list. One that says the same of all classes may be of
+                any length.
+            behind: How many entries at its end are of outputs that are no
+                class.
+            neutral: The unknown class's entry.
+
+        Raises:
+            ValueError: There are more or less entries than classes, or the
+                unknown class's is not known.
+        """
+        of_classes, last = list(values[:len(values) - behind]), list(values[len(values) - behind:])
+        if len(of_classes) != self.listed and len(set(of_classes)) != 1:
+            raise ValueError(f'{place}: got {len(values)} entries, expected {self.listed + behind}: one for each class of the '
+                             "data set, in its order (first the background, also one that it doesn't list)"
+                             + (', and one for no object.' if behind else '.'))
+        if self.unknown and neutral is None:
+            raise ValueError(f'{place}: an entry for each class, but which is that of the unknown class '
+                             '(continual.unknown) is not known; take the list or unknown out.')
+        alike = len(set(of_classes)) == 1
+        own = of_classes[:1] * self.seen if alike else [of_classes[position] for position in self.order[:self.seen]]
+        return own + [neutral] * self.unknown + last
+
+    def index(self, place: str, number: int) -> Optional[int]:
+        """Where a class of the data set stands in this step's model; None for one that is not seen yet."""
+        if not 0 <= number < self.listed:
+            raise ValueError(f'{place}: got class {number}, but the data set has the classes 0 to {self.listed - 1}.')
+        seen = list(self.order[:self.seen])
+        return seen.index(number) if number in seen else None
+
+
+def follow_classes(node: Any, place: str, classes: StepClasses, in_loss: bool = False, behind: int = 0) -> None:
+    """Give what losses say of single classes to the classes of a step, in place.
+
+    A list of as many numbers as the data set has classes is one with an entry
+    for each of them, whatever its name. Heads that learn boundaries know
+    other classes, and are left alone.
+
+    Args:
+        node: Heads or losses: a config, or a list of some.
+        place: Its key in the user's config, for errors.
+        classes: The classes of the step.
+        in_loss: Whether it belongs to a loss.
+        behind: How many outputs of the head stand behind those of its classes.
+
+    Raises:
+        ValueError: A list does not fit, or what is ignored is not what mmcss
+            gives pixels to ignore. Names the key.
+    """
+    if isinstance(node, (list, tuple)):
+        for i, entry in enumerate(node):
+            follow_classes(entry, f'{place}[{i}]', classes, in_loss, behind)
+    if not isinstance(node, dict) or node.get('type') in BOUNDARY_HEADS:
+        return
+    if 'type' in node and not in_loss:
+        behind = int(is_a(node, *MASK_HEADS))
+    for key, value in node.items():
+        here = f'{place}.{key}'
+        if key in OF_CLASSES and isinstance(value, str):  # a file, which the loss reads itself
+            raise ValueError(f'{here}: a file of weights can not be cut to the classes of a step; give a list.')
+        if _is_of_classes(node, key, value, classes.listed + behind, in_loss):
+            node[key] = classes.entries(here, value, behind, NEUTRAL.get(key))
+        elif in_loss and key == 'classes' and _is_numbers(value):  # LovaszLoss
+            node[key] = _seen_numbers(here, value, classes)
+        elif key in ('ignore_index', 'ignore_label') and value is not None:
+            node[key] = _ignored(node, here, value, classes, in_loss)
+        else:
+            follow_classes(value, here, classes, in_loss or 'loss' in key.split('_'), behind)
+
+
+def is_a(node: Config, *names: str) -> bool:
+    """Whether what a config builds is of one of these classes, by their names, or inherits from one."""
+    cls = MODELS.get(node['type']) if isinstance(node.get('type'), str) else node.get('type')
+    return cls is not None and any(base.__name__ in names for base in cls.__mro__)
+
+
+def _is_numbers(value: Any) -> bool:
+    numbers = isinstance(value, (list, tuple)) and len(value) > 0
+    return numbers and all(isinstance(one, Real) and not isinstance(one, bool) for one in value)
+
+
+def _is_of_classes(node: Config, key: str, value: Any, length: int, in_loss: bool) -> bool:
+    """Whether a setting has an entry for each class."""
+    if not _is_numbers(value) or key == 'classes':
+        return False
+    named = key in OF_CLASSES or (key == 'alpha' and is_a(node, 'FocalLoss'))
+    return named or (in_loss and len(value) == length)
+
+
+def _seen_numbers(place: str, numbers: Sequence[int], classes: StepClasses) -> List[int]:
+    found = [classes.index(place, number) for number in numbers]
+    if not any(index is not None for index in found):
+        raise ValueError(f'{place}: got {list(numbers)}, none of which is a class of the first {classes.seen} that are '
+                         "learned; take all classes ('present' or 'all'), or set it in next_steps.")
+    return [index for index in found if index is not None]
+
+
+def _ignored(node: Config, place: str, value: int, classes: StepClasses, in_loss: bool) -> int:
+    if in_loss and is_a(node, 'DiceLoss'):  # the number of a class that it leaves out
+        index = classes.index(place, value) if 0 <= value < classes.listed else None
+        return IGNORE if index is None else index
+    if value != IGNORE and not (in_loss and value < 0):
+        raise ValueError(f'{place}: got {value}, expected {IGNORE}: pixels without a label have that one, and 0 to '
+                         f'{classes.listed - 1} are classes. Leave it out; class_weight can leave a class out.')
+    return value

@@ -1,0 +1,122 @@
+"""The class names that a config states for its data sets, found without opening these."""
+from __future__ import annotations
+
+import inspect
+import warnings
+from typing import Any, Dict, Iterator, List, Mapping, Optional
+
+from mmengine.dist import is_main_process
+from mmengine.fileio import list_from_file
+from mmseg.registry import DATASETS
+
+from ..datasets import BACKGROUND, ClassNames, clean_names, is_nothing, name_classes
+
+Config = Mapping[str, Any]
+
+
+def leaf_configs(dataset: Config) -> Iterator[Config]:
+    """The stock data sets' configs inside wrappers."""
+    if 'datasets' in dataset:
+        for inner in dataset['datasets']:
+            yield from leaf_configs(inner)
+    elif 'dataset' in dataset:
+        yield from leaf_configs(dataset['dataset'])
+    else:
+        yield dataset
+
+
+def with_clean_names(dataset: Config) -> Dict[str, Any]:
+    """A data set's config in which names of classes are a list, clean, and call the background by its common name.
+
+    The stock data set would read a byte order mark and the spaces of a file
+    of names as parts of them, and data sets are concatenated only if they
+    call each class alike.
+
+    Args:
+        dataset: Of a stock data set, or of wrappers around some.
+    """
+    if 'datasets' in dataset:
+        return dict(dataset, datasets=[with_clean_names(inner) for inner in dataset['datasets']])
+    if 'dataset' in dataset:
+        return dict(dataset, dataset=with_clean_names(dataset['dataset']))
+    names = _own_names(dataset)
+    if names and not _type_of(dataset).METAINFO.get('classes'):  # which a config's names have to be among
+        names = list(name_classes(names, False).listed)
+    if names is None or list(dataset['metainfo']['classes']) == names:
+        return dict(dataset)
+    return dict(dataset, metainfo=dict(dataset['metainfo'], classes=names))
+
+
+def stated_names(dataset: Config, role: str = 'train') -> ClassNames:
+    """The classes of a data set, by its config or its type; ``role`` is that of its data loader, for errors.
+
+    Raises:
+        ValueError: They are not known, or the names are no good.
+    """
+    leaf = next(leaf_configs(dataset))
+    names = _own_names(leaf) or _type_of(leaf).METAINFO.get('classes')
+    if not names:
+        raise ValueError(f"the class names of {leaf['type']} are not known: give metainfo=dict(classes=[...]) "
+                         f'in {role}_dataloader.dataset.')
+    return name_classes(names, bool(leaf.get('reduce_zero_label', _default_reduce_zero_label(_type_of(leaf)))))
+
+
+def check_test_names(cfg: Config, names: ClassNames) -> None:
+    """See that test data have a background where training data have one, and only there.
+
+    Raises:
+        ValueError: They differ in it, so that label values would be taken
+            for one another.
+    """
+    for role in ('val', 'test'):
+        loader = cfg.get(f'{role}_dataloader')
+        tested = stated_names(loader['dataset'], role) if loader else names
+        if (BACKGROUND in tested.raw_ids) != (BACKGROUND in names.raw_ids):
+            raise ValueError(f'{role}_dataloader.dataset: its label values mean {_told(tested)}, those of train_dataloader '
+                             f'{_told(names)}; give both the same metainfo and reduce_zero_label.')
+
+
+def _told(names: ClassNames) -> str:
+    return ', '.join(f'{value} {name!r}' for name, value in list(names.raw_ids.items())[:3]) + ', ...'
+
+
+def tell_of_background(names: ClassNames) -> None:
+    """Say, on the main process, what a user may have meant otherwise about the background."""
+    if not is_main_process():
+        return
+    if names.spelling != BACKGROUND:
+        warnings.warn(f'metainfo.classes: {names.spelling!r}, label value {names.raw_ids[BACKGROUND]}, is taken for the '
+                      f'background; steps and checkpoints call it {BACKGROUND!r}.')
+    elif BACKGROUND not in names.raw_ids and is_nothing(names.listed[0]):
+        warnings.warn(f'metainfo.classes: {names.listed[0]!r}, label value 0, is learned like any class. If it is what no '
+                      f'class covers, call it {BACKGROUND!r}.')
+
+
+def _own_names(leaf: Config) -> Optional[List[str]]:
+    """The names that a config itself states, clean; None for none."""
+    stated = leaf.get('metainfo', {}).get('classes')
+    if not stated:
+        return None
+    if isinstance(stated, str):  # a file of them, which mmengine takes as well
+        try:
+            stated = list_from_file(stated)
+        except (OSError, UnicodeDecodeError) as error:
+            raise ValueError(f'metainfo.classes: {stated!r} can not be read as a text file (UTF-8) with a name a line: '
+                             f'{error}. Mend it, or give a list of names.') from error
+    return clean_names(stated, as_written=_type_of(leaf).METAINFO.get('classes') or ())
+
+
+def _type_of(leaf: Config) -> type:
+    cls = DATASETS.get(leaf['type']) if isinstance(leaf['type'], str) else leaf['type']
+    if cls is None:
+        raise ValueError(f"train_dataloader.dataset: {leaf['type']!r} is not in the DATASETS registry; import it "
+                         'through custom_imports.')
+    return cls
+
+
+def _default_reduce_zero_label(cls: type) -> bool:
+    for base in cls.__mro__:
+        parameters = inspect.signature(base.__init__).parameters
+        if 'reduce_zero_label' in parameters:
+            return bool(parameters['reduce_zero_label'].default)
+    return False

@@ -1,0 +1,181 @@
+"""Stops a step whose losses or weights are no longer numbers."""
+from __future__ import annotations
+
+import math
+from typing import Any, List, Mapping, NamedTuple, Optional, Tuple
+
+import torch
+from mmengine.dist import all_gather_object
+from mmengine.hooks import CheckpointHook, Hook
+from mmengine.registry import HOOKS
+from mmengine.runner import Runner
+from torch import Tensor, nn
+
+from .data_pass import averaged_model, bare_model
+
+ADVICE = ('Nothing of the step is handed over. Lower the learning rate (optim_wrapper.optimizer.lr; that of later steps is '
+          'in next_steps), clip gradients (optim_wrapper.clip_grad), train without --amp, or look at the images and labels.')
+NAMED = 3  # how many weights a message names
+
+Told = Tuple[int, str]  # iterations done, and what was found
+
+
+class Losses(NamedTuple):
+    """The losses of one iteration.
+
+    Attributes:
+        iteration: Its number, from 1.
+        names: Of the losses.
+        values: ``[losses]``, where the model is.
+        files: The images of this process's batch.
+    """
+
+    iteration: int
+    names: Tuple[str, ...]
+    values: Tensor
+    files: Tuple[str, ...]
+
+
+@HOOKS.register_module()
+class FiniteHook(Hook):
+    """Stops a step, on all processes, at the first loss or weight that is NaN or infinite.
+
+    Losses stay on the device until they are looked at: every ``interval``
+    iterations, and like the weights before each checkpoint, each validation
+    and the hand-over. So neither a checkpoint to resume from nor anything
+    that the next step reads holds such values. Gradients may be infinite:
+    mixed precision leaves such an update out. Other values in the log, such
+    as an accuracy without pixels, may be NaN.
+
+    Args:
+        interval: Iterations between two looks at the losses.
+
+    Raises:
+        FloatingPointError: Names the losses, the iteration and its images.
+    """
+
+    # Before ContinualHook, which lets parts look at the trained model.
+    priority = 'VERY_HIGH'
+
+    def __init__(self, interval: int = 50) -> None:
+        self.interval = interval
+        self._losses: List[Losses] = []
+
+    def before_train(self, runner: Runner) -> None:
+        self._losses = []
+        bad = not_finite(bare_model(runner))
+        told = runner.iter, f'the model that it begins with holds NaN or infinite values in {_few(bad)}'
+        stop_together(runner, told if bad else None)
+
+    def after_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None,
+                         outputs: Optional[Mapping[str, Any]] = None) -> None:
+        losses = {name: value for name, value in (outputs or {}).items() if 'loss' in name and isinstance(value, Tensor)}
+        if losses:
+            values = torch.stack([value.detach().float().reshape(()) for value in losses.values()])
+            self._losses.append(Losses(runner.iter + 1, tuple(losses), values, files_of(data_batch)))
+        if any(self._saves(runner, hook) for hook in runner.hooks):
+            self._look(runner, runner.iter + 1)
+        elif self.every_n_train_iters(runner, self.interval):
+            stop_together(runner, self._first_loss())
+
+    def _saves(self, runner: Runner, hook: Hook) -> bool:
+        """Whether a hook is going to save a checkpoint after this iteration."""
+        return isinstance(hook, CheckpointHook) and not hook.by_epoch and (
+            self.every_n_train_iters(runner, hook.interval, hook.save_begin)
+            or (hook.save_last and self.is_last_train_iter(runner)))
+
+    def after_train_epoch(self, runner: Runner) -> None:
+        self._look(runner, runner.iter)
+
+    def before_val_epoch(self, runner: Runner) -> None:
+        self._look(runner, runner.iter)
+
+    def after_train(self, runner: Runner) -> None:
+        self._look(runner, runner.iter)
+
+    def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
+        # Whoever saves it, and when. On the main process alone, which suffices to end a run.
+        bad = _with_nan(checkpoint['state_dict'])
+        if bad:
+            raise FloatingPointError(f'the checkpoint after iteration {runner.iter} would hold NaN in {_few(bad)}. {ADVICE}')
+
+    def _look(self, runner: Runner, done: int) -> None:
+        """Look at losses and weights, after that many iterations."""
+        told = self._first_loss()
+        if told is None:
+            model, average = bare_model(runner), averaged_model(runner)
+            bad = not_finite(model)
+            bad += [f'the average of {name}' for name in not_finite(average)] if average is not model else []
+            if bad:
+                told = done, (f'after iteration {done} the model holds NaN or infinite values in {_few(bad)}, '
+                              'though no loss was one')
+        stop_together(runner, told)
+
+    def _first_loss(self) -> Optional[Told]:
+        """The first iteration with a loss that is not finite; all that were kept are forgotten."""
+        kept, self._losses = self._losses, []
+        if not kept:
+            return None
+        values = torch.cat([losses.values for losses in kept]).cpu()  # the one place that waits for the device
+        for losses, own in zip(kept, values.split([len(losses.names) for losses in kept])):
+            if not own.isfinite().all():
+                bad = {name: value for name, value in zip(losses.names, own.tolist()) if not math.isfinite(value)}
+                if len(bad) > 1:
+                    bad.pop('loss', None)  # their sum
+                named = ', '.join(f'{name} is {value}' for name, value in bad.items())
+                images = f' on {", ".join(losses.files)}' if losses.files else ''
+                return losses.iteration, f'{named} in iteration {losses.iteration}{images}'
+        return None
+
+
+def stop_together(runner: Runner, told: Optional[Told]) -> None:
+    """Stop all processes if one of them has found something.
+
+    Args:
+        runner: The step's runner.
+        told: What this process has found, None for nothing.
+
+    Raises:
+        FloatingPointError: Tells of the earliest iteration.
+    """
+    first = min((one for one in all_gather_object(told) if one is not None), default=None)
+    if first is not None:
+        raise FloatingPointError(f'step {bare_model(runner).split.step}: {first[1]}. {ADVICE}')
+
+
+def check_state(runner: Runner, part: str, state: Mapping[str, Tensor]) -> None:
+    """Refuse what a part has gathered if it holds NaN; infinite thresholds may be meant.
+
+    Raises:
+        FloatingPointError: Names the part and its tensors.
+    """
+    bad = _with_nan(state)
+    stop_together(runner, (runner.iter, f'{part} has gathered NaN in {_few(bad)}') if bad else None)
+
+
+def not_finite(model: nn.Module) -> List[str]:
+    """Names of a model's parameters that are not finite, and of its buffers that hold NaN.
+
+    A buffer may be infinite on purpose, like an attention's mask.
+    """
+    flags = {name: ~value.detach().isfinite().all() for name, value in model.named_parameters()}
+    flags.update((name, value.isnan().any()) for name, value in model.named_buffers())
+    if not flags:
+        return []
+    found = torch.stack(list(flags.values())).tolist()
+    return [name for name, bad in zip(flags, found) if bad]
+
+
+def _with_nan(state: Mapping[str, Any]) -> List[str]:
+    return [name for name, value in state.items() if isinstance(value, Tensor) and value.isnan().any()]
+
+
+def files_of(data_batch: Any) -> Tuple[str, ...]:
+    """The images of a batch, as far as its samples name them."""
+    samples = data_batch.get('data_samples', ()) if isinstance(data_batch, Mapping) else ()
+    return tuple(sample.img_path for sample in samples if hasattr(sample, 'img_path'))
+
+
+def _few(names: List[str]) -> str:
+    more = f' and {len(names) - NAMED} more' if len(names) > NAMED else ''
+    return f'{", ".join(names[:NAMED])}{more}'
