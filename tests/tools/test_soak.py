@@ -197,7 +197,7 @@ def test_the_table_and_the_exit_status(monkeypatch, capsys):
 
 def test_options():
     quick, long = soak.parse(['all', '--quick']), soak.parse(['kills', '--kills', '5'])
-    assert (quick.kills, quick.steps, quick.methods, quick.processes) == (4, 16, ['plop'], [1])
+    assert (quick.kills, quick.steps, quick.methods, quick.processes) == (3, 16, ['plop'], [1])
     assert (long.kills, long.steps, long.methods, long.processes) == (5, 40, ['plop', 'ssul_m', 'online_em'], [1, 2])
     assert list(soak.parts(long)) == list(soak.PARTS)
     for wrong in (['growth', '--steps', '10'], ['kills', '--kills', '0'], ['absent']):
