@@ -7,7 +7,7 @@ import os
 import statistics
 import time
 from pathlib import Path
-from typing import Any, List, NamedTuple
+from typing import Any, List, NamedTuple, Optional
 
 from mmengine.hooks import Hook
 from mmengine.registry import HOOKS
@@ -46,19 +46,20 @@ class Meter:
         self.costs: List[Cost] = []
         self.restart()
 
-    def restart(self) -> None:
-        """Begin to measure a step."""
-        self.unit = calculation()
+    def restart(self, unit: Optional[float] = None) -> None:
+        """Begin to measure a step; what :func:`calculation` takes may be known."""
+        self.unit = calculation() if unit is None else unit
         self.processor, self.wall = self._processor(), time.perf_counter()
 
     def note(self) -> None:
         """A step has ended."""
         processor, wall = self._processor() - self.processor, time.perf_counter() - self.wall
-        unit = (self.unit + calculation()) / 2
+        after = calculation()
+        unit = (self.unit + after) / 2
         gc.collect()
         resident = int(Path('/proc/self/statm').read_text().split()[1]) * os.sysconf('SC_PAGE_SIZE')
         self.costs.append(Cost(processor, processor / unit, wall, resident / 2**20, len(os.listdir('/proc/self/fd'))))
-        self.restart()
+        self.restart(after)
 
     @staticmethod
     def _processor() -> float:
@@ -70,7 +71,7 @@ class Meter:
 def calculation() -> float:
     """Processor seconds of a fixed piece of work of the kind that a step's bookkeeping is."""
     start = time.process_time()
-    for _ in range(3):
+    for _ in range(8):
         json.loads(json.dumps([dict(name=str(number), value=number / 7) for number in range(10000)]))
     return time.process_time() - start
 

@@ -3,9 +3,12 @@ from __future__ import annotations
 
 import random
 import shutil
+import signal
 import time
 from pathlib import Path
 from typing import Dict, List, Sequence
+
+from mmengine.config import Config
 
 from _soak_processes import Training, ended
 from _soak_runs import Row, differences, hand_overs, judged, make_config, write_data
@@ -67,7 +70,7 @@ class KilledRun:
         processes: How many.
     """
 
-    def __init__(self, config, folder: Path, name: str, processes: int) -> None:
+    def __init__(self, config: Config, folder: Path, name: str, processes: int) -> None:
         self.work_dir, self.config, self.log = folder / name, folder / f'{name}.py', folder / f'{name}.log'
         self.processes = processes
         changed = config.copy()
@@ -113,37 +116,40 @@ class KilledRun:
         self.finished = found
 
 
-def lock(root: Path) -> List[Row]:
+def lock(root: Path, quick: bool = False) -> List[Row]:
     """Two runs in one folder, and a lock that a killed run has left.
 
     Args:
         root: An empty folder.
+        quick: One kind of second run only.
     """
     data = write_data(root / 'data')
-    config = make_config(data, root / 'reference', train_cfg=dict(max_epochs=6))
+    config = make_config(data, root / 'reference')
     config.dump(str(root / 'reference.py'))
     faults = ended(Training(root / 'reference.py', root / 'reference.log'))
     if faults:
         return [judged('lock', 'the run to compare with', faults)]
-    return [_second_run(config, root, options) for options in ([], ['--resume'], ['--overwrite'])] + [_stale_lock(config, root)]
+    kinds = [['--resume'], [], ['--overwrite']][:1 if quick else None]
+    return [*(_second_run(config, root, options) for options in kinds), _stale_lock(config, root)]
 
 
-def _second_run(config, root: Path, options: List[str]) -> Row:
-    """A second run while the first one trains."""
+def _second_run(config: Config, root: Path, options: List[str]) -> Row:
+    """A second run while the first one is at work."""
     case = ' '.join(['second run', *options])
-    work_dir, path = root / case.replace(' ', '_'), root / f'{case.replace(" ", "_")}.py'
+    work_dir = root / case.replace(' ', '_')
+    path = root / f'{work_dir.name}.py'
     config = config.copy()
     config.work_dir = str(work_dir)
     config.dump(str(path))
     first = Training(path, path.with_suffix('.log'))
     first.wait_for((work_dir / 'step_0').exists)
-    second = Training(path, path.with_suffix('.second.log'), *options)
-    status = second.wait(60)
-    faults = []
-    if first.process.poll() is not None:
-        faults.append('the first run was over before the second one looked')
+    # Or it may be over before the second one has imported all that it needs.
+    first.send(signal.SIGSTOP)
+    second, faults = Training(path, path.with_suffix('.second.log'), *options), []
+    status = second.wait()
+    first.send(signal.SIGCONT)
     if status in (0, None):
-        second.kill() if status is None else None
+        second.kill()
         faults.append('the second run was not refused')
     elif work_dir.name not in second.error():
         faults.append(f'the second run does not name the folder: {second.error()}')
@@ -152,7 +158,7 @@ def _second_run(config, root: Path, options: List[str]) -> Row:
     return judged('lock', case, faults, f'refused: {said[:100]}')
 
 
-def _stale_lock(config, root: Path) -> Row:
+def _stale_lock(config: Config, root: Path) -> Row:
     killed = KilledRun(config, root, 'killed', 1)
     training = killed._start()
     training.wait_for((killed.work_dir / 'step_0' / 'step_0.pth').exists)

@@ -66,9 +66,14 @@ class Training:
             time.sleep(0.05)
         return False
 
+    def send(self, number: signal.Signals) -> None:
+        """Send a signal to it, unless it has ended."""
+        if self.process.poll() is None:
+            os.killpg(self.process.pid, number)
+
     def kill(self) -> None:
         """SIGKILL for it and all that it has started: torchrun's workers have sessions of their own."""
-        os.killpg(self.process.pid, signal.SIGKILL)
+        self.send(signal.SIGKILL)
         self.process.wait()
         while True:
             left = self._processes()

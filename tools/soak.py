@@ -28,7 +28,7 @@ from _soak_growth import growth  # noqa: E402
 from _soak_kills import METHODS, kills, lock  # noqa: E402
 from _soak_runs import FAILED, NOT_RUN, Row, judged  # noqa: E402
 
-QUICK = dict(kills=4, steps=16)
+QUICK = dict(kills=3, steps=16)
 LONG = dict(kills=36, steps=40)
 
 
@@ -41,7 +41,7 @@ def parts(args: argparse.Namespace) -> Dict[str, Callable[[Path], List[Row]]]:
         disk=lambda root: disk(root, args.quick),
         hostile=hostile,
         nan=nan,
-        lock=lock)
+        lock=lambda root: lock(root, args.quick))
 
 
 PARTS = ('growth', 'kills', 'damage', 'disk', 'hostile', 'nan', 'lock')

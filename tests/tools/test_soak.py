@@ -64,6 +64,8 @@ def change_tensor(run):
     (lambda run: (run / 'step_1' / 'step_1.pth').unlink(), 'step_1/step_1.pth is only in whole'),
     (lambda run: (run / 'step_1' / 'memory' / 'images' / 'b.png').write_bytes(b''), 'step_1/memory/images/b.png is only in run'),
     (lambda run: (run / 'results.json').unlink(), 'results.json differs'),
+    (lambda run: (run / 'results.json').write_text('[]'), 'results.json differs'),
+    (lambda run: (run / 'step_1' / 'step_1.pth').write_bytes(b'garbage'), 'step_1/step_1.pth differs'),
 ])
 def test_runs_that_differ(finished, copy, change, told):
     change(copy)
@@ -195,7 +197,7 @@ def test_the_table_and_the_exit_status(monkeypatch, capsys):
 
 def test_options():
     quick, long = soak.parse(['all', '--quick']), soak.parse(['kills', '--kills', '5'])
-    assert (quick.kills, quick.steps, quick.methods, quick.processes) == (4, 16, ['plop'], [1])
+    assert (quick.kills, quick.steps, quick.methods, quick.processes) == (3, 16, ['plop'], [1])
     assert (long.kills, long.steps, long.methods, long.processes) == (5, 40, ['plop', 'ssul_m', 'online_em'], [1, 2])
     assert list(soak.parts(long)) == list(soak.PARTS)
     for wrong in (['growth', '--steps', '10'], ['kills', '--kills', '0'], ['absent']):
