@@ -370,3 +370,11 @@ def test_only_a_method_that_looks_at_the_teacher_has_one(tmp_path, method, has_t
     cfg = tiny_config(tmp_path, tmp_path, continual=method)
     config = step_config(cfg, build_scenario(cfg), 1, str(tmp_path))
     assert (config.model.continual.teacher is not None) is has_teacher
+
+
+@pytest.mark.parametrize('compile', [True, dict(backend='eager')])
+def test_a_method_that_watches_the_model_is_not_compiled(tmp_path, compile):
+    with pytest.raises(ValueError, match='compile: .* a model that losses.local_pod, targets of continual watch .* Take'):
+        configs(tmp_path, compile=compile)
+    assert [config.compile for config in configs(tmp_path, compile=compile, continual={})[1]] == [compile] * 3
+    assert len(configs(tmp_path, compile=False)[1]) == 3
