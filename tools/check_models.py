@@ -24,6 +24,7 @@ from typing import Dict, Iterator, List, Optional, Sequence
 import mmcss  # noqa: F401  first: it makes `_base_ = ['mmseg::...']` work under both stacks
 import mmseg
 from mmcss.engine.model_config import walk
+from mmcss.engine.type_names import with_named_types
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
 from prettytable import PrettyTable, TableStyle
@@ -91,7 +92,7 @@ def load(name: str) -> Config:
         path = STOCK / (f'{name}.py' if '/' in name else f'_base_/models/{name}.py')
     if not path.is_file():
         raise SystemExit(f'{name}: there is no {path}.')
-    return Config.fromfile(str(path))
+    return with_named_types(Config.fromfile(str(path)))
 
 
 def check(name: str, methods: Sequence[str], folder: str, size: int = 64, batch: int = 2) -> Report:

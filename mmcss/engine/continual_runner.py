@@ -30,6 +30,7 @@ from .run_lock import RunLock
 from .settings import build_scenario, check_settings, protocol, protocol_name, with_profile
 from .step_config import deploy_config, run_name, step_config, training_settings
 from .teardown import tear_down
+from .type_names import with_named_types
 
 
 @RUNNERS.register_module()
@@ -56,7 +57,8 @@ class ContinualRunner:
     def __init__(self, cfg: Config) -> None:
         init_default_scope('mmseg')
         self.profile: str = cfg.get('profile', 'paper')
-        self.given, cfg = cfg, with_profile(cfg)
+        self.given = with_named_types(cfg)
+        cfg = with_profile(self.given)
         check_settings(cfg)
         join_processes(cfg.get('launcher', 'none'), cfg.get('env_cfg', {}).get('dist_cfg', {}))
         self.cfg = cfg

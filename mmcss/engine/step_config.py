@@ -59,6 +59,7 @@ def step_config(cfg: Config, scenario: Scenario, step: int, work_dir: str, world
     # Where a step has data of its own, with fewer classes, the whole run still has its list of classes.
     merged.train_dataloader.dataset = copy.deepcopy(cfg.train_dataloader.dataset)
     plain['model'] = _model(merged, scenario, split, folder)
+    _refuse_compile(plain)
     _set_data(plain, merged, scenario, split, folder.work_dir, world_size)
     _set_hooks(plain, merged, scenario, folder)
     plain.setdefault('model_wrapper_cfg', dict(
@@ -91,6 +92,17 @@ def deploy_config(cfg: Config, scenario: Scenario, step: int) -> Config:
     cfg = with_profile(cfg)
     model = _step_model(cfg, scenario, step)
     return deployed(model, next(leaf_configs(_test_loader(cfg)['dataset'])), cfg.get('custom_imports') or {})
+
+
+def _refuse_compile(plain: Mapping[str, Any]) -> None:
+    """Parts of a method watch the model from iteration to iteration anew, at which torch.compile starts over."""
+    method = plain['model']['continual']
+    parts = [f'losses.{name}' for name, part in (method.get('losses') or {}).items() if part]
+    parts += ['targets'] if method.get('targets') else []
+    if plain.get('compile') and parts:
+        raise ValueError(f'compile: torch.compile can not hold a graph of a model that {", ".join(parts)} of continual watch '
+                         'while it trains: it would compile again at each iteration. Take compile out; it works with '
+                         'methods that have neither targets nor losses.')
 
 
 def _model(cfg: Config, scenario: Scenario, split: Split, folder: StepFolder) -> Dict[str, Any]:

@@ -29,7 +29,7 @@ class ResultHook(Hook):
 
     def __init__(self, path: str, hand_over: str, meta: Mapping[str, Any]) -> None:
         self.path = Path(path)
-        self.hand_over = hand_over
+        self.hand_over = Path(hand_over)
         self.meta = dict(meta)
 
     def after_test_epoch(self, runner: Runner, metrics: Optional[Dict[str, float]] = None) -> None:

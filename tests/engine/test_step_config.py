@@ -411,3 +411,11 @@ def test_a_later_step_may_have_data_that_knows_its_own_classes(tmp_path):
         assert found.test_dataloader == expected.test_dataloader and found.test_dataloader.dataset.view.background
         data = found.train_dataloader.dataset.dataset
         assert (data.data_root, len(data.metainfo.classes)) == ((str(tmp_path), 5) if step == 0 else ('new', 1))
+
+
+@pytest.mark.parametrize('compile', [True, dict(backend='eager')])
+def test_a_method_that_watches_the_model_is_not_compiled(tmp_path, compile):
+    with pytest.raises(ValueError, match='compile: .* a model that losses.local_pod, targets of continual watch .* Take'):
+        configs(tmp_path, compile=compile)
+    assert [config.compile for config in configs(tmp_path, compile=compile, continual={})[1]] == [compile] * 3
+    assert len(configs(tmp_path, compile=False)[1]) == 3

@@ -1,3 +1,4 @@
+import logging
 from types import SimpleNamespace
 
 import pytest
@@ -10,10 +11,10 @@ from mmcss.hooks import ResultHook
 from mmcss.models import save_hand_over
 
 
-def runner(*metrics):
+def runner(*metrics, loaded=None, iter=0):
     """A runner as far as the hook looks at it, which tested five images."""
-    return SimpleNamespace(test_evaluator=SimpleNamespace(metrics=list(metrics)),
-                           test_dataloader=SimpleNamespace(dataset=range(5)))
+    return SimpleNamespace(test_evaluator=SimpleNamespace(metrics=list(metrics)), _load_from=loaded, iter=iter,
+                           test_dataloader=SimpleNamespace(dataset=range(5)), logger=logging.getLogger(__name__))
 
 
 def evaluated():
@@ -48,3 +49,12 @@ def test_only_the_main_process_writes(tmp_path, monkeypatch):
     monkeypatch.setattr('mmcss.hooks.result_hook.is_main_process', lambda: False)
     ResultHook(str(tmp_path / 'result.json'), '', {}).after_test_epoch(runner(evaluated()), {})
     assert not (tmp_path / 'result.json').exists()
+
+
+@pytest.mark.parametrize('loaded, iterations, written', [
+    ('step_1.pth', 0, True), ('epoch_1.pth', 0, False), ('epoch_1.pth', 7, True)])
+def test_the_result_is_that_of_the_hand_over(tmp_path, loaded, iterations, written):
+    """Another checkpoint is, unless it has been trained further in the same run."""
+    hook = ResultHook(str(tmp_path / 'result.json'), str(tmp_path / 'step_1.pth'), {})
+    hook.after_test_epoch(runner(evaluated(), loaded=str(tmp_path / loaded), iter=iterations), {})
+    assert (tmp_path / 'result.json').exists() == written

@@ -318,3 +318,19 @@ def test_a_classifier_that_grows_by_steps_is_told_them():
 def test_models_that_can_not_be_extended(model, classifier, message):
     with pytest.raises(ValueError, match=message):
         extended_model(model, True, classifier, (2, ))
+
+
+@pytest.mark.parametrize('place', ['decode_head', 'auxiliary_head'])
+def test_one_channel_for_two_classes_is_refused(place):
+    single = dict(type='FCNHead', num_classes=2, out_channels=1, threshold=0.3,
+                  loss_decode=dict(type='CrossEntropyLoss', use_sigmoid=True))
+    model = dict(dict(type='EncoderDecoder', decode_head=dict(type='FCNHead', num_classes=2)), **{place: single})
+    with pytest.raises(ValueError, match='out_channels=1, but models that learn classes .* Take out_channels and threshold'):
+        stock_model(model, [0, 1], 2)
+
+
+def test_a_sigmoid_of_several_channels_grows():
+    head = dict(type='FCNHead', num_classes=9, loss_decode=dict(type='CrossEntropyLoss', use_sigmoid=True))
+    grown = stock_model(dict(type='EncoderDecoder', decode_head=head), [0, 1, 2], 3)['decode_head']
+    assert grown['num_classes'] == 3
+    assert grown['loss_decode'] == dict(type='CrossEntropyLoss', use_sigmoid=True, avg_non_ignore=True)
