@@ -1,9 +1,13 @@
-import mmengine.config.config as config_module
-import pytest
-import yapf.yapflib.yapf_api as yapf_module
-from mmengine.registry import init_default_scope
+import os
 
-from tests.tiny import make_data
+os.environ.setdefault('OMP_NUM_THREADS', '1')  # before torch is imported: sums of several threads have other last digits
+
+import mmengine.config.config as config_module  # noqa: E402
+import pytest  # noqa: E402
+import yapf.yapflib.yapf_api as yapf_module  # noqa: E402
+from mmengine.registry import init_default_scope  # noqa: E402
+
+from tests.tiny import make_data  # noqa: E402
 
 
 @pytest.fixture(scope='session')

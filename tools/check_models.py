@@ -19,13 +19,13 @@ import time
 import warnings
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Dict, Iterator, List, Optional, Sequence
+from typing import Callable, Dict, Iterator, List, Optional, Sequence
 
 import mmcss  # noqa: F401  first: it makes `_base_ = ['mmseg::...']` work under both stacks
 import mmseg
 from mmcss.engine.model_config import walk
 from mmcss.engine.type_names import with_named_types
-from mmengine.config import Config
+from mmengine.config import Config, ConfigDict
 from mmengine.registry import init_default_scope
 from prettytable import PrettyTable, TableStyle
 
@@ -51,6 +51,7 @@ FULL_CONFIGS = (
     'segmenter/segmenter_vit-t_mask_8xb1-160k_ade20k-512x512',
     'segnext/segnext_mscan-t_1xb16-adamw-160k_ade20k-512x512',
     'stdc/stdc1_4xb12-80k_cityscapes-512x1024',
+    'twins/twins_svt-s_fpn_fpnhead_8xb4-80k_ade20k-512x512',
 )
 # Models that ask for larger images than the others, by the name of a head.
 SIZES = {'LRASPPHead': 400, 'MaskFormerHead': 128, 'Mask2FormerHead': 128}
@@ -95,12 +96,13 @@ def load(name: str) -> Config:
     return with_named_types(Config.fromfile(str(path)))
 
 
-def check(name: str, methods: Sequence[str], folder: str, size: int = 64, batch: int = 2) -> Report:
-    """Let one model learn a step under each method."""
+def check(name: str, methods: Sequence[str], folder: str, size: int = 64, batch: int = 2,
+          alter: Callable[[ConfigDict], ConfigDict] = lambda model: model) -> Report:
+    """Let one model, as it is or altered, learn a step under each method."""
     report, start = Report(name), time.perf_counter()
     try:
         # A config may import what is not installed.
-        model = load(name).model
+        model = alter(load(name).model)
         names = [node['type'] for node in walk(model.to_dict()) if 'type' in node]
         growing = Growing(model, max([size] + [SIZES[kind] for kind in names if kind in SIZES]), batch, folder)
         growing.alone()
