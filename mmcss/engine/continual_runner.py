@@ -3,10 +3,9 @@ from __future__ import annotations
 
 import time
 import warnings
-from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Dict, Iterator, List, Mapping, Optional
+from typing import Any, Dict, List, Mapping, Optional
 
 from mmengine.config import Config
 from mmengine.dist import barrier, get_world_size, is_main_process
@@ -26,7 +25,7 @@ from .plain_checkpoints import plain_checkpoints
 from .plan import StepPlan, config_difference, make_plan, plan_table
 from .pretty_configs import formatted_once
 from .progress import Progress
-from .run_lock import RunLock
+from .run_lock import alone
 from .settings import build_scenario, check_settings, protocol, protocol_name, with_profile
 from .step_config import deploy_config, run_name, step_config, training_settings
 from .teardown import tear_down
@@ -94,24 +93,13 @@ class ContinualRunner:
         plans = together(self.plan)
         say('\n'.join([*self._told_profile(), plan_table(plans, together(self.progress.intents))]))
         check_shared(self.work_dir)  # nothing is written before all processes have looked
-        with named_full_disk(self.work_dir), self._alone(), plain_checkpoints(), formatted_once():
+        with named_full_disk(self.work_dir), alone(self.work_dir), plain_checkpoints(), formatted_once():
             on_main_process(self.progress.make_room)
             if self.first_step_from and 0 not in self.steps:
                 self._run_step(0)
             for step in self.steps:
                 self._run_step(step)
             return self.results()
-
-    @contextmanager
-    def _alone(self) -> Iterator[None]:
-        """Within it no other run works in the folder."""
-        lock = RunLock(self.work_dir)
-        on_main_process(lock.take)
-        try:
-            yield
-        finally:
-            if is_main_process():
-                lock.give_back()
 
     def test(self) -> Dict[str, Any]:
         """Evaluate the hand-overs of the steps again, as far as there are any.
@@ -127,7 +115,7 @@ class ContinualRunner:
         steps = [step for step in self.steps if step in trained]
         together(lambda: make_plan(self.configs, self.scenario, trained=(), roles=['test']))
         check_shared(self.work_dir)
-        with plain_checkpoints(), formatted_once():
+        with named_full_disk(self.work_dir), plain_checkpoints(), formatted_once():
             for step in steps:
                 self._evaluate(step)
         if steps != list(self.steps):

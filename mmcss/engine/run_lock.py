@@ -6,13 +6,33 @@ import os
 import socket
 import threading
 import time
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Dict, Optional
+from typing import Any, Dict, Iterator, Optional
+
+from mmengine.dist import is_main_process
 
 from ..files import read_json
+from .distributed import on_main_process
 
 BEAT = 20.0  # seconds between two signs of life
 SILENCE = 120.0  # seconds without one after which a process of another machine is taken for dead
+
+
+@contextmanager
+def alone(work_dir: Path) -> Iterator[None]:
+    """Within it no other run works in a folder; all processes of this one call it.
+
+    Raises:
+        ValueError: Another run works there.
+    """
+    lock = RunLock(work_dir)
+    on_main_process(lock.take)
+    try:
+        yield
+    finally:
+        if is_main_process():
+            lock.give_back()
 
 
 class RunLock:

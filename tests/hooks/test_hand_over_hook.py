@@ -80,6 +80,15 @@ def test_a_parent_without_id_does_not_lose_the_step(tmp_path):
     assert meta['classes'] == list(CLASSES) and meta['parent'] == tensors_id(model().state_dict())
 
 
+def test_what_is_no_number_is_not_handed_over(tmp_path):
+    net = model(float('nan'))
+    net.split, found = SimpleNamespace(step=1), runner(net)
+    found.iter = 7
+    with pytest.raises(FloatingPointError, match=r"step 1: what is handed over holds NaN or infinite values in \['0.weight'"):
+        HandOverHook(str(tmp_path / 'step_1.pth'), None, {}).after_train(found)
+    assert not list(tmp_path.iterdir())
+
+
 def test_averaged_weights_are_handed_over(tmp_path):
     net, average = model(1.), model(5.)
     hook = EMAHook()
