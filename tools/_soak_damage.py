@@ -225,7 +225,7 @@ def hostile(root: Path) -> List[Row]:
     }
     rows = []
     for case, (path, prepare, act) in places.items():
-        faults, said = [], ''
+        faults, said = [], []
         for whole in (True, False)[:1 if path.suffix == '.npz' else 2]:
             check.restore()
             shutil.rmtree(root / 'other', ignore_errors=True)
@@ -237,6 +237,6 @@ def hostile(root: Path) -> List[Row]:
                 (root / 'marker').unlink()
             if error is not None and (not isinstance(error, ALLOWED) or path.name not in str(error)):
                 faults.append(f'{type(error).__name__}: {error}')
-            said = 'refused' if error is not None else 'left alone'
-        rows.append(judged('hostile', case, faults, f'no code has run; {said}'))
+            said.append('refused' if error is not None else 'left alone')
+        rows.append(judged('hostile', case, faults, f'no code has run; {" and ".join(said)}'))
     return rows

@@ -50,6 +50,7 @@ def step_config(cfg: Config, scenario: Scenario, step: int, work_dir: str, world
     merged.merge_from_dict(cfg.get('first_step' if step == 0 else 'next_steps', {}))
     plain: Dict[str, Any] = {key: value for key, value in merged._cfg_dict.to_dict().items() if key not in OWN_KEYS}
     plain.update(work_dir=str(folder.path), load_from=plain.get('load_from') if step == 0 else None, resume=False)
+    plain['custom_imports'] = _with_mmcss(plain.get('custom_imports') or {})
     # Bare names of types are MMSegmentation's.
     plain['default_scope'] = plain.get('default_scope') or 'mmseg'
     plain['experiment_name'] = f'{str(run_name(cfg)).replace("/", "_")}_step_{step}'
@@ -92,6 +93,13 @@ def deploy_config(cfg: Config, scenario: Scenario, step: int) -> Config:
     cfg = with_profile(cfg)
     model = _step_model(cfg, scenario, step)
     return deployed(model, next(leaf_configs(_test_loader(cfg)['dataset'])), cfg.get('custom_imports') or {})
+
+
+def _with_mmcss(custom_imports: Mapping[str, Any]) -> Dict[str, Any]:
+    """Imports by which MMSegmentation's tools can read a step's config, whichever way mmcss was imported here."""
+    imports = custom_imports.get('imports') or []
+    imports = [imports] if isinstance(imports, str) else list(imports)
+    return {'allow_failed_imports': False, **custom_imports, 'imports': imports if 'mmcss' in imports else ['mmcss', *imports]}
 
 
 def _refuse_compile(plain: Mapping[str, Any]) -> None:

@@ -381,3 +381,10 @@ def test_a_pipeline_that_loads_twice_marks_twice(tmp_path):
         Image.fromarray(np.ones((2, 2 * len(values)), dtype=np.uint8)).save(tmp_path / f'maps/{stem}.png')
     dataset = StepDataset(config, split_of(STEPS, 2), dict(TRAIN, unknown='saliency'), saliency='maps')
     assert contents(dataset) == {'i3': [5, 4], 'i4': [4, 5]}
+
+
+def test_it_has_what_stock_tools_read(tmp_path):
+    """As MMSegmentation's confusion_matrix.py does; labels are those of learning, whose zero counts."""
+    dataset = make(tmp_path, 1, TEST)
+    assert dataset.METAINFO['classes'] == ('background', 'b', 'a', 'd')
+    assert (dataset.ignore_index, dataset.reduce_zero_label) == (255, False)

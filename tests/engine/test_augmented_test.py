@@ -1,20 +1,23 @@
 """Tests with test-time augmentation."""
 import json
+from pathlib import Path
 
 import pytest
 import torch
 from mmengine.config import Config
-from mmengine.dataset import pseudo_collate
+from mmengine.dataset import Compose, pseudo_collate
 from mmengine.model import revert_sync_batchnorm
-from mmseg.registry import DATASETS, MODELS
+from mmseg.registry import DATASETS, MODELS, VISUALIZERS
 
 from mmcss.engine import AugmentedTest, ContinualRunner
 from mmcss.engine.augmented_test import augmented_config
 from mmcss.engine.folders import StepFolder
+from mmcss.engine.model_config import walk
 from mmcss.engine.step_config import training_settings
 from mmcss.models import save_hand_over
 from tests.tiny import PLOP, SSUL_M, loader, tiny_config
 
+DATASETS_OF_CONFIGS = Path(__file__).resolve().parents[2] / 'configs' / '_base_' / 'datasets'
 NEAREST = dict(classifier='NearestMean', memory=dict(size=4))
 
 
@@ -111,3 +114,18 @@ def test_the_step_s_own_config_stays(tmp_path):
     assert augmented.model.to_dict() == dict(type='SegTTAModel', module=dict(type='A'))
     assert augmented.test_dataloader.dataset.pipeline == augmented.tta_pipeline
     assert (augmented.load_from, ordinary.model.type, ordinary.custom_hooks[0].path) == (None, 'A', 'result.json')
+
+
+@pytest.mark.parametrize('name', sorted(path.stem for path in DATASETS_OF_CONFIGS.glob('*.py')))
+def test_each_data_set_has_its_augmentation(name):
+    """Whose ways all see the same labels."""
+    pipeline = Config.fromfile(DATASETS_OF_CONFIGS / f'{name}.py').tta_pipeline
+    kinds = [node['type'] for node in walk(pipeline)]
+    assert {'LoadImageFromFile', 'LoadAnnotations', 'TestTimeAug', 'RandomFlip', 'PackSegInputs'} <= set(kinds)
+    assert len(Compose(pipeline).transforms[-1].subroutines) == (2 if name == 'voc2012_official' else 12)
+
+
+def test_the_default_runtime_serves_the_stock_tools():
+    runtime = Config.fromfile(DATASETS_OF_CONFIGS.parent / 'default_runtime.py')
+    assert runtime.tta_model.type == 'SegTTAModel'
+    assert type(VISUALIZERS.build(runtime.visualizer)).__name__ == 'SegLocalVisualizer'

@@ -419,3 +419,14 @@ def test_a_method_that_watches_the_model_is_not_compiled(tmp_path, compile):
         configs(tmp_path, compile=compile)
     assert [config.compile for config in configs(tmp_path, compile=compile, continual={})[1]] == [compile] * 3
     assert len(configs(tmp_path, compile=False)[1]) == 3
+
+
+@pytest.mark.parametrize('given, imports', [
+    (None, ['mmcss']),
+    (dict(imports='theirs'), ['mmcss', 'theirs']),
+    (dict(imports=['theirs', 'mmcss'], allow_failed_imports=False), ['theirs', 'mmcss']),
+])
+def test_a_step_s_config_imports_mmcss(tmp_path, given, imports):
+    """Configs that tools/train.py runs need not."""
+    _, steps = configs(tmp_path, custom_imports=given)
+    assert steps[0].custom_imports.to_dict() == dict(imports=imports, allow_failed_imports=False)
