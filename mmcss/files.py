@@ -90,6 +90,25 @@ def full_disk(error: Optional[BaseException], path: PathLike) -> Optional[OSErro
                    '--resume; what is finished is whole. The file', str(path))
 
 
+def flush_files(folder: PathLike) -> None:
+    """Have all files below a folder written to the disk, so that it can be renamed."""
+    for path in sorted(Path(folder).rglob('*')):
+        if path.is_file():
+            with open(path, 'rb') as file:
+                os.fsync(file.fileno())
+        else:
+            flush_folder(path)
+    flush_folder(folder)
+
+
+def remove(path: Path) -> None:
+    """Remove a file, a link, or a folder with all that is in it; nothing where nothing is."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
 def check_archive(path: PathLike, required: bool = False) -> None:
     """Make sure that a checkpoint's bytes are those that were written, by the checksums in it.
 

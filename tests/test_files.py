@@ -9,7 +9,7 @@ import pytest
 from mmengine.config import ConfigDict
 
 from mmcss import files
-from mmcss.files import check_archive, full_disk, plain, read_json, write_json, written_whole
+from mmcss.files import check_archive, flush_files, full_disk, plain, read_json, remove, write_json, written_whole
 
 NAN = float('nan')
 
@@ -102,6 +102,25 @@ def test_other_errors_are_left_alone(tmp_path):
     with pytest.raises(RuntimeError, match='else'), written_whole(tmp_path / 'x.json'):
         raise RuntimeError('else')
     assert full_disk(OSError(errno.EIO, 'broken'), tmp_path / 'x') is None and full_disk(None, tmp_path / 'x') is None
+
+
+def test_a_folder_is_on_the_disk_before_it_is_renamed(tmp_path, monkeypatch):
+    (tmp_path / 'a' / 'b').mkdir(parents=True)
+    (tmp_path / 'a' / 'b' / 'x').write_text('x')
+    flushed, flush = [], os.fsync
+    monkeypatch.setattr(files.os, 'fsync', lambda number: (flushed.append(os.readlink(f'/proc/self/fd/{number}')), flush(number)))
+    flush_files(tmp_path / 'a')
+    assert flushed == [str(tmp_path / name) for name in ('a/b', 'a/b/x', 'a')]
+
+
+def test_removing_what_is_there(tmp_path):
+    (tmp_path / 'kept').mkdir()
+    (tmp_path / 'link').symlink_to(tmp_path / 'kept')
+    (tmp_path / 'file').touch()
+    (tmp_path / 'folder' / 'inner').mkdir(parents=True)
+    for name in ('link', 'file', 'folder', 'nothing'):
+        remove(tmp_path / name)
+    assert [path.name for path in tmp_path.iterdir()] == ['kept']
 
 
 def archive(path):

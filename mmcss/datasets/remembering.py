@@ -1,7 +1,6 @@
 """What a step may leave to be remembered."""
 from __future__ import annotations
 
-import shutil
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Dict, List, Optional, Sequence, Tuple
@@ -11,6 +10,7 @@ import numpy as np
 from mmengine.fileio import get
 from PIL import Image
 
+from ..files import PARTIAL, flush_files, flush_folder, remove
 from ..scenario import TrainView
 from .exemplars import Exemplar
 from .places import with_source
@@ -120,13 +120,15 @@ def write_copies(dataset: StepDataset, chosen: List[Candidate], folder: Path) ->
     Returns:
         Exemplars that name the copies.
     """
-    partial = folder / 'memory.partial'
-    shutil.rmtree(partial, ignore_errors=True)
+    partial = folder / f'memory{PARTIAL}'
+    remove(partial)
     for kind in ('images', 'labels', 'saliency'):
         (partial / kind).mkdir(parents=True)
     exemplars = [_write_copy(dataset, one, partial, number) for number, one in enumerate(chosen)]
-    shutil.rmtree(folder / 'memory', ignore_errors=True)
+    flush_files(partial)
+    remove(folder / 'memory')
     partial.rename(folder / 'memory')
+    flush_folder(folder)
     return exemplars
 
 

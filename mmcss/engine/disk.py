@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Iterator
 
-from ..files import PARTIAL, full_disk
+from ..files import PARTIAL, full_disk, remove
 
 
 @contextmanager
@@ -25,6 +25,5 @@ def named_full_disk(work_dir: Path) -> Iterator[None]:
         if full is None:
             raise
         for path in [*half, *work_dir.rglob(f'*{PARTIAL}')]:
-            if path.is_file():
-                path.unlink()
+            remove(path)
         raise full from error

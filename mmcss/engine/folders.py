@@ -3,11 +3,10 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
 from pathlib import Path
 from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
 
-from ..files import PARTIAL, PathLike, check_archive, file_mark, is_there, read_json, write_json
+from ..files import PARTIAL, PathLike, check_archive, file_mark, is_there, read_json, remove, write_json
 from ..models import hand_over_meta
 
 CHECKPOINT = re.compile(r'(?:epoch|iter)_(\d+)\.pth')
@@ -129,8 +128,8 @@ class StepFolder:
         self.path.mkdir(parents=True, exist_ok=True)
         for path in [self.result, self.memory, self.path / 'last_checkpoint', *self.path.glob('*.npz'),
                      *self.path.glob('*.pth'), *self.path.glob(f'*{PARTIAL}')]:
-            _remove(path)
-        _remove(self.path / 'memory')
+            remove(path)
+        remove(self.path / 'memory')
         write_json(self.split, dict(run, parent=parent, settings=settings, unfinished=settings is None))
 
     def move_aside(self, folder: Path) -> None:
@@ -181,10 +180,3 @@ def _is_whole(checkpoint: Path) -> bool:
     except ValueError:
         return False
     return True
-
-
-def _remove(path: Path) -> None:
-    if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path)
-    else:
-        path.unlink(missing_ok=True)

@@ -13,6 +13,7 @@ def test_a_full_disk_is_named_and_half_files_go(tmp_path):
         file.writestr('a', 'b')
     (folder / 'epoch_2.pth').write_bytes(b'PK half')
     (tmp_path / 'results.json.partial').touch()
+    (folder / 'memory.partial' / 'images').mkdir(parents=True)
     with pytest.raises(OSError, match=f'no space left on the disk of {folder} .*epoch_2.pth') as caught:
         with named_full_disk(tmp_path):
             raise OSError(errno.ENOSPC, 'No space left on device')  # mmengine's write names no file
