@@ -108,3 +108,12 @@ def pod(student: Tensor, teacher: Tensor, scales: Sequence[int] = (1, 2, 4), rem
         return np.concatenate([piece.reshape(len(x), -1) for piece in pieces], axis=1)
 
     return float(np.linalg.norm(embedding(student) - embedding(teacher), axis=1).mean())
+
+
+def rounding(terms: Sequence[float]) -> float:
+    """How far a float32 sum of these terms may be off, in whatever order a processor adds them.
+
+    That is (n - 1) eps sum |x|, with eps = 2^-23; n in place of n - 1 leaves room for the rounding of the terms.
+    """
+    sizes = [abs(float(term)) for term in terms]
+    return len(sizes) * 2.**-23 * math.fsum(sizes)
