@@ -157,8 +157,9 @@ class Part:
     weighted with their number where processes have more or fewer of them.
     Those whose loss is another set ``mean_over_images`` to False, and ask
     :attr:`StepBatch.over_processes` (see :mod:`mmcss.losses.reduce`).
-    Parts whose state has a row for each class name these tensors in
-    ``per_class``, so that a file of other classes is found out.
+    Parts whose state has an entry for each class name these tensors in
+    ``per_class``, with the dimension of the classes, so that a file of other
+    classes is found out.
     """
 
     needs: Needs = Needs()
@@ -168,7 +169,7 @@ class Part:
     takes_unknown: bool = False
     about_new_classes: bool = False
     mean_over_images: bool = True
-    per_class: Tuple[str, ...] = ()
+    per_class: Mapping[str, int] = {}
 
     def load_previous(self, state: Dict[str, Tensor]) -> None:
         """Take over, before step 1 and later ones, what :meth:`state_dict` gave at the end of the step before."""

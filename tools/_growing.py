@@ -167,8 +167,11 @@ def step_zero_config(model: Config, method: str, size: int) -> Config:
 
 
 def small(model: Dict[str, Any], size: int) -> Dict[str, Any]:
-    """A stock model for small images on any device, without weights to fetch."""
+    """A stock model for small images of nine classes on any device, without weights to fetch."""
     model = without_pretrained(model)
+    for node in walk(model):
+        if isinstance(node.get('class_weight'), (list, tuple)):  # of another data set's classes
+            node['class_weight'] = list(node['class_weight'])[:9]
     model['data_preprocessor'] = None
     # Placeholders and sizes that the stock leaf configs fill in.
     if model.get('test_cfg', {}).get('mode') == 'slide':

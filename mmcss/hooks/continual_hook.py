@@ -112,22 +112,23 @@ class ContinualHook(Hook):
 
 
 @contextmanager
-def sound(path: Path, state: State, part: Part, rows: Callable[[], Tuple[int, ...]]) -> Iterator[None]:
+def sound(path: Path, state: State, part: Part, numbers: Callable[[], Tuple[int, ...]]) -> Iterator[None]:
     """Within it a part takes a state from a file; one that does not fit is the file's fault.
 
     Args:
         path: The file.
         state: What it holds.
         part: The part.
-        rows: Gives how many rows the tensors of ``per_class`` may have.
+        numbers: Gives how many classes the tensors of ``per_class`` may have.
 
     Raises:
         ValueError: Names the file.
     """
     try:
-        for name in part.per_class:
-            if len(state[name]) not in rows():
-                raise ValueError(f'{name} has {len(state[name])} rows, expected one for each of {rows()[-1]} classes')
+        for name, dimension in part.per_class.items():
+            found = state[name].shape[dimension]
+            if found not in numbers():
+                raise ValueError(f'{name} is of {found} classes, expected {numbers()[-1]}')
         yield
     except (KeyError, IndexError, TypeError, RuntimeError, ValueError) as error:
         raise damaged_state(path, error) from error

@@ -58,7 +58,7 @@ class LatentShaping(Part):
     from_first_step = True
     mean_over_images = False
     about_new_classes = True
-    per_class = ('prototypes', 'counts')
+    per_class = {'prototypes': 0, 'counts': 0}
 
     def __init__(self,
                  matching: float = 0.01,

@@ -98,7 +98,7 @@ class ClassSimilarityWeightedKD(Part):
     """
 
     about_new_classes = True
-    per_class = ('prototypes', 'channels')
+    per_class = {'prototypes': 0, 'channels': 0}
     mean_over_images = False
 
     def __init__(self,

@@ -107,8 +107,8 @@ def of_source(**values):
 DAMAGED = {
     'half': (lambda path: changed(lambda memory: None)(path) or path.write_text(path.read_text()[:99]), ''),
     'no text': (lambda path: path.write_bytes(b'\xff\xfe\x00'), ''),
-    'null': (lambda path: path.write_text('null'), 'it is None, expected an object with exemplars, images_seen'),
-    'a list': (lambda path: path.write_text('[]'), 'it is [], expected an object'),
+    'null': (lambda path: path.write_text('null'), 'memory.json is damaged: it holds None, expected a dict'),
+    'a list': (lambda path: path.write_text('[]'), 'memory.json is damaged: it holds [], expected a dict'),
     'empty': (lambda path: path.write_text('{}'), "it lacks the keys ['exemplars', 'images_seen', 'classes_seen']"),
     'another key': (changed(lambda memory: memory.update(more=1)), "has the unknown ones ['more']"),
     'a number for the list': (changed(lambda memory: memory.update(exemplars=3)), 'it.exemplars is 3, expected a list'),

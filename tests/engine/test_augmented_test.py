@@ -66,7 +66,8 @@ def test_predictions_are_the_mean_over_the_ways(tiny_data, tmp_path, method):
     spread_predictions(model.module)
     with torch.no_grad():
         # No class's logits shall be the highest everywhere.
-        logits = model.module(model.module.data_preprocessor(ordinary)['inputs'])
+        images = model.module.data_preprocessor(ordinary)['inputs']
+        logits = model.module.encode_decode(images, [dict(img_shape=images.shape[2:])])
         model.module.decode_head.conv_seg.bias -= logits.mean(dim=(0, 2, 3))
         merged, alone, one = model.test_step(ways)[0], model.module.test_step(ordinary)[0], model.test_step(
             {key: value[:1] for key, value in ways.items()})[0]

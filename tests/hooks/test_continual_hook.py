@@ -144,9 +144,9 @@ def test_a_state_that_does_not_fit_the_part_is_named(tmp_path):
 
 
 class Rows(Part):
-    """A part with a row for each class."""
+    """A part with an entry for each class."""
 
-    per_class = ('rows', )
+    per_class = {'rows': 1}
 
     def load_previous(self, state):
         self.rows = state['rows']
@@ -157,13 +157,13 @@ class Rows(Part):
 @pytest.mark.parametrize('resume, fitting', [(False, {3}), (True, {0, 3, 4})])
 def test_a_state_of_other_classes_is_named(tmp_path, resume, fitting):
     for number in range(6):
-        save_state(tmp_path / 'part.npz', dict(rows=torch.zeros(number, 2)))
+        save_state(tmp_path / 'part.npz', dict(rows=torch.zeros(2, number)))
         runner = step(tmp_path, resume, None if resume else str(tmp_path / 'step_0.pth'), part=Rows())
         runner.model.split = SimpleNamespace(num_old=3, num_seen=4)
         if number in fitting:
             ContinualHook().before_train(runner)
             continue
-        with pytest.raises(ValueError, match=fr'part\.npz is damaged, .*rows has {number} rows, expected one for each of'):
+        with pytest.raises(ValueError, match=fr'part\.npz is damaged, .*rows is of {number} classes, expected [34]'):
             ContinualHook().before_train(runner)
 
 

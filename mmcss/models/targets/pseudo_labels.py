@@ -54,7 +54,7 @@ class EntropyPseudoLabels(Part):
             SATS's released code does, which has labels of all classes there.
     """
 
-    per_class = ('thresholds', )
+    per_class = {'thresholds': 1}
 
     def __init__(self,
                  measure: str = 'shannon',
