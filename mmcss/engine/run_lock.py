@@ -95,7 +95,8 @@ class RunLock:
             ValueError: It is still working.
         """
         holder, age = _read(self.path), self._age()
-        here = holder.get('host') == socket.gethostname()
+        # Elsewhere than on POSIX systems the question for a process would end it.
+        here = os.name == 'posix' and holder.get('host') == socket.gethostname()
         if age is None or not (_lives(holder) if here else age < SILENCE):
             return holder
         hint = '' if here else (f' If it has ended: {SILENCE:.0f} s after its last sign of life, which was {age:.0f} s ago, '
