@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -80,10 +82,12 @@ def test_the_images_of_all_processes_are_offered(runner, monkeypatch):
 def test_the_memory_is_written_at_the_end_of_the_epoch(runner, monkeypatch):
     hook = hook_of(runner, OnlineHook)
     iteration(runner, (4, 1))
-    expected = [one.exemplar for one in hook.memory.chosen()]
+    expected = [replace(one.exemplar, source=None) for one in hook.memory.chosen()]
     hook.after_train_epoch(runner)
     memory = ExemplarMemory.load(hook.path)
-    assert memory.exemplars == expected and memory.images_seen == 10
+    # Written with them is where each image was found.
+    assert all(one.source.image.endswith(f'/{one.name}') for one in memory.exemplars)
+    assert [replace(one, source=None) for one in memory.exemplars] == expected and memory.images_seen == 10
     assert memory.classes_seen == dict(zip(('red', 'green', 'blue'), hook.memory.seen.tolist()))
     assert list(memory.confidence) == ['red', 'green', 'blue'] and memory.confidence['blue'] > 0
     before = hook.path.read_bytes()
