@@ -52,6 +52,9 @@ def flush_folder(folder: PathLike) -> None:
         handle = os.open(folder, os.O_RDONLY)
         try:
             os.fsync(handle)
+        except OSError as error:
+            if error.errno not in (errno.EINVAL, errno.ENOTSUP):  # some network file systems do not
+                raise
         finally:
             os.close(handle)
 
@@ -82,12 +85,13 @@ def full_disk(error: Optional[BaseException], path: PathLike) -> Optional[OSErro
         causes.append(error)
         error = error.__cause__ or error.__context__
     number = next((one.errno for one in causes if isinstance(one, OSError) and one.errno in FULL), None)
-    if number is None:
-        return None
     folder = Path(path).parent
-    free = shutil.disk_usage(folder).free / 2**20
-    return OSError(number, f'no space left on the disk of {folder} ({free:.1f} MiB free). Make room, and go on with '
-                   '--resume; what is finished is whole. The file', str(path))
+    if number is None or not folder.is_dir():
+        return None
+    free = f'{shutil.disk_usage(folder).free / 2**20:.1f} MiB free'
+    why = f'{free}; the quota is used up' if number == errno.EDQUOT else free
+    return OSError(number, f'no space left on the disk of {folder} ({why}). Make room, and go on with --resume; what is '
+                   'finished is whole. The file', str(path))
 
 
 def flush_files(folder: PathLike) -> None:

@@ -17,7 +17,7 @@ from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Sequence, Set
 import mmcss  # noqa: F401  first: it makes `_base_ = ['mmseg::...']` work under both stacks
 import numpy as np
 from mmcss.datasets import ClassNames, LabelledImages, build_view, check_saliency, name_classes, presence_table
-from mmcss.datasets.label_values import other_numbers, without_classes
+from mmcss.datasets.label_values import ignored_values, other_numbers, without_classes
 from mmcss.datasets.lists import check_list
 from mmcss.datasets.readers import ImageReader
 from mmcss.engine import build_scenario, step_config
@@ -105,7 +105,9 @@ class Checker:
                     where = role if len(set(map(text_of, data.values()))) == 1 else f'{role}, {OVERRIDES[key]}'
                     configs = list(leaf_configs(dataset))
                     found = [self._part(where, config, table) for config in configs]
-                    self.opened[text_of(dataset)] = Parts(role, [part for part in found if part is not None])
+                    own = [part for part in found if part is not None]
+                    self._tell_missing(where, own)
+                    self.opened[text_of(dataset)] = Parts(role, own)
                     whole = whole and None not in found
         if whole:
             self._count()
@@ -172,16 +174,25 @@ class Checker:
         self.problems.extend(texts[0] + more(len(texts)) for texts in groups.values())
 
     def _tell_values(self, role: str, leaf: BaseDataset, names: ClassNames, presence: np.ndarray) -> None:
-        missing = without_classes(presence, names)
-        if missing:
-            self.problems.append(f"{role}: {leaf.data_prefix.get('seg_map_path')}: {missing}")
+        try:
+            known = (*names.raw_ids.values(), *ignored_values(leaf, names))
+        except ValueError as error:
+            self.problems.append(f'{role}: {error}')
+            return
         for value in np.flatnonzero(presence.any(axis=0)).tolist():
-            if value not in (*names.raw_ids.values(), *names.ignored, getattr(leaf, 'ignore_index', None)):
+            if value not in known:
                 images = np.flatnonzero(presence[:, value])
                 self.problems.append(
                     f"{leaf.get_data_info(int(images[0]))['seg_map_path']} holds the label value {value}, which is no "
                     f'class of {type(leaf).__name__}; mend the file or name all classes in metainfo{more(len(images))}'
                     f'{other_numbers(presence, names)}')
+
+    def _tell_missing(self, role: str, parts: Sequence[Part]) -> None:
+        """Data sets that hold no class; a folder of nothing but background may stand beside others."""
+        missing = without_classes(np.concatenate([part.presence for part in parts]), parts[0].names) if parts else ''
+        if missing:
+            folders = dict.fromkeys(str(part.leaf.data_prefix.get('seg_map_path')) for part in parts)
+            self.problems.append(f"{role}: {', '.join(folders)}: {missing}")
 
     def _count(self) -> None:
         """Images of each class and of each step."""

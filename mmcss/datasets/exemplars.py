@@ -205,7 +205,7 @@ def _check_inside(folder: Path, one: Exemplar) -> None:
     for key in ('image', 'labels', 'saliency'):
         name = getattr(one, key)
         if name is not None and folder.resolve() not in (folder / name).resolve().parents:
-            raise ValueError(f'the {key} of {one.name} is {name}, which lies outside of its folder')
+            raise ValueError(f'the {key} of {one.name} is {name}, which lies outside of its folder (links are followed)')
 
 
 def _check_classes(memory: ExemplarMemory, split: Split) -> None:

@@ -1,9 +1,10 @@
 """What is wrong with the values of all label maps of a data set."""
 from __future__ import annotations
 
-from typing import Optional
+from typing import List, Optional
 
 import numpy as np
+from mmengine.dataset import BaseDataset
 
 from ..scenario import IGNORE
 from .class_names import ClassNames
@@ -38,3 +39,17 @@ def other_numbers(presence: np.ndarray, names: ClassNames) -> str:
         return ''
     return (f'. All label maps together hold the values {shown}: if they stand for the classes in that order, write class '
             'numbers 0, 1, 2, ... in their place')
+
+
+def ignored_values(leaf: BaseDataset, names: ClassNames) -> List[int]:
+    """The label values of a data set that are of no class: its own ``ignore_index`` too, which is mapped like them.
+
+    Raises:
+        ValueError: That is the value of a class.
+    """
+    own = getattr(leaf, 'ignore_index', IGNORE)
+    name = next((name for name, value in names.raw_ids.items() if value == own), None)
+    if name is not None:
+        raise ValueError(f"{type(leaf).__name__}.ignore_index: {own} is the label value of {name!r}; write what is to be ignored "
+                         f'as {IGNORE}, or as a value that no class has.')
+    return sorted({*names.ignored, own} & set(range(256)))

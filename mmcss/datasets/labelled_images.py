@@ -6,10 +6,10 @@ from typing import Any, Dict, List, Mapping, Optional, Tuple, Union
 import numpy as np
 from mmengine.dataset import BaseDataset
 
-from ..scenario import IGNORE, Protocol, Split, TrainView
+from ..scenario import Protocol, Split, TrainView
 from .class_names import ClassNames, name_classes
 from .domains import DomainImages, names_of_domains
-from .label_values import other_numbers, without_classes
+from .label_values import ignored_values, other_numbers, without_classes
 from .lists import check_list, listed_as, read_names
 from .presence import Broken, presence_table
 from .saliency import saliency_path
@@ -60,24 +60,16 @@ class LabelledImages:
     def _checked(self, leaf: BaseDataset) -> np.ndarray:
         presence = presence_table(leaf, self.broken)
         known = np.zeros(256, dtype=bool)
-        known[[*self.names.raw_ids.values(), *self._ignored(leaf)]] = True
+        ignored = ignored_values(leaf, self.names)
+        known[[*self.names.raw_ids.values(), *ignored]] = True
         wrong = presence & ~known
         if wrong.any():
             image = int(np.flatnonzero(wrong.any(axis=1))[0])
             raise ValueError(f"{leaf.get_data_info(image)['seg_map_path']} holds the label values "
                              f'{np.flatnonzero(wrong[image]).tolist()}, but {type(leaf).__name__} has classes for '
-                             f'{sorted(self.names.raw_ids.values())} and ignores {self._ignored(leaf)}. '
+                             f'{sorted(self.names.raw_ids.values())} and ignores {ignored}. '
                              f'Mend the file, or name all classes in metainfo{other_numbers(presence, self.names)}.')
         return presence
-
-    def _ignored(self, leaf: BaseDataset) -> List[int]:
-        """The label values of a leaf that are of no class: its own ``ignore_index`` too, which is mapped like them."""
-        own = getattr(leaf, 'ignore_index', IGNORE)
-        name = next((name for name, value in self.names.raw_ids.items() if value == own), None)
-        if name is not None:
-            raise ValueError(f"{type(leaf).__name__}.ignore_index: {own} is the label value of {name!r}; write what is to be "
-                             f'ignored as {IGNORE}, or as a value that no class has.')
-        return sorted({*self.names.ignored, own} & set(range(256)))
 
     def select(self, view: View, split: Split, complete: bool = True, domains: Optional[Mapping[str, Any]] = None,
                listed: Optional[str] = None) -> np.ndarray:

@@ -5,6 +5,7 @@ from typing import Any, Dict, Sequence, Tuple
 
 import numpy as np
 from mmcv.transforms import BaseTransform
+from mmseg.datasets.transforms import LoadAnnotations
 from mmseg.registry import TRANSFORMS
 
 
@@ -38,6 +39,22 @@ class MapLabels(BaseTransform):
 
     def __repr__(self) -> str:
         return f'{type(self).__name__}(table={self.table.tolist()})'
+
+
+class LoadLabels(BaseTransform):
+    """Loads label maps by a loader of the user's own, and those of copies, which are plain PNGs, by the stock one.
+
+    Args:
+        own: The user's loader.
+    """
+
+    def __init__(self, own: LoadAnnotations) -> None:
+        self.own = own
+        self.stock = LoadAnnotations(imdecode_backend='pillow')
+
+    def transform(self, results: Dict[str, Any]) -> Dict[str, Any]:
+        """Load the labels of one image."""
+        return (self.stock if results.get('is_copy') else self.own)(results)
 
 
 def turned_text(labels: Tuple[int, int], image: Tuple[int, int]) -> str:

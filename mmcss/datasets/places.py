@@ -37,7 +37,8 @@ def digest_of(leaf: BaseDataset, image: str, labels: str) -> str:
 def _content(path: str, backend_args: Optional[Dict[str, Any]]) -> bytes:
     try:
         return get(path, backend_args)
-    except OSError:  # no file, but what a loader of one's own makes something of: it goes by its name
+    except (OSError, KeyError, ImportError, ValueError):
+        # No file, but what a loader of one's own makes something of: it goes by its name.
         return path.encode()
 
 

@@ -163,7 +163,7 @@ class RememberedImages:
         table = np.full(256, IGNORE, dtype=np.uint8)
         table[:self._split.num_seen] = np.arange(self._split.num_seen)
         info = dict(img_path=str(self.folder / one.image), seg_map_path=str(self.folder / one.labels), label_map=None,
-                    reduce_zero_label=False, label_table=self._view.with_unknown(table, self._split))
+                    reduce_zero_label=False, label_table=self._view.with_unknown(table, self._split), is_copy=True)
         if self._saliency is not None:
             if not one.saliency:
                 raise ValueError(f'the remembered copy {one.image} of {one.name} was made without a saliency map; '

@@ -3,7 +3,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Dict, List, Optional, Sequence, Tuple
+from typing import Any, Dict, List, Sequence, Tuple
 
 import mmcv
 import numpy as np
@@ -36,10 +36,10 @@ class Candidate:
     remembered: bool
 
     @property
-    def key(self) -> Tuple[Optional[int], str]:
-        """What names the image: its leaf and file; where it is of none of the step's data, the file it was chosen from."""
+    def key(self) -> Tuple[Any, ...]:
+        """What names the image: its leaf and file; where it is of none of the step's data, the files it was chosen from."""
         one = self.exemplar
-        return one.leaf, one.name if one.leaf is not None else one.source.image
+        return (one.leaf, one.name) if one.leaf is not None else (None, one.source.image, one.source.labels)
 
 
 def candidates_of(dataset: StepDataset) -> List[Candidate]:
@@ -61,7 +61,7 @@ def remembered_candidates(dataset: StepDataset) -> List[Candidate]:
 
 def new_candidates(dataset: StepDataset) -> List[Candidate]:
     """The images that a step brings, each once, with the labels that it gives them."""
-    found: Dict[Tuple[int, str], Candidate] = {}
+    found: Dict[Tuple[Any, ...], Candidate] = {}
     images, split = dataset.images, dataset.split
     classes = split.foreground(dataset.view.kept(split))
     raw = [images.names.raw_ids[name] for name in classes]

@@ -8,6 +8,7 @@ from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple, Union
 import numpy as np
 import torch
 from mmengine.dataset import BaseDataset, Compose
+from mmseg.datasets.transforms import LoadAnnotations
 from mmseg.registry import DATASETS
 from torch.utils.data import Dataset
 
@@ -15,7 +16,7 @@ from ..scenario import IGNORE, Protocol, Split, TrainView
 from .domains import domain_reader
 from .exemplars import Exemplar
 from .labelled_images import LabelledImages, View
-from .map_labels import MapLabels
+from .map_labels import LoadLabels, MapLabels
 from .readers import find_label_loaders
 from .remembered import RememberedImages
 from .saliency import MarkUnknown, saliency_path
@@ -127,8 +128,10 @@ class StepDataset(Dataset):
         pipelines = {id(leaf): copy.deepcopy(leaf.pipeline) for leaf in self.images.leaves}
         for pipeline in pipelines.values():
             for transforms, position in reversed(find_label_loaders(pipeline)):
-                transforms[position].reduce_zero_label = False
-                transforms[position + 1:position + 1] = mapping
+                loader = transforms[position]
+                loader.reduce_zero_label = False
+                own = [loader] if type(loader) is LoadAnnotations else [LoadLabels(loader)]
+                transforms[position:position + 1] = own + mapping
         return [pipelines[id(leaf)] for leaf in self.images.leaves]
 
     @property

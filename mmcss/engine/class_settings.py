@@ -55,7 +55,9 @@ class StepClasses:
         if len(of_classes) != self.listed and len(set(of_classes)) != 1:
             raise ValueError(f'{place}: got {len(values)} entries, expected {self.listed + behind}: one for each class of '
                              "the data set, in its order (first the background, also one that it doesn't list)"
-                             + (', and one for no object.' if behind else '.'))
+                             + (', and one for no object.' if behind else '.')
+                             + (' Put that of the background, such as 1.0, before the others.'
+                                if len(of_classes) == self.listed - 1 else ''))
         if self.unknown and neutral is None:
             raise ValueError(f'{place}: an entry for each class, but which is that of the unknown class '
                              '(continual.unknown) is not known; take the list or unknown out.')

@@ -131,6 +131,8 @@ class ContinualRunner:
     def describe(self) -> str:
         """The plan as text: steps, images, and how the steps' configs differ."""
         lines = [*self._told_profile(), plan_table(self.plan(), self.progress.intents())]
+        refused = self.progress.refusal()
+        lines += [f'\nnote: the run would be refused: {refused}'] if refused else []
         for step, config in enumerate(self.configs):
             before = self.configs[step - 1] if step else self.cfg
             lines.append(f'\nstep {step}, config against {f"step {step - 1}" if step else "the one given"}:')
@@ -239,8 +241,8 @@ class ContinualRunner:
         hand_over = read_first_step(source, self.cfg, self.scenario, model.state_dict())
         if is_main_process():
             self.progress.begin(0)
-            write_first_step(source, hand_over, folder, self.cfg)
             deploy_config(self.cfg, self.scenario, 0).dump(str(folder.deploy))
+            write_first_step(source, hand_over, folder, self.cfg)
         barrier()
         self._evaluate(0, finish=True)
 

@@ -19,8 +19,9 @@ def named_full_disk(work_dir: Path) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        # mmengine writes its checkpoints in place.
-        half = [path for path in work_dir.glob('step_*/*.pth') if not zipfile.is_zipfile(path)]
+        # mmengine writes its checkpoints in place, unlike hand-overs.
+        half = [path for path in work_dir.glob('step_*/*.pth')
+                if path.stem != path.parent.name and not zipfile.is_zipfile(path)]
         full = full_disk(error, half[0] if half else getattr(error, 'filename', None) or work_dir / 'results.json')
         if full is None:
             raise

@@ -48,6 +48,8 @@ def _below(node: Any, place: str) -> Iterator[Tuple[str, str, Any]]:
     if not isinstance(node, Mapping):
         return
     for key, value in node.items():
+        if 'loss' in key.split('_'):  # those of losses may be classes, and are told by follow_classes
+            continue
         if key == 'ignore_index' or key in PADDINGS:
             yield f'{place}.{key}', key, value
         elif key == 'pad_val' and isinstance(value, Mapping):

@@ -7,6 +7,7 @@ from typing import List, Tuple
 import torch
 from mmengine.config import Config
 from mmengine.dist import get_world_size
+from mmengine.model import revert_sync_batchnorm
 from mmseg.registry import MODELS
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
@@ -63,8 +64,10 @@ def norms_of_one_value(config: Config) -> List[str]:
         for module in still_modules(model):
             module.eval()
     found: List[str] = []
+    joined = [name for name, module in model.named_modules() if _sees_all_processes(module)]
+    model = revert_sync_batchnorm(model)  # SyncBN does not run on the CPU beside other processes
     for name, module in model.named_modules():
-        if isinstance(module, _BatchNorm) and not _sees_all_processes(module):
+        if isinstance(module, _BatchNorm) and name not in joined:
             _watch(name, module, found)
     _run(model, torch.zeros(1, config.model.backbone.get('in_channels', 3), *_image_size(config)))
     return found

@@ -56,14 +56,17 @@ def load_from_plain_file(filename: str, map_location: Any = None) -> Any:
     path = Path(filename).expanduser()
     if not path.is_file():
         raise FileNotFoundError(f'{filename} can not be found.')
-    with torch.serialization.safe_globals(_allowed()):
+    with torch.serialization.safe_globals(_allowed()) if SUPPORTED else contextlib.nullcontext():
         try:
             loaded = torch.load(path, map_location=map_location, weights_only=True)
+        except OSError as error:  # the system's; the file may be sound
+            raise ValueError(f'{filename} can not be read: {error}.') from error
         except Exception as error:  # torch has no common error for these
+            kinds = 'tensors, plain values and log buffers' if SUPPORTED else 'tensors and plain values (log buffers: torch 2.7)'
             raise ValueError(
-                f'{filename} can not be read as tensors, plain values and log buffers: it is truncated or holds other '
-                f'objects, whose code would have to be run ({error}). If you trust it, load it with '
-                'torch.load(weights_only=False) and save it without them.') from error
+                f'{filename} can not be read as {kinds}: it is truncated or holds other objects, whose code would have to '
+                f'be run ({error}). If you trust it, load it with torch.load(weights_only=False) and save it without '
+                'them.') from error
     check_archive(path)
     return loaded
 

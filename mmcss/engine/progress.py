@@ -96,7 +96,7 @@ class Progress:
                 asked to, or what it goes on from is not sound.
             FileNotFoundError: The step before is missing.
         """
-        mine = [step for step in range(len(self.scenario)) if step in self.steps or self._takes(step)]
+        mine = self._mine()
         if mine[0] > 0:
             self._check_before(mine[0])
         if self.overwrite:
@@ -107,14 +107,25 @@ class Progress:
             while len(self.steps) == len(self.scenario) and StepFolder(self.work_dir, beyond).path.exists():
                 self._move_aside(StepFolder(self.work_dir, beyond))  # of a scenario of more steps
                 beyond += 1
-        if self.resume:
-            return
-        finished = [step for step in mine if self.folder(step).trained and self.state(step) in ('start', 'take')]
-        if finished:
-            others = any(self.folder(step).others(self.about(step)) for step in finished)
-            raise ValueError(f'{self.work_dir} holds finished steps {"of another scenario or method " if others else ""}that '
-                             f'this run would train anew: {finished}. --resume goes on with what is left of the same run, '
-                             f'--overwrite moves the old steps to {self._replaced.parent} first; or give another --work-dir.')
+        refused = self.refusal()
+        if refused:
+            raise ValueError(refused)
+
+    def refusal(self) -> Optional[str]:
+        """Which finished steps the run would replace without having been asked to, None if it does not."""
+        if self.resume or self.overwrite:
+            return None
+        finished = [step for step in self._mine() if self.folder(step).trained and self.state(step) in ('start', 'take')]
+        if not finished:
+            return None
+        others = any(self.folder(step).others(self.about(step)) for step in finished)
+        return (f'{self.work_dir} holds finished steps {"of another scenario or method " if others else ""}that this run would '
+                f'train anew: {finished}. --resume goes on with what is left of the same run, --overwrite moves the old steps '
+                f'to {self._replaced.parent} first; or give another --work-dir.')
+
+    def _mine(self) -> List[int]:
+        """The steps that the run does something with."""
+        return [step for step in range(len(self.scenario)) if step in self.steps or self._takes(step)]
 
     def _move_aside(self, folder: StepFolder) -> None:
         folder.move_aside(self._replaced)
@@ -131,8 +142,8 @@ class Progress:
 
     def intents(self) -> List[str]:
         """What the run does with each step, as far as can be told before the steps ahead of it are done."""
-        return [INTENTS[self.state(step)] if step in self.steps or self._takes(step) else '-'
-                for step in range(len(self.scenario))]
+        mine = self._mine()
+        return [INTENTS[self.state(step)] if step in mine else '-' for step in range(len(self.scenario))]
 
     def state(self, step: int) -> str:
         """One of :data:`INTENTS`, as the files are now.
@@ -198,7 +209,7 @@ class Progress:
         load_hand_over(before.hand_over, self.scenario[step].old)
         if before.unfinished:
             raise ValueError(f'{before.hand_over} was taken over, and the run that took it was stopped before it had '
-                             f'finished; take it over again: --step {step - 1} --first-step-from ...')
+                             f'finished; take it over again: --resume --step {step - 1} --first-step-from ...')
         about = self.about(step - 1)
         if step == 1:  # methods that train step 0 alike may share it
             check_first_step(before.hand_over, load_hand_over(before.hand_over)['meta'], self.cfg, self.scenario)

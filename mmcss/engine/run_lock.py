@@ -6,7 +6,7 @@ import os
 import socket
 import threading
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Dict, Iterator, Optional
 
@@ -75,18 +75,22 @@ class RunLock:
         own = self._beside()
         own.write_text(json.dumps(_this_process()) + '\n')
         try:
-            os.link(own, self.path)  # which, unlike a rename, fails where there is one
+            self._put(own)
         except FileExistsError:
             return False
-        except OSError:  # a file system without links
-            try:
-                with open(self.path, 'x') as file:
-                    file.write(own.read_text())
-            except FileExistsError:
-                return False
         finally:
             own.unlink(missing_ok=True)
         return True
+
+    def _put(self, file: Path) -> None:
+        """Have the lock be a copy of a file; unlike with a rename, it is an error if there is one."""
+        try:
+            os.link(file, self.path)
+        except FileExistsError:
+            raise
+        except OSError:  # a file system without links
+            with open(self.path, 'x') as lock:
+                lock.write(file.read_text())
 
     def _dead_holder(self) -> Dict[str, Any]:
         """Who has the lock and works no more.
@@ -109,12 +113,12 @@ class RunLock:
         aside = self._beside('.stale')
         try:
             self.path.rename(aside)
-            if _read(aside) != holder:
-                os.link(aside, self.path)
-        except (FileNotFoundError, FileExistsError):
-            pass
-        finally:
-            aside.unlink(missing_ok=True)
+        except FileNotFoundError:
+            return
+        if _read(aside) != holder:
+            with suppress(FileExistsError):
+                self._put(aside)
+        aside.unlink(missing_ok=True)
 
     def _beside(self, suffix: str = '') -> Path:
         """A file that no other process uses."""
@@ -133,8 +137,9 @@ class RunLock:
 
     def _beat(self) -> None:
         while not self._ended.wait(BEAT):
-            if self._is_own():
-                os.utime(self.path)
+            with suppress(OSError):  # of a file system that is away for a moment
+                if self._is_own():
+                    os.utime(self.path)
 
     def _is_own(self) -> bool:
         holder = _read(self.path)

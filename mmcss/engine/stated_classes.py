@@ -94,7 +94,7 @@ def tell_of_background(names: ClassNames) -> None:
 
 def _own_names(leaf: Config) -> Optional[List[str]]:
     """The names that a config itself states, clean; None for none."""
-    stated = leaf.get('metainfo', {}).get('classes')
+    stated = (leaf.get('metainfo') or {}).get('classes')
     if not stated:
         return None
     if isinstance(stated, str):  # a file of them, which mmengine takes as well

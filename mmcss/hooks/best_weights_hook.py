@@ -4,9 +4,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Optional
 
+from mmengine.dist import barrier
 from mmengine.hooks import CheckpointHook, Hook
 from mmengine.registry import HOOKS
-from mmengine.runner import CheckpointLoader, Runner
+from mmengine.runner import CheckpointLoader, EpochBasedTrainLoop, Runner
 
 from .data_pass import averaged_model, bare_model
 
@@ -17,12 +18,27 @@ class BestWeightsHook(Hook):
 
     What is looked at with the trained model, remembered, handed over and
     tested is then that of the best validation, in place of the last iteration.
+    A run that is resumed repeats the validation at which it was stopped.
     """
 
     # Before the parts' last moment.
     priority = 'HIGHEST'
 
+    def __init__(self) -> None:
+        self._unknown = False
+
+    def before_train(self, runner: Runner) -> None:
+        # A checkpoint is saved before the validation of its epoch, so that it does not know what that one has found.
+        self._unknown = runner._resume and validates_after(runner)
+
+    def before_train_epoch(self, runner: Runner) -> None:
+        if self._unknown:
+            self._unknown = False
+            runner.val_loop.run()
+
     def after_train(self, runner: Runner) -> None:
+        self.before_train_epoch(runner)  # of a run that was stopped behind its last epoch
+        barrier()  # the main process has saved it
         path = best_checkpoint(runner)
         if path is None:
             raise ValueError("run.hand_over='best': no checkpoint was kept as the best one. It needs save_best in "
@@ -32,6 +48,14 @@ class BestWeightsHook(Hook):
         state = CheckpointLoader.load_checkpoint(str(own if own.is_file() else path), 'cpu')['state_dict']
         for model in {id(model): model for model in (bare_model(runner), averaged_model(runner))}.values():
             model.load_state_dict(state, strict=True)
+
+
+def validates_after(runner: Runner) -> bool:
+    """Whether a training is validated after as many epochs, or iterations, as it has done."""
+    loop = runner.train_loop
+    by_epoch = isinstance(loop, EpochBasedTrainLoop)
+    done, most = (runner.epoch, runner.max_epochs) if by_epoch else (runner.iter, runner.max_iters)
+    return runner.val_loop is not None and done >= max(loop.val_begin, 1) and (done % loop.val_interval == 0 or done == most)
 
 
 def best_checkpoint(runner: Runner) -> Optional[str]:

@@ -64,7 +64,7 @@ class FiniteHook(Hook):
     def before_train(self, runner: Runner) -> None:
         self._losses = []
         bad = not_finite(bare_model(runner))
-        told = runner.iter, f'the model that it begins with holds NaN or infinite values in {_few(bad)}'
+        told = runner.iter, f'the model that it begins with holds NaN or infinite values in {few(bad)}'
         stop_together(runner, told if bad else None)
 
     def after_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None,
@@ -97,7 +97,7 @@ class FiniteHook(Hook):
         # Whoever saves it, and when. On the main process alone, which suffices to end a run.
         bad = _with_nan(checkpoint['state_dict'])
         if bad:
-            raise FloatingPointError(f'the checkpoint after iteration {runner.iter} would hold NaN in {_few(bad)}. {ADVICE}')
+            raise FloatingPointError(f'the checkpoint after iteration {runner.iter} would hold NaN in {few(bad)}. {ADVICE}')
 
     def _look(self, runner: Runner, done: int) -> None:
         """Look at losses and weights, after that many iterations."""
@@ -107,7 +107,7 @@ class FiniteHook(Hook):
             bad = not_finite(model)
             bad += [f'the average of {name}' for name in not_finite(average)] if average is not model else []
             if bad:
-                told = done, (f'after iteration {done} the model holds NaN or infinite values in {_few(bad)}, '
+                told = done, (f'after iteration {done} the model holds NaN or infinite values in {few(bad)}, '
                               'though no loss was one')
         stop_together(runner, told)
 
@@ -150,7 +150,7 @@ def check_state(runner: Runner, part: str, state: Mapping[str, Tensor]) -> None:
         FloatingPointError: Names the part and its tensors.
     """
     bad = _with_nan(state)
-    stop_together(runner, (runner.iter, f'{part} has gathered NaN in {_few(bad)}') if bad else None)
+    stop_together(runner, (runner.iter, f'{part} has gathered NaN in {few(bad)}') if bad else None)
 
 
 def not_finite(model: nn.Module) -> List[str]:
@@ -176,6 +176,7 @@ def files_of(data_batch: Any) -> Tuple[str, ...]:
     return tuple(sample.img_path for sample in samples if hasattr(sample, 'img_path'))
 
 
-def _few(names: List[str]) -> str:
+def few(names: List[str]) -> str:
+    """The first of some names, and how many more there are."""
     more = f' and {len(names) - NAMED} more' if len(names) > NAMED else ''
     return f'{", ".join(names[:NAMED])}{more}'

@@ -11,7 +11,7 @@ from mmengine.runner import Runner
 
 from ..models import hand_over_meta, save_hand_over
 from .data_pass import averaged_model, bare_model
-from .finite_hook import not_finite, stop_together
+from .finite_hook import few, not_finite, stop_together
 
 
 @HOOKS.register_module()
@@ -41,7 +41,7 @@ class HandOverHook(Hook):
 
     def after_train(self, runner: Runner) -> None:
         bad = not_finite(averaged_model(runner))  # the last look: others have changed it since training ended
-        stop_together(runner, (runner.iter, f'what is handed over holds NaN or infinite values in {bad}') if bad else None)
+        stop_together(runner, (runner.iter, f'what is handed over holds NaN or infinite values in {few(bad)}') if bad else None)
         if is_main_process():
             metainfo = runner.train_dataloader.dataset.metainfo
             meta = dict(self.meta, parent=self._parent(runner), classes=list(metainfo['classes']),

@@ -142,6 +142,8 @@ def _checked(path: Path) -> Dict[str, Any]:
 def _read(path: Path, **options: Any) -> Dict[str, Any]:
     try:
         hand_over = torch.load(path, map_location='cpu', weights_only=True, **options)
+    except OSError as error:  # the system's; the file may be sound
+        raise ValueError(f'{path} can not be read: {error}.') from error
     except Exception as error:  # torch has no common error for these
         raise NoHandOver(f'{path} can not be read as a checkpoint of plain tensors: it is truncated or of another kind '
                          f'({type(error).__name__}: {_first_line(error)}). Bring back a copy of it, or train its step '

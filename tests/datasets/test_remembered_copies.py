@@ -1,5 +1,7 @@
 import numpy as np
 import pytest
+from mmseg.datasets.transforms import LoadAnnotations
+from mmseg.registry import TRANSFORMS
 from PIL import Image
 
 from mmcss.datasets import StepDataset
@@ -54,6 +56,27 @@ def test_a_copy_where_zero_is_thrown_away(tmp_path):
     config = folder_config(tmp_path, classes=('a', 'b', 'c', 'd'), reduce_zero_label=True)
     exemplars = (copied(tmp_path, (0, 2, 1, 255)), copied(tmp_path, (0, 1, 2), 1, 'i2.jpg'))
     assert replayed(make(tmp_path, *exemplars, config=config)) == [[0, 2, 1, 255], [3, 2, 255]]
+
+
+class LoadFifties(LoadAnnotations):
+    """Label maps whose classes are 50 apart."""
+
+    def _load_seg_map(self, results):
+        super()._load_seg_map(results)
+        labels = results['gt_seg_map']
+        results['gt_seg_map'] = np.where(labels == 255, 255, labels // 50).astype(np.uint8)
+
+
+def test_a_copy_is_read_plainly_whatever_loader_the_data_has(tmp_path):
+    config = folder_config(tmp_path, {name: [value if value == 255 else 50 * value for value in values]
+                                      for name, values in LABELS.items()})
+    kinds = TRANSFORMS._module_dict
+    TRANSFORMS.register_module(module=LoadFifties)
+    try:
+        config['pipeline'] = [dict(type='LoadFifties') if one['type'] == 'LoadAnnotations' else one for one in config['pipeline']]
+        assert replayed(make(tmp_path, copied(tmp_path, (0, 1, 2, 3, 255)), config=config)) == [[0, 1, 2, 3, 255]]
+    finally:
+        kinds.pop('LoadFifties')
 
 
 def test_copies_and_references_side_by_side(tmp_path):

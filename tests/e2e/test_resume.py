@@ -7,6 +7,8 @@ import sys
 
 import pytest
 import torch
+from mmengine.hooks import Hook
+from mmengine.registry import HOOKS
 
 from mmcss.engine import ContinualRunner
 from mmcss.files import read_json, write_json
@@ -49,6 +51,34 @@ def test_a_stopped_and_resumed_run_equals_the_uninterrupted_one(tiny_data, tmp_p
         assert_equal_states(state(tmp_path / 'whole', step), state(tmp_path / 'stopped', step))
     assert read_json(tmp_path / 'whole' / 'results.json')['matrix'] == \
         read_json(tmp_path / 'stopped' / 'results.json')['matrix']
+
+
+@HOOKS.register_module()
+class StopInValidation(Hook):
+    """Ends a run as the last epoch is about to be validated."""
+
+    def before_val_epoch(self, runner):
+        if runner.epoch == runner.max_epochs:
+            raise KeyboardInterrupt
+
+
+def test_the_best_weights_of_a_run_that_was_stopped_in_a_validation(tiny_data, tmp_path):
+    """Its checkpoint was saved before, and does not know what the validation would have found."""
+
+    def config(name, **changes):
+        cfg = tiny_config(tiny_data, tmp_path / name, scenario=dict(base=4, increment=1), val_cfg=dict(type='ValLoop'),
+                          val_evaluator=[dict(type='IoUMetric', iou_metrics=['mIoU'])],
+                          train_cfg=dict(type='EpochBasedTrainLoop', max_epochs=1, val_interval=1), **changes)
+        cfg.val_dataloader = cfg.test_dataloader
+        cfg.default_hooks.checkpoint.update(save_best='mIoU', rule='greater')
+        return cfg
+
+    run(config('whole'), hand_over='best')
+    with pytest.raises(KeyboardInterrupt):
+        run(config('stopped', custom_hooks=[dict(type='StopInValidation')]), hand_over='best')
+    assert not list((tmp_path / 'stopped').glob('step_0/best_*.pth'))
+    run(config('stopped', resume=True), hand_over='best')
+    assert_equal_states(state(tmp_path / 'whole', 0), state(tmp_path / 'stopped', 0))
 
 
 def test_a_moved_folder_resumes(tiny_data, tmp_path):

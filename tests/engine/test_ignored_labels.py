@@ -19,8 +19,7 @@ def config(*pipeline, model=None, metric=None, **leaf):
 PIPELINE = 'train_dataloader.dataset.pipeline[0]'
 OTHER = {
     'model.decode_head.ignore_index': config(model=dict(decode_head=dict(type='FCNHead', ignore_index=0))),
-    'model.auxiliary_head[1].loss_decode[0].ignore_index': config(
-        model=dict(auxiliary_head=[{}, dict(loss_decode=[dict(type='DiceLoss', ignore_index=-100)])])),
+    'model.auxiliary_head[1].ignore_index': config(model=dict(auxiliary_head=[{}, dict(type='FCNHead', ignore_index=9)])),
     'test_evaluator[0].ignore_index': config(metric=dict(type='IoUMetric', ignore_index=9)),
     f'{PIPELINE}.ignore_index': config(dict(type='RandomCrop', ignore_index=254)),
     f'{PIPELINE}.transforms[0][0].ignore_index': config(
@@ -42,7 +41,7 @@ def test_what_is_right():
     right = config(
         dict(type='RandomCrop', ignore_index=255), dict(type='Pad', pad_val=dict(img=7)), dict(type='Pad', pad_val=3),
         dict(type='RandomCutOut', seg_fill_in=None), dict(type='RandomRotate', seg_pad_val=0),
-        model=dict(decode_head=dict(ignore_index=255), data_preprocessor=dict(seg_pad_val=0, pad_val=0)),
+        model=dict(decode_head=dict(ignore_index=255, loss_decode=dict(type='DiceLoss', ignore_index=0)), data_preprocessor=dict(seg_pad_val=0, pad_val=0)),
         metric=dict(type='IoUMetric', ignore_index=255), ignore_index=9)  # the data set's own is mapped
     check_ignored_labels(right, split())
 

@@ -1,6 +1,7 @@
 """Batches of a single image."""
 import pytest
 import torch
+import torch.distributed as dist
 from mmengine.config import Config
 
 from mmcss.engine import build_scenario, lone_images, step_config
@@ -54,6 +55,15 @@ def test_norms_that_see_all_processes(tmp_path, monkeypatch, gpus, processes, fo
     monkeypatch.setattr(torch.cuda, 'is_available', lambda: gpus)
     monkeypatch.setattr(lone_images, 'get_world_size', lambda: processes)
     assert len(norms_of_one_value(config(ASPP, tmp_path))) == found
+
+
+def test_norms_are_found_beside_a_process_group(tmp_path):
+    """SyncBN does not run on the CPU then."""
+    dist.init_process_group('gloo', init_method=f'file://{tmp_path / "group"}', rank=0, world_size=1)
+    try:
+        assert norms_of_one_value(config(ASPP, tmp_path)) == ['decode_head.image_pool.1.bn']
+    finally:
+        dist.destroy_process_group()
 
 
 @pytest.mark.parametrize('batch_size, told', [

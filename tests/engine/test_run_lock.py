@@ -81,6 +81,26 @@ def test_a_running_process_shows_signs_of_life(tmp_path, monkeypatch):
     lock.give_back()
 
 
+def test_a_file_system_that_is_away_for_a_moment_does_not_end_the_signs_of_life(tmp_path, monkeypatch):
+    calls, touch = [], os.utime
+
+    def away_at_first(*args):
+        calls.append(args)
+        if len(calls) == 1:
+            raise OSError('stale file handle')
+        touch(*args)
+
+    monkeypatch.setattr(run_lock, 'BEAT', .01)
+    monkeypatch.setattr(run_lock.os, 'utime', away_at_first)
+    lock = RunLock(tmp_path)
+    lock.take()
+    deadline = time.time() + 5
+    while len(calls) < 3 and time.time() < deadline:
+        time.sleep(.01)
+    lock.give_back()
+    assert len(calls) >= 3
+
+
 def test_a_lock_that_another_run_has_taken_over_is_left_alone(tmp_path):
     lock = RunLock(tmp_path)
     lock.take()
@@ -105,5 +125,7 @@ def test_file_systems_without_links(tmp_path, monkeypatch):
     lock.take()
     with pytest.raises(ValueError, match='in use'):
         RunLock(tmp_path).take()
+    lock._take_away(dict(process=2))  # another one's: it is put back
+    assert lock._is_own()
     lock.give_back()
     assert not list(tmp_path.iterdir())

@@ -4,10 +4,11 @@ import pytest
 import torch
 from mmengine.hooks import CheckpointHook, EMAHook
 from mmengine.logging import MMLogger
+from mmengine.runner import EpochBasedTrainLoop
 from torch import nn
 
 from mmcss.hooks import BestWeightsHook
-from mmcss.hooks.best_weights_hook import best_checkpoint
+from mmcss.hooks.best_weights_hook import best_checkpoint, validates_after
 
 
 def runner(folder, best=None, save_best='mIoU', several=None):
@@ -43,3 +44,13 @@ def test_which_one_is_the_best(tmp_path):
 def test_without_a_validation_there_is_none(tmp_path):
     with pytest.raises(ValueError, match="run.hand_over='best': no checkpoint was kept as the best one"):
         BestWeightsHook().after_train(runner(tmp_path))
+
+
+@pytest.mark.parametrize('epoch, due', [(0, False), (1, False), (2, True), (3, False), (4, True), (5, True)])
+def test_which_validations_a_run_may_have_been_stopped_in(epoch, due):
+    loop = EpochBasedTrainLoop.__new__(EpochBasedTrainLoop)
+    loop.val_interval, loop.val_begin = 2, 1
+    found = SimpleNamespace(train_loop=loop, val_loop=object(), epoch=epoch, max_epochs=5)
+    assert validates_after(found) == due
+    found.val_loop = None
+    assert not validates_after(found)
