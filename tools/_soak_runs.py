@@ -164,7 +164,7 @@ def attempt(job: Callable[[], Any]) -> Tuple[Optional[Exception], str]:
 
 def hand_overs(work_dir: Path) -> Dict[str, str]:
     """Hash of each hand-over file that is there, by its name."""
-    return {path.name: hashlib.sha256(path.read_bytes()).hexdigest()
+    return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else 'a folder'
             for path in sorted(work_dir.glob('step_*/step_*.pth'))}
 
 

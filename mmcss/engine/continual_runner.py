@@ -186,14 +186,16 @@ class ContinualRunner:
                 # Both keys: mmengine then resumes from this very file.
                 config.merge_from_dict(dict(
                     resume=True, load_from=str(folder.checkpoint(self.progress.parent_id(step)))))
-            elif is_main_process():
-                self.progress.begin(step, training_settings(config))
-                self._write_results(self._collect())  # of the steps before
-            barrier()
+            else:
+                on_main_process(lambda: self._begin(step))
             self._train(step, config)
         say(f'step {step} took {time.time() - start:.0f} s')
         if step != self.steps[-1]:  # train() tells those of the last one
             self.results()
+
+    def _begin(self, step: int) -> None:
+        self.progress.begin(step, training_settings(self.configs[step]))
+        self._write_results(self._collect())  # of the steps before
 
     def _train(self, step: int, config: Config) -> None:
         folder = self.progress.folder(step)
@@ -239,11 +241,13 @@ class ContinualRunner:
         folder, source = self.progress.folder(0), find_first_step(self.first_step_from)
         model = MODELS.build(self.configs[0].model)
         hand_over = read_first_step(source, self.cfg, self.scenario, model.state_dict())
-        if is_main_process():
+
+        def write() -> None:
             self.progress.begin(0)
             deploy_config(self.cfg, self.scenario, 0).dump(str(folder.deploy))
             write_first_step(source, hand_over, folder, self.cfg)
-        barrier()
+
+        on_main_process(write)
         self._evaluate(0, finish=True)
 
     def results(self) -> Dict[str, Any]:
