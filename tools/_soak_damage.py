@@ -111,11 +111,15 @@ class Check:
         yield f'--step {STEP + 1}', True, lambda: run(self.config(resume=True), steps=str(STEP + 1))
         yield 'test.py', False, lambda: ContinualRunner.from_cfg(self.config()).test()
 
-    def look(self, path: Path, way: Callable[[Path], None], without_last: bool, act: Callable[[], Any]) -> Tuple[List[str], bool]:
-        """Damage a file and act: what is wrong with how that ends, and whether it ends with an error."""
+    def look(self, path: Path, way: Callable[[Path], None], without_last: bool, act: Callable[[], Any],
+             restores: bool) -> Tuple[List[str], bool]:
+        """Damage a file and act: what is wrong with how that ends, and whether it ends with an error.
+
+        What is not there was not done: only ``--resume`` (``restores``) does it again, others' results are of what is left.
+        """
         self.restore(without_last)
         way(path)
-        before, damaged = hand_overs(self.work_dir), _content(path)
+        before, damaged, was_missing = hand_overs(self.work_dir), _content(path), not path.exists()
         error, _ = attempt(act)
         faults = [f'{name} was {"changed" if name in after else "deleted"}'
                   for after in [hand_overs(self.work_dir)] for name, digest in before.items()
@@ -126,7 +130,7 @@ class Check:
             elif path.name not in str(error):
                 faults.append(f'{type(error).__name__} without the file\'s name: {error}')
             return faults, True
-        left = differences(self.root / 'whole', self.work_dir)
+        left = [] if was_missing and not restores else differences(self.root / 'whole', self.work_dir)
         if _content(path) == damaged and not self._needed(path, without_last):
             # What nothing asks for may stay as it is.
             left = [fault for fault in left if str(path.relative_to(self.root)).split('/', 1)[1] not in fault]
@@ -165,7 +169,7 @@ def damage(root: Path, quick: bool = False) -> List[Row]:
         for number, (way, function) in enumerate(chosen):
             actions = list(check.actions())
             for action, without_last, act in actions[number % len(actions)::len(actions) if quick else 1]:
-                wrong, refused = check.look(place, function, without_last, act)
+                wrong, refused = check.look(place, function, without_last, act, action == '--resume')
                 faults += [f'{way}, {action}: {fault[:300]}' for fault in wrong]
                 errors, count = errors + refused, count + 1
         shown = 'presence table' if in_cache else str(place.relative_to(check.work_dir))
