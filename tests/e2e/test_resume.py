@@ -200,7 +200,7 @@ def test_a_step_on_top_of_one_that_is_half_taken_over_is_refused(plop_run, tiny_
     shutil.copytree(work_dir / 'step_0', tmp_path / 'step_0')
     noted = read_json(tmp_path / 'step_0' / 'split.json')
     write_json(tmp_path / 'step_0' / 'split.json', dict(noted, unfinished=True))
-    with pytest.raises(ValueError, match='was stopped before it had finished; take it over again: --step 0'):
+    with pytest.raises(ValueError, match='was stopped before it had finished; take it over again: --resume --step 0'):
         run(tiny_config(tiny_data, tmp_path), steps='1')
 
 
