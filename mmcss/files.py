@@ -161,13 +161,14 @@ def read_json(path: PathLike, kind: type = dict) -> Any:
     except ValueError as error:  # no JSON, or no text
         raise ValueError(f'{path} is damaged: it is no JSON ({error}).') from error
     if not isinstance(value, kind):
-        raise ValueError(f'{path} is damaged: it holds {_short(value)}, expected a {kind.__name__}.')
+        raise ValueError(f'{path} is damaged: it holds {short(value)}, expected a {kind.__name__}.')
     return value
 
 
-def _short(value: Any) -> str:
+def short(value: Any, most: int = 40) -> str:
+    """A value as text for messages, of at most so many characters."""
     text = repr(value)
-    return text if len(text) <= 40 else f'{text[:37]}...'
+    return text if len(text) <= most else f'{text[:most - 3]}...'
 
 
 def _without_nan(value: Any) -> Any:

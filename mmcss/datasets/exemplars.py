@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Callable, Dict, List, Mapping, Optional, Tuple
 
-from ..files import PathLike, read_json, write_json
+from ..files import PathLike, read_json, short, write_json
 from ..scenario import Split
 
 LABELS = ('stored', 'seen', 'unshifted')
@@ -165,7 +165,7 @@ _MAY_LACK = ('confidence', 'data_sets', 'source')  # in files of earlier version
 def _check_kinds(where: str, values: Any, kinds: Mapping[str, Tuple[Check, str]]) -> None:
     """Find what is missing or unknown in a part of the file, or of another kind."""
     if not isinstance(values, dict):
-        raise ValueError(f'{where} is {_short(values)}, expected an object with {", ".join(kinds)}')
+        raise ValueError(f'{where} is {short(values, 60)}, expected an object with {", ".join(kinds)}')
     missing = [key for key in kinds if key not in values and key not in _MAY_LACK]
     unknown = sorted(set(values) - set(kinds))
     if missing or unknown:
@@ -174,7 +174,7 @@ def _check_kinds(where: str, values: Any, kinds: Mapping[str, Tuple[Check, str]]
     for key, value in values.items():
         check, expected = kinds[key]
         if not check(value):
-            raise ValueError(f'{where}.{key} is {_short(value)}, expected {expected}')
+            raise ValueError(f'{where}.{key} is {short(value, 60)}, expected {expected}')
 
 
 def _parsed(values: Any) -> ExemplarMemory:
@@ -216,8 +216,3 @@ def _check_classes(memory: ExemplarMemory, split: Split) -> None:
         unknown = [name for name in names if name not in seen]
         if unknown:
             raise ValueError(f'{where} names the classes {unknown}, but those seen at step {split.step} are {list(seen)}')
-
-
-def _short(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= 60 else f'{text[:57]}...'

@@ -74,7 +74,7 @@ class StepFolder:
         """The step's own last whole checkpoint, if it was begun on top of the step before of that id."""
         if not is_there(self.split) or self.note().get('parent') != parent:
             return None
-        return next((path for path in self._checkpoints() if _is_whole(path)), None)
+        return next((path for path in self._checkpoints() if self._known(path, _is_whole)), None)
 
     def _checkpoints(self) -> List[Path]:
         """Those that a run may go on from, the last one first."""

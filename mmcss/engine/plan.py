@@ -17,7 +17,7 @@ from prettytable import PrettyTable
 from ..datasets import LabelledImages, build_view, check_saliency
 from ..datasets.policies import USES_FEATURES
 from ..datasets.sources import leaves_of, open_dataset
-from ..files import plain
+from ..files import plain, short
 from ..models.attention import attention_source
 from ..models.freezing import freeze
 from ..models.growth import grow, growing_tensors, new_row_initialiser
@@ -186,7 +186,7 @@ def config_difference(before: Config, after: Config) -> List[str]:
     for key in sorted(set(flat[0]) | set(flat[1])):
         values = [side.get(key, '(none)') for side in flat]
         if values[0] != values[1]:
-            lines.append(f'{key}: {_short(values[0])} -> {_short(values[1])}')
+            lines.append(f'{key}: {short(values[0], 80)} -> {short(values[1], 80)}')
     return lines
 
 
@@ -194,8 +194,3 @@ def _flatten(node: Any, prefix: str = '') -> List[Tuple[str, Any]]:
     if isinstance(node, dict) and node:
         return [pair for key, value in node.items() for pair in _flatten(value, f'{prefix}{key}.')]
     return [(prefix[:-1], node)]
-
-
-def _short(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= 80 else f'{text[:77]}...'

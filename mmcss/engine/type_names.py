@@ -15,6 +15,7 @@ from mmengine.registry import Registry
 from mmengine.utils import get_object_from_string
 
 from ..files import plain
+from .model_config import walk
 
 
 def with_named_types(cfg: Config) -> Config:
@@ -28,7 +29,7 @@ def with_named_types(cfg: Config) -> Config:
     imported = getattr(cfg, '_imported_names', ())
     # plain() makes classes of what MMEngine imports when it is first looked at.
     settings = {key: plain(value) for key, value in cfg._cfg_dict.items() if key not in imported}
-    unclear = [node for node in _walk(settings) if 'type' in node and _is_unclear(node['type'])]
+    unclear = [node for node in walk(settings) if 'type' in node and _is_unclear(node['type'])]
     if not unclear and not imported:
         return cfg
     known = _known()
@@ -39,13 +40,6 @@ def with_named_types(cfg: Config) -> Config:
 
 def _is_unclear(kind: Any) -> bool:
     return '.' in kind if isinstance(kind, str) else callable(kind)
-
-
-def _walk(node: Any) -> Iterator[Dict[str, Any]]:
-    if isinstance(node, dict):
-        yield node
-    for entry in node.values() if isinstance(node, dict) else node if isinstance(node, (list, tuple)) else ():
-        yield from _walk(entry)
 
 
 def _registries() -> Iterator[Registry]:

@@ -5,6 +5,7 @@ import zipfile
 import pytest
 import torch
 
+from mmcss.engine import folders
 from mmcss.engine.folders import StepFolder
 from mmcss.files import write_json
 from mmcss.models import save_hand_over
@@ -84,6 +85,16 @@ def test_the_last_whole_checkpoint_of_the_same_parent(tmp_path):
     for damaged in (whole[:40], whole.replace(b'0123', b'0223')):
         (folder.path / 'epoch_10.pth').write_bytes(damaged)
         assert folder.checkpoint('p') == folder.path / 'epoch_9.pth'
+
+
+def test_a_checkpoint_is_read_once_while_it_stays_the_same(tmp_path, monkeypatch):
+    folder, reads, look = StepFolder(tmp_path, 0), [], folders._is_whole
+    monkeypatch.setattr(folders, '_is_whole', lambda path: (reads.append(path.name), look(path))[1])
+    folder.begin({}, {})
+    checkpoint(folder.path / 'epoch_1.pth')
+    assert [folder.checkpoint() for _ in range(3)] == [folder.path / 'epoch_1.pth'] * 3 and reads == ['epoch_1.pth']
+    (folder.path / 'epoch_1.pth').write_bytes(b'half')
+    assert folder.checkpoint() is None and len(reads) == 2
 
 
 def test_beginning_anew_leaves_nothing_of_a_run_that_was_stopped(tmp_path):
