@@ -18,7 +18,8 @@ setup(
     packages=find_packages(include=['mmcss', 'mmcss.*']),
     include_package_data=True,
     python_requires='>=3.10',
-    install_requires=['torch>=2.0', 'numpy', 'packaging', 'prettytable>=3.12', 'rich', 'matplotlib>=3.8', 'pillow'],
+    install_requires=['torch>=2.0', 'numpy', 'packaging', 'prettytable>=3.12', 'rich', 'matplotlib>=3.8', 'pillow',
+                      'pydantic>=2.6'],
     extras_require={
         # mmengine imports distutils, which Python >= 3.12 has only with setuptools.
         'onedl': [*STACKS['onedl'].values(), 'setuptools'],
@@ -28,7 +29,7 @@ setup(
         # Models that MMSegmentation takes from other packages. Two of them need torchvision.
         'onedl-models': ['onedl-mmpretrain', 'timm', 'torchvision'],
         'openmmlab-models': ['mmpretrain', 'mmdet>=3.3,<3.4', 'timm', 'torchvision'],
-        'tests': ['pytest', 'pytest-xdist'],
+        'tests': ['pytest', 'pytest-xdist', 'hypothesis'],
         # cv2.saliency, for tools/prepare_saliency.py; in place of another OpenCV, whose files it overwrites.
         'saliency': ['opencv-contrib-python-headless'],
     },

@@ -13,6 +13,7 @@ import torch.nn as nn
 import torch.nn.functional as F
 from torch import Tensor
 
+from .arguments import Checked
 from .scenario import Split
 
 
@@ -134,7 +135,7 @@ class StepBatch:
         return self.image_share is not None
 
 
-class Part:
+class Part(Checked):
     """One part of a method: override the moments it acts at.
 
     Parts are no modules: they own no parameters, and their tensors stay out

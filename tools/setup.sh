@@ -101,7 +101,7 @@ stack=${stack:-onedl}
 [ "$stack" = onedl ] || stages=4
 
 if [ "$(cat "$finished" 2>/dev/null)" = "$(fingerprint "$stack")" ] &&
-    importable mmcss torch mmengine mmcv mmseg pytest xdist; then
+    importable mmcss torch mmengine mmcv mmseg pytest xdist pydantic hypothesis; then
     echo "[setup] in place: $env ($stack stack, torch $(version_of torch))"
     echo "$PYTHON" >&3
     exit

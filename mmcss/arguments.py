@@ -1,0 +1,246 @@
+"""What may be given to what: arguments are checked by the annotations of what takes them."""
+from __future__ import annotations
+
+import functools
+import inspect
+from difflib import get_close_matches
+from typing import (Annotated, Any, Callable, Collection, Dict, Iterable, List, Mapping, Optional, Type, TypeVar,
+                    get_type_hints)
+
+from pydantic import ConfigDict, Field, PydanticUserError, TypeAdapter, ValidationError
+
+from .files import plain, short
+
+T = TypeVar('T')
+
+# Kinds of numbers, for annotations: `temperature: Positive = 1.0`.
+Finite = Annotated[float, Field(allow_inf_nan=False)]
+NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Share = Annotated[float, Field(ge=0, le=1)]
+Number = Annotated[int, Field(ge=0)]
+Count = Annotated[int, Field(ge=1)]
+
+# How pydantic words what it expects, and how an error here does.
+WORDS = (("'str' instances are not allowed as a Sequence value", 'a list'), ('Input should be a valid boolean', 'True or False'),
+         ('Input should be an instance of Sequence', 'a list'), ('Input should be an instance of Mapping', 'a dict'),
+         ('Input should be a valid list', 'a list'), ('Input should be a valid tuple', 'a tuple'),
+         ('Input should be a valid dictionary', 'a dict'), ('Input should be a valid mapping', 'a dict'),
+         ('Input should be a valid ', 'a '), ('Input should be greater', 'a number greater'),
+         ('Input should be less', 'a number less'), ('Input should be ', ''), (' after validation, not 0', ''),
+         ('a integer', 'an integer'), ('Value should have ', ''), ('List should have ', ''), ('Dictionary should have ', ''))
+
+
+def check_value(key: str, value: Any, kind: Any) -> None:
+    """Make sure that a value is of a kind.
+
+    Args:
+        key: Full path of the setting, for errors.
+        value: What was got; sequences may be lists or tuples, other kinds are
+            taken by the letter (True is no number, '1' is none).
+        kind: An annotation, such as ``Positive`` or ``Literal['a', 'b']``.
+
+    Raises:
+        ValueError: It is not. Names the key, what was got and what is valid.
+    """
+    adapter = _adapter(kind)
+    if adapter is None:
+        return
+    try:
+        adapter.validate_python(value, strict=True)
+    except ValidationError as error:
+        raise ValueError(_told(key, value, error)) from None
+
+
+def check_arguments(takes: Callable[..., Any], given: Mapping[str, Any], place: str,
+                    skip: Collection[str] = (), required: bool = True) -> None:
+    """Make sure that a class or function can be called with what a config gives.
+
+    Args:
+        takes: What is going to be called. Arguments without annotation, and
+            those of annotations that can't be read, are checked by name.
+        given: The arguments by name, without ``type``.
+        place: Full path of the config, for errors; '' at the top.
+        skip: Arguments that are no settings: others give them.
+        required: Whether those without default have to be there.
+
+    Raises:
+        ValueError: One is unknown (names the nearest), missing, or of another
+            kind than it is annotated.
+    """
+    kinds = arguments_of(takes)
+    valid = [name for name in kinds if name not in skip]
+    for name in given:
+        if name not in valid and not _takes_any(takes):
+            raise ValueError(unknown_key(name, valid, place))
+    missing = [name for name, argument in kinds.items()
+               if required and argument.default is argument.empty and name not in (*given, *skip)]
+    if missing:
+        raise ValueError(f'{place or "the config"}: got {short(plain(given), 200)}, which lacks {" and ".join(missing)}.')
+    for name, value in given.items():
+        if name in kinds and kinds[name].annotation is not inspect.Parameter.empty:
+            check_value(f'{place}.{name}' if place else name, value, kinds[name].annotation)
+
+
+def make(takes: Callable[..., T], given: Mapping[str, Any], place: str, **others: Any) -> T:
+    """Check what a config gives, and call with it.
+
+    Args:
+        takes: A class or function.
+        given: Arguments by name.
+        place: Full path of the config, for errors.
+        others: Arguments that are no settings.
+
+    Raises:
+        ValueError: See :func:`check_arguments`; what the call itself raises
+            is told with the place.
+    """
+    check_arguments(takes, given, place, skip=others)
+    try:
+        return takes(**given, **others)
+    except (ValueError, TypeError) as error:
+        raise ValueError(under(place, error, [*given])) from error
+
+
+def under(place: str, error: Exception, keys: Iterable[str] = ()) -> str:
+    """The text of an error with the place of the config in front of it, joined where it begins with one of its keys."""
+    text = str(error)
+    return f'{place}.{text}' if any(text.startswith((f'{key}:', f'{key}.', f'{key}[')) for key in keys) else f'{place}: {text}'
+
+
+def unknown_key(name: str, valid: Collection[str], place: str) -> str:
+    """What to say of a key that nothing takes."""
+    where = f'{place}.{name}' if place else str(name)
+    return f'{where}: there is no such setting{did_you_mean(name, valid)}; valid are {", ".join(valid) or "none"}.'
+
+
+def did_you_mean(name: Any, valid: Collection[str]) -> str:
+    """The nearest of some names as a clause, empty where none is near."""
+    folded = {option.lower(): option for option in valid}
+    near = get_close_matches(str(name).lower(), folded, n=1)
+    return f', did you mean {folded[near[0]]!r}?' if near else ''
+
+
+def class_named(config: Any, place: str, find: Callable[[str], Optional[type]], base: Type[T], kind: str,
+                valid: Collection[str]) -> Type[T]:
+    """The class that a config names.
+
+    Args:
+        config: A dict with ``type``.
+        place: Its full path, for errors.
+        find: Gives the registered class of a name, or None.
+        base: What it has to inherit from.
+        kind: What that is called, such as 'a part'.
+        valid: Names of such classes.
+
+    Raises:
+        ValueError: It is no dict with a type, or the type is unknown or none
+            of these; names the nearest.
+    """
+    if not isinstance(config, Mapping) or 'type' not in config:
+        raise ValueError(f'{place}: got {short(plain(config), 200)}, expected a dict with type; valid are {", ".join(valid)}.')
+    name = config['type']
+    if isinstance(name, type):
+        found: Optional[type] = name
+    else:
+        check_value(f'{place}.type', name, str)
+        found = find(name)
+    if found is None or not (isinstance(found, type) and issubclass(found, base)):
+        told = f'is not {kind}' if found is not None else 'is not registered'
+        raise ValueError(f'{place}.type: got {getattr(name, "__name__", name)!r}, which {told}{did_you_mean(name, valid)}; '
+                         f'valid are {", ".join(valid)}, and those of custom_imports.')
+    return found
+
+
+@functools.lru_cache(maxsize=None)
+def arguments_of(takes: Callable[..., Any]) -> Dict[str, inspect.Parameter]:
+    """The arguments that something takes by name, through ``**kwargs`` those of what it inherits from."""
+    found: Dict[str, inspect.Parameter] = {}
+    for function in _functions(takes):
+        parameters = inspect.signature(function).parameters.values()
+        hints = _hints(function)
+        for argument in parameters:
+            if argument.kind in (argument.POSITIONAL_OR_KEYWORD, argument.KEYWORD_ONLY) and argument.name not in ('self', 'cls'):
+                found.setdefault(argument.name, argument.replace(annotation=hints.get(argument.name, argument.empty)))
+        if not any(argument.kind is argument.VAR_KEYWORD for argument in parameters):
+            break
+    return found
+
+
+def checked(init: Callable[..., None]) -> Callable[..., None]:
+    """An ``__init__`` that looks at its arguments before it runs."""
+
+    @functools.wraps(init)
+    def checking(self: Any, *args: Any, **kwargs: Any) -> None:
+        try:
+            given = inspect.signature(init).bind(self, *args, **kwargs).arguments
+        except TypeError:  # the call below says it, by the name of the class
+            given = {}
+        hints = _hints(init)
+        for name, value in given.items():
+            if name in hints:
+                check_value(f'{type(self).__name__}.{name}', value, hints[name])
+        init(self, *args, **kwargs)
+
+    return checking
+
+
+class Checked:
+    """Classes below it check what they are built with, by the annotations of their ``__init__``."""
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if '__init__' in vars(cls):
+            setattr(cls, '__init__', checked(vars(cls)['__init__']))
+
+
+def _functions(takes: Callable[..., Any]) -> List[Callable[..., Any]]:
+    """A function itself; of a class its ``__init__`` and those that it inherits, nearest first."""
+    if not isinstance(takes, type):
+        return [takes]
+    return [vars(base)['__init__'] for base in takes.__mro__ if '__init__' in vars(base) and base is not object]
+
+
+def _takes_any(takes: Callable[..., Any]) -> bool:
+    functions = _functions(takes)
+    return bool(functions) and all(
+        any(argument.kind is argument.VAR_KEYWORD for argument in inspect.signature(function).parameters.values())
+        for function in functions)
+
+
+@functools.lru_cache(maxsize=None)
+def _hints(function: Callable[..., Any]) -> Dict[str, Any]:
+    try:
+        return {name: hint for name, hint in get_type_hints(function, include_extras=True).items() if name != 'return'}
+    except Exception:  # annotations may name what is imported for type checkers alone
+        return {}
+
+
+@functools.lru_cache(maxsize=None)
+def _adapter(kind: Any) -> Optional[TypeAdapter]:
+    for options in (dict(config=ConfigDict(arbitrary_types_allowed=True)), {}):
+        try:
+            return TypeAdapter(kind, **options)
+        except PydanticUserError:  # has a config of its own, or is no kind that can be checked
+            continue
+    return None
+
+
+def _told(key: str, value: Any, error: ValidationError) -> str:
+    """What was got and what is valid, of the first place that is wrong: all kinds that would do there."""
+    found = error.errors(include_url=False)
+    # Of a union each kind has an entry, with its own name behind the place.
+    place = [step for step in found[0]['loc'] if isinstance(step, int) or _is_key(step, value)]
+    expected: List[str] = []
+    for entry in found:
+        text = entry['msg']
+        for theirs, ours in WORDS:
+            text = text.replace(theirs, ours)
+        expected += [text] if text not in expected else []
+    got = found[0]['input'] if len(found) == 1 else value
+    here = ''.join(f'[{step}]' if isinstance(step, int) else f'.{step}' for step in (place if len(found) == 1 else []))
+    return f'{key}{here}: got {short(plain(got), 200)}, expected {", or ".join(expected)}.'
+
+
+def _is_key(step: Any, value: Any) -> bool:
+    return isinstance(value, Mapping) and step in value
