@@ -40,7 +40,7 @@ OWN = ('continual', 'scenario', 'protocol', 'run', 'profile', 'official', 'first
 FREE = re.compile(r'(continual|official\.continual|next_steps\.continual)\.losses\.\w+')
 # Words by which an error says what would do.
 VALID = re.compile(r"\b(expected|valid|did you mean|lacks?|needs?|must|should|at least|at most|[Gg]ive|[Tt]ake|[Ss]et|[Cc]hoose|"
-                   r'such as|[Ll]eave|only|required|missing|registered|no such|unexpected|unknown)\b')
+                   r'such as|[Ll]eave|only|required|missing|registered|no such|unexpected|unknown|it has|[Ll]ook at)\b')
 
 
 @HOOKS.register_module()
@@ -81,7 +81,7 @@ def judge(mutant: Mutant, error: Optional[BaseException], began: bool, trained: 
     if error is None:
         return Outcome('silent' if is_own_key(mutant) else 'trained' if trained else 'planned')
     told = f'{type(error).__name__}: {error}'
-    if began and isinstance(error, FloatingPointError):
+    if began and isinstance(error, FloatingPointError) and mutant.value == mutant.value:  # a NaN was there from the start
         return Outcome('diverged', told, _where(error))
     lacking = lacks(mutant, str(error))
     kind = 'late' if began else 'raw' if not isinstance(error, CLEAR) else 'vague' if lacking else 'refused'
@@ -110,7 +110,8 @@ def lacks(mutant: Mutant, text: str) -> Tuple[str, ...]:
         named.append(mutant.value[0] if mutant.kind == 'foreign setting' else keys[-1])
     missing = [] if any(re.search(rf'(?<![A-Za-z]){re.escape(key)}(?![A-Za-z])', text) for key in named) else ['key']
     if mutant.action in ('set', 'insert') and mutant.kind != 'foreign setting':
-        shown = (repr(mutant.value), str(mutant.value), type(mutant.value).__name__, repr(float(mutant.value)) if isinstance(mutant.value, (int, float)) else repr(mutant.value), 'got')
+        shown = [repr(mutant.value), str(mutant.value), type(mutant.value).__name__, 'got']
+        shown += ['lacks'] if not mutant.value else []  # as if it were not there
         missing += [] if any(one in text for one in shown) else ['got']
     return (*missing, *(() if VALID.search(text) else ('valid', )))
 
