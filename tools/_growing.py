@@ -75,7 +75,8 @@ class Growing:
         self.scenario = build_scenario(self.cfg)
         unknown = bool(self.cfg.get('continual', {}).get('unknown'))
         folder = f'{self.folder}/{unknown}'
-        configs = [step_config(self.cfg, self.scenario, step, folder) for step in (0, 1)]
+        self.cfg.work_dir = folder
+        configs = [step_config(self.cfg, self.scenario, step) for step in (0, 1)]
         self.hand_over = StepFolder(folder, 0).hand_over
         if unknown != self.unknown:
             self.unknown, self.old, self.teacher, self.shapes = unknown, None, None, {}

@@ -44,8 +44,9 @@ def parse_args() -> argparse.Namespace:
 
 def build(cfg: Config, folder: str, device: str, batch: Callable[[Split], Dict]) -> nn.Module:
     """The student of a config's step 1, with a teacher of random weights, ready to train."""
+    cfg.work_dir = folder
     scenario = build_scenario(cfg)
-    old, config = (step_config(cfg, scenario, step, folder) for step in (0, 1))
+    old, config = (step_config(cfg, scenario, step) for step in (0, 1))
     old = revert_sync_batchnorm(MODELS.build(old.model)).to(device).eval()
     hand_over = StepFolder(folder, 0).hand_over
     hand_over.parent.mkdir(parents=True, exist_ok=True)

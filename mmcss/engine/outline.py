@@ -17,24 +17,23 @@ from ..arguments import Count, Number, check_names, check_value
 # Keys of the user's config that no step's config has.
 OWN_KEYS = ('scenario', 'continual', 'protocol', 'profile', 'official', 'first_step', 'next_steps', 'run', 'runner_type')
 NEEDED = ('model', 'scenario', 'train_dataloader', 'optim_wrapper', 'train_cfg')
-# What Runner.from_cfg takes besides.
+# What Runner.from_cfg takes, and variables of stock configs that are called alike.
 STACK_KEYS = (*list(inspect.signature(Runner.__init__).parameters)[1:], 'custom_imports', 'compile',
-              'model_wrapper_cfg', 'find_unused_parameters', 'tta_model', 'tta_pipeline', 'vis_backends')
+              'model_wrapper_cfg', 'find_unused_parameters', 'tta_model', 'tta_pipeline', 'train_pipeline', 'test_pipeline', 'vis_backends', 'models')
 DEFAULT_HOOKS = ('runtime_info', 'timer', 'sampler_seed', 'logger', 'param_scheduler', 'checkpoint', 'visualization')
 
 Section = Mapping[str, Any]
 Heads = Union[Section, Sequence[Section]]
 KINDS: Dict[str, Any] = {
     **{key: Section for key in ('model', 'scenario', 'continual', 'first_step', 'next_steps', 'run', 'train_dataloader',
-                                'optim_wrapper', 'train_cfg', 'default_hooks', 'env_cfg', 'official',
-                                'custom_imports', 'model.backbone')},
+                                'optim_wrapper', 'train_cfg', 'default_hooks', 'env_cfg', 'official', 'model.backbone')},
     **{key: Optional[Section] for key in ('val_dataloader', 'test_dataloader', 'val_cfg', 'test_cfg', 'visualizer',
-                                          'model.data_preprocessor', 'log_processor', 'randomness', 'tta_model')},
+                                          'model.data_preprocessor', 'log_processor', 'randomness', 'tta_model', 'custom_imports')},
     'protocol': Union[str, Section],
     'model.decode_head': Heads, 'model.auxiliary_head': Optional[Heads],
     'test_evaluator': Optional[Heads], 'val_evaluator': Optional[Heads],
     'param_scheduler': Union[Heads, Section, None], 'custom_hooks': Optional[Sequence[Section]],
-    'load_from': Optional[str], 'work_dir': Optional[str], 'resume': Optional[bool], 'launcher': str, 'default_scope': str,
+    'load_from': Optional[str], 'work_dir': Optional[str], 'resume': Optional[bool], 'launcher': str, 'default_scope': Optional[str],
 }
 OF_LOADERS: Dict[str, Any] = {
     'dataset': Section, 'dataset.metainfo': Optional[Section], 'batch_size': Count, 'num_workers': Number,
@@ -88,10 +87,18 @@ def _check_keys(cfg: Config) -> None:
 def _refuse_slips(given: Mapping[str, Any], known: Collection[str], place: str) -> None:
     for key in given:
         near = get_close_matches(key, known, n=1, cutoff=ALIKE) if key not in known else []
-        if near and near[0] not in given:
+        if near and _fits(given[key], KINDS.get(near[0], Any)):
             where = f'{place}.{key}' if place else key
             raise ValueError(f'{where}: there is no such setting, did you mean {near[0]!r}? A variable of your own needs '
                              'another name.')
+
+
+def _fits(value: Any, kind: Any) -> bool:
+    try:
+        check_value('', value, kind)
+    except ValueError:
+        return False
+    return True
 
 
 def _find(node: Any, key: str) -> Tuple[bool, Any]:

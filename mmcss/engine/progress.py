@@ -2,18 +2,17 @@
 from __future__ import annotations
 
 import time
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Dict, List, Mapping, Optional, Sequence, Set
 
-from mmengine.config import Config
-
-from ..files import plain
 from ..models import check_hand_over, load_hand_over
 from ..scenario import Scenario
 from .distributed import on_main_process, say
 from .first_step import check_first_step, find_first_step
 from .folders import StepFolder
 from .stock_checkpoint import load_first_step
+from .typed_settings import Settings
 
 # What is done with a step, by its state.
 INTENTS = dict(start='train', resume='go on', take='take over', finish='take over', evaluate='test', finished='finished')
@@ -23,29 +22,25 @@ class Progress:
     """The folders of a run, and their states.
 
     Args:
-        cfg: The user's config.
-        work_dir: Folder of all steps.
+        settings: The run's.
         scenario: The scenario.
         steps: The steps that the run is about.
-        protocol: How they are tested.
-        first_step_from: Work_dir or hand-over file of a trained step 0.
     """
 
-    def __init__(self, cfg: Config, work_dir: Path, scenario: Scenario, steps: Sequence[int],
-                 protocol: Mapping[str, Any], first_step_from: Optional[str] = None) -> None:
-        self.cfg = cfg
-        self.work_dir = work_dir
+    def __init__(self, settings: Settings, scenario: Scenario, steps: Sequence[int]) -> None:
+        self.settings = settings
+        self.work_dir = settings.work_dir
         self.scenario = scenario
         self.steps = steps
-        self.protocol = protocol
-        self.first_step_from = first_step_from
-        self.resume = bool(cfg.get('resume', False))
-        self.overwrite = bool(cfg.get('run', {}).get('overwrite', False))
+        self.protocol = asdict(settings.protocol)
+        self.first_step_from = settings.run.first_step_from
+        self.resume = bool(settings.cfg.get('resume'))
+        self.overwrite = settings.run.overwrite
         if self.resume and self.overwrite:
             raise ValueError('--resume goes on with the steps that are there, --overwrite begins them anew: give one of them.')
-        self._folders = [StepFolder(work_dir, step) for step in range(len(scenario))]
+        self._folders = [StepFolder(self.work_dir, step) for step in range(len(scenario))]
         self._said: Set[str] = set()
-        self._replaced = work_dir / 'replaced' / time.strftime('%Y%m%d_%H%M%S')
+        self._replaced = self.work_dir / 'replaced' / time.strftime('%Y%m%d_%H%M%S')
 
     def folder(self, step: int) -> StepFolder:
         """The folder of a step."""
@@ -58,7 +53,7 @@ class Progress:
     def about(self, step: int) -> Dict[str, Any]:
         """What a step's folder notes of the run that it belongs to."""
         return dict(self.scenario[step].to_dict(), regime=self.scenario.regime, images=self.scenario.images(step),
-                    method=plain(self.cfg.get('continual', {})))
+                    method=self.settings.stated_method)
 
     def trained_id(self, step: int) -> Optional[str]:
         """Id of a step that is trained, from the step before as it is now; None for others.
@@ -177,7 +172,7 @@ class Progress:
         return 'resume' if goes_on else begun
 
     def _source_id(self, source: Path) -> str:
-        return load_first_step(source, self.scenario[0].seen, self.cfg.get('run', {}).get('classes'))['meta']['id']
+        return load_first_step(source, self.scenario[0].seen, self.settings.run.classes)['meta']['id']
 
     def _is_tested(self, step: int) -> bool:
         try:
@@ -212,7 +207,7 @@ class Progress:
                              f'finished; take it over again: --resume --step {step - 1} --first-step-from ...')
         about = self.about(step - 1)
         if step == 1:  # methods that train step 0 alike may share it
-            check_first_step(before.hand_over, load_hand_over(before.hand_over)['meta'], self.cfg, self.scenario)
+            check_first_step(before.hand_over, load_hand_over(before.hand_over)['meta'], self.settings, self.scenario)
             about.pop('method')
         others = before.others(about)
         if others:

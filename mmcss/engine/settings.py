@@ -1,180 +1,35 @@
-"""What of the user's config is mmcss's own: read once, checked whole, and typed from there on."""
+"""From the user's config to settings and scenario: read once, checked whole, and typed from there on."""
 from __future__ import annotations
 
 import copy
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Annotated, Any, Collection, Dict, Literal, Mapping, Optional, Sequence, Tuple, Union
+from typing import Any, Collection, Mapping, Optional, Tuple, Union
 
 from mmengine.config import Config
 from mmseg.registry import MODELS
-from pydantic import Field
 
-from ..arguments import NotNegative, Number, arguments_of, check_names, check_value, make, one_of
-from ..datasets import BACKGROUND, POLICIES
-from ..datasets.exemplars import Labels
-from ..datasets.policies import USES_FEATURES
-from ..datasets.replay import Iterations
+from ..arguments import arguments_of, check_arguments, check_names, check_value, make
+from ..datasets import BACKGROUND
 from ..files import plain
-from ..losses.decode_loss import Average
-from ..models import NEW_ROWS
-from ..models.extended import DEFAULT_SCORES, UNKNOWN_SCORES
-from ..scenario import PROTOCOLS, Protocol, TrainView
-from ..scenario.views import Unknown
+from ..scenario import PROTOCOLS, SCENARIOS, Protocol, Scenario
+from .class_settings import StepClasses
 from .outline import check_outline
 from .profiles import PROFILES, with_profile
-from .stated_classes import stated_names
+from .stated_classes import check_test_names, stated_names, tell_of_background
 from .type_names import with_named_types
+from .typed_settings import MemorySettings, MethodSettings, PartConfig, RunSettings, Settings, UnknownSettings
 
-PartConfig = Mapping[str, Any]
-# What is handed over to the next step.
-HandedOver = Literal['last', 'best']
 # What may be said apart for step 0 and for later ones.
 STEPS = ('first_step', 'next_steps')
 
-
-@dataclass(frozen=True)
-class MemorySettings:
-    """What is remembered of earlier steps, and how it is replayed: ``continual.memory``."""
-
-    size: Number
-    policy: Annotated[str, one_of(POLICIES)] = 'class_balanced'
-    labels: Labels = 'stored'
-    share: Annotated[float, Field(gt=0, lt=1)] = 0.5
-    iterations: Iterations = 'kept'
-    export: bool = False
-
-    def __post_init__(self) -> None:
-        if self.export and self.labels != 'stored':
-            raise ValueError(f"labels='{self.labels}' asks for labels that copies have not; leave export out.")
-        if self.labels == 'unshifted' and self.policy in USES_FEATURES:
-            raise ValueError(f"policy '{self.policy}' would look at wrong classes with labels='unshifted'.")
-
-    @property
-    def uses_features(self) -> bool:
-        """Whether the policy looks at images through the model."""
-        return self.policy in USES_FEATURES
-
-
-@dataclass(frozen=True)
-class UnknownSettings:
-    """What is no class yet, and has a channel of its own (SSUL): ``continual.unknown``."""
-
-    of: Unknown
-    folder: str = 'saliency_map'
-    scores: Annotated[str, one_of(UNKNOWN_SCORES)] = DEFAULT_SCORES
-
-
-@dataclass(frozen=True)
-class MethodSettings:
-    """How steps learn: ``continual``."""
-
-    targets: Optional[PartConfig] = None
-    losses: Mapping[str, PartConfig] = field(default_factory=dict)
-    loss_decode: Optional[PartConfig] = None
-    new_rows: Annotated[str, one_of(NEW_ROWS)] = 'random'
-    average: Average = 'valid'
-    ignore_as_background: bool = TrainView.ignore_as_background
-    keep_old_labels: bool = TrainView.keep_old_labels
-    unknown: Optional[UnknownSettings] = None
-    classifier: Optional[PartConfig] = None
-    frozen: Sequence[str] = ()
-    row_lr: Mapping[str, NotNegative] = field(default_factory=dict)
-    stages: Sequence[str] = ()
-    memory: Optional[MemorySettings] = None
-    online: Optional[PartConfig] = None
-    over_processes: bool = True
-
-    def __post_init__(self) -> None:
-        if self.memory and self.memory.labels == 'unshifted' and not self.unknown:
-            raise ValueError("memory: labels='unshifted' is a slip about the unknown class; set continual.unknown.")
-        if self.online and not self.memory:
-            raise ValueError('online: there is no memory to replay; set continual.memory.')
-
-    @property
-    def parts(self) -> Dict[str, PartConfig]:
-        """The parts' configs by their keys in ``continual``."""
-        targets = {'targets': self.targets} if self.targets else {}
-        return {**targets, **{f'losses.{name}': part for name, part in self.losses.items()}}
-
-
-@dataclass(frozen=True)
-class RunSettings:
-    """What concerns the sequence of steps: ``run``.
-
-    ``steps`` is '3' or '1-4' (default all), ``first_step_from`` a work_dir or
-    hand-over file of a trained step 0 or a checkpoint of MMSegmentation, with
-    its ``classes`` where it does not say them (names, or a file of them).
-    """
-
-    steps: Union[Number, str, None] = None
-    first_step_from: Optional[str] = None
-    classes: Union[str, Sequence[str], None] = None
-    overwrite: bool = False
-    hand_over: HandedOver = 'last'
-    skip_broken: bool = False
-
-
-@dataclass(frozen=True)
-class Settings:
-    """A config that has been read.
-
-    Attributes:
-        given: The config as it was given, with types by name.
-        cfg: That of its profile.
-        profile: Name of the profile.
-        configs: How step 0 and later steps are trained: ``cfg`` with
-            ``first_step`` and ``next_steps`` merged into it.
-        methods: How step 0 and later steps learn.
-        protocol: How steps are tested.
-        run: What concerns the sequence.
-    """
-
-    given: Config
-    cfg: Config
-    profile: str
-    configs: Tuple[Config, Config]
-    methods: Tuple[MethodSettings, MethodSettings]
-    protocol: Protocol
-    run: RunSettings
-
-    def config(self, step: int) -> Config:
-        """How a step is trained."""
-        return self.configs[step > 0]
-
-    def method(self, step: int) -> MethodSettings:
-        """How a step learns."""
-        return self.methods[step > 0]
-
-    @property
-    def stated_method(self) -> Dict[str, Any]:
-        """``continual`` by the letter, which tells runs of a work_dir from others."""
-        return plain(self.cfg.get('continual', {}))
-
-    @property
-    def run_name(self) -> Path:
-        """What a run is called: its config's folder, which says the method, and name."""
-        file = Path(self.cfg.filename or 'run')
-        return Path(file.absolute().parent.name, file.stem) if self.cfg.filename else file
-
-    @property
-    def work_dir(self) -> Path:
-        """Folder of all steps."""
-        return Path(self.cfg.get('work_dir') or Path('work_dirs') / self.run_name)
-
-    @property
-    def protocol_name(self) -> str:
-        """The preset that the protocol is equal to, or 'custom'."""
-        return next((name for name in PROTOCOLS if read_protocol(self.cfg, name) == self.protocol), 'custom')
-
-
-def read_settings(cfg: Config) -> Settings:
-    """Read the user's config.
+def read_settings(cfg: Union[Config, Settings]) -> Settings:
+    """Read the user's config; one that has been read is given back.
 
     Raises:
         ValueError: A key is unknown, or a value is not what it should be.
             Names the key, what was got and what is valid.
     """
+    if isinstance(cfg, Settings):
+        return cfg
     given = with_named_types(cfg)
     check_outline(given)
     cfg = with_profile(given)
@@ -182,8 +37,10 @@ def read_settings(cfg: Config) -> Settings:
     for steps, config in zip(STEPS, configs):
         check_outline(config, changed_by=steps)
     methods = read_method(configs[0]), read_method(configs[1])
-    return Settings(given, cfg, given.get('profile', PROFILES[0]), configs, methods,
-                    read_protocol(cfg, cfg.get('protocol', {})), make(RunSettings, cfg.get('run', {}), 'run'))
+    protocol = read_protocol(cfg, cfg.get('protocol', {}))
+    preset = next((name for name in PROTOCOLS if read_protocol(cfg, name) == protocol), 'custom')
+    return Settings(given, cfg, given.get('profile', PROFILES[0]), configs, methods, protocol, preset,
+                    make(RunSettings, plain(cfg.get('run', {})), 'run'))
 
 
 def _merged(cfg: Config, steps: str) -> Config:
@@ -255,6 +112,41 @@ def read_protocol(cfg: Config, options: Any) -> Protocol:
     return make(Protocol, options, 'protocol')
 
 
-def acts_at_first_step(config: PartConfig) -> bool:
-    """Whether a part or a loss of that config is used at step 0 as well."""
-    return bool(getattr(MODELS.get(config['type']), 'from_first_step', False))
+def build_scenario(cfg: Union[Config, Settings]) -> Scenario:
+    """The scenario of a config, with the class names of its data set.
+
+    Raises:
+        ValueError: Its settings are wrong, or the class names are.
+    """
+    settings = read_settings(cfg)
+    options = dict(settings.cfg.scenario)
+    kind = options.pop('type', 'ClassIncremental')
+    check_value('scenario.type', kind, str)
+    if kind not in SCENARIOS:
+        raise ValueError(f'scenario.type: got {kind!r}, valid are {", ".join(SCENARIOS)}.')
+    from_config = SCENARIOS[kind].from_config
+    check_arguments(from_config, options, 'scenario', skip=('classes', 'background'))
+    names = stated_names(settings.cfg.train_dataloader.dataset)
+    tell_of_background(names)
+    check_test_names(settings.cfg, names)
+    # Steps of domains know all classes: there is a background only where the data set has one.
+    background = BACKGROUND if kind != 'DomainIncremental' or BACKGROUND in names.raw_ids else None
+    return from_config(names.foreground, background, **options)
+
+
+def listed_classes(settings: Settings, scenario: Scenario) -> Tuple[str, ...]:
+    """All classes that the data set lists, in its order, which is that of lists with an entry for each class.
+
+    A background that it does not list stands first; a scenario without one
+    has none.
+    """
+    listed = stated_names(settings.cfg.train_dataloader.dataset).listed
+    background = scenario[0].background
+    return listed if background is None or background in listed else (background, *listed)
+
+
+def step_classes(settings: Settings, scenario: Scenario, step: int) -> StepClasses:
+    """The classes of a step, and where the data set lists them."""
+    listed = listed_classes(settings, scenario)
+    order = [listed.index(name) for split in scenario for name in split.new]
+    return StepClasses(order, scenario[step].num_seen, len(listed), settings.method(step).unknown is not None)

@@ -131,7 +131,7 @@ def build(tiny_data, work_dir, number, **changes):
     with pytest.MonkeyPatch.context() as patch:
         # Runners write it three times, and yapf takes seconds to make it pretty.
         patch.setattr(Config, 'pretty_text', property(lambda self: repr(self)))
-        return Runner.from_cfg(step_config(cfg, build_scenario(cfg), number, str(work_dir)))
+        return Runner.from_cfg(step_config(cfg, build_scenario(cfg), number))
 
 
 def test_a_step_in_a_runner(tiny_data, tmp_path):
