@@ -27,6 +27,7 @@ from .progress import Progress
 from .run_lock import alone
 from .settings import build_scenario, read_settings
 from .step_config import deploy_config, step_config, training_settings
+from .step_state import State
 from .teardown import tear_down
 
 
@@ -68,7 +69,7 @@ class ContinualRunner:
     def plan(self) -> List[StepPlan]:
         """What the run would do; opens the data, trains and writes nothing."""
         untrained = self.progress.untrained()
-        taken = [step for step in untrained if self.progress.state(step) == 'take']
+        taken = [step for step in untrained if self.progress.state(step) is State.TAKE]
         return make_plan(self.configs, self.scenario, untrained, taken=taken)
 
     def train(self) -> Dict[str, Any]:
@@ -156,20 +157,20 @@ class ContinualRunner:
 
     def _run_step(self, step: int) -> None:
         folder = self.progress.folder(step)
-        state = self.progress.decide(step)
-        if state not in ('take', 'start'):
+        state = self.progress.agreed_state(step)
+        if not state.begins:
             self._tell_changes(step)
-        if state == 'finished':
+        if state is State.FINISHED:
             say(f'step {step} is finished; skipped')
             return
         start = time.time()
-        if state in ('evaluate', 'finish'):
-            self._evaluate(step, finish=state == 'finish')
-        elif state == 'take':
+        if state in (State.EVALUATE, State.FINISH):
+            self._evaluate(step, finish=state is State.FINISH)
+        elif state is State.TAKE:
             self._take_first_step()
         else:
             config = self.configs[step].copy()
-            if state == 'resume':
+            if state is State.RESUME:
                 # Both keys: mmengine then resumes from this very file.
                 config.merge_from_dict(dict(
                     resume=True, load_from=str(folder.checkpoint(self.progress.parent_id(step)))))
