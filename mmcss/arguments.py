@@ -7,7 +7,8 @@ from difflib import get_close_matches
 from typing import (Annotated, Any, Callable, Collection, Dict, Iterable, List, Mapping, Optional, Type, TypeVar,
                     get_type_hints)
 
-from pydantic import ConfigDict, Field, PydanticUserError, TypeAdapter, ValidationError
+from pydantic import AfterValidator, ConfigDict, Field, PydanticUserError, TypeAdapter, ValidationError
+from pydantic_core import PydanticCustomError
 
 from .files import plain, short
 
@@ -70,9 +71,8 @@ def check_arguments(takes: Callable[..., Any], given: Mapping[str, Any], place: 
     """
     kinds = arguments_of(takes)
     valid = [name for name in kinds if name not in skip]
-    for name in given:
-        if name not in valid and not _takes_any(takes):
-            raise ValueError(unknown_key(name, valid, place))
+    if not _takes_any(takes):
+        check_names(given, valid, place)
     missing = [name for name, argument in kinds.items()
                if required and argument.default is argument.empty and name not in (*given, *skip)]
     if missing:
@@ -80,6 +80,13 @@ def check_arguments(takes: Callable[..., Any], given: Mapping[str, Any], place: 
     for name, value in given.items():
         if name in kinds and kinds[name].annotation is not inspect.Parameter.empty:
             check_value(f'{place}.{name}' if place else name, value, kinds[name].annotation)
+
+
+def check_names(given: Iterable[str], valid: Collection[str], place: str) -> None:
+    """Make sure that all names are among the valid ones; an error names the nearest."""
+    for name in given:
+        if name not in valid:
+            raise ValueError(unknown_key(name, valid, place))
 
 
 def make(takes: Callable[..., T], given: Mapping[str, Any], place: str, **others: Any) -> T:
@@ -100,6 +107,20 @@ def make(takes: Callable[..., T], given: Mapping[str, Any], place: str, **others
         return takes(**given, **others)
     except (ValueError, TypeError) as error:
         raise ValueError(under(place, error, [*given])) from error
+
+
+def one_of(names: Collection[str]) -> Any:
+    """For annotations: names that stand in a collection when the check is made, such as a registry that grows.
+
+    ``policy: Annotated[str, one_of(POLICIES)]``
+    """
+
+    def known(name: str) -> str:
+        if name not in names:
+            raise PydanticCustomError('name', '{expected}', dict(expected=' or '.join(map(repr, names))))
+        return name
+
+    return AfterValidator(known)
 
 
 def under(place: str, error: Exception, keys: Iterable[str] = ()) -> str:

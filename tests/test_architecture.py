@@ -23,12 +23,14 @@ MAY_IMPORT = {
     'version': set(),
     'parts': {'scenario', 'arguments'},
     'files': set(),
+    'random_state': set(),
     'arguments': {'files'},
     'losses': {'scenario', 'parts', 'arguments'},
     'datasets': {'scenario', 'files', 'arguments'},
     'evaluation': {'scenario', 'files'},
     'models': {'scenario', 'parts', 'losses', 'files', 'arguments'},
-    'hooks': {'scenario', 'parts', 'files', 'models', 'evaluation', 'datasets', 'losses', 'arguments'},
+    'session': {'scenario', 'parts', 'files', 'random_state', 'models', 'datasets'},
+    'hooks': {'scenario', 'parts', 'files', 'random_state', 'models', 'evaluation', 'datasets', 'losses', 'arguments', 'session'},
     'visualization': {'scenario', 'files', 'evaluation', 'models'},
 }
 MAY_IMPORT['engine'] = {*MAY_IMPORT, 'engine'}

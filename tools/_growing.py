@@ -10,6 +10,7 @@ import torch
 from mmcss.engine import build_scenario, deploy_config, step_config
 from mmcss.engine.folders import StepFolder
 from mmcss.engine.model_config import walk, without_pretrained
+from mmcss.engine.random_batch import random_batch
 from mmcss.files import plain
 from mmcss.models import load_hand_over, save_hand_over
 from mmcss.models.growth import growing_tensors
@@ -22,7 +23,7 @@ from mmseg.registry import MODELS
 from torch import nn
 from torch.overrides import TorchFunctionMode
 
-from _random_step import prepare, random_batch, train
+from _random_step import prepare, train
 
 CONFIGS = Path(__file__).resolve().parents[1] / 'configs' / '_base_'
 # What a stock model needs that is not installed here: what its error says, and what to call it.
@@ -75,7 +76,8 @@ class Growing:
         self.scenario = build_scenario(self.cfg)
         unknown = bool(self.cfg.get('continual', {}).get('unknown'))
         folder = f'{self.folder}/{unknown}'
-        configs = [step_config(self.cfg, self.scenario, step, folder) for step in (0, 1)]
+        self.cfg.work_dir = folder
+        configs = [step_config(self.cfg, self.scenario, step) for step in (0, 1)]
         self.hand_over = StepFolder(folder, 0).hand_over
         if unknown != self.unknown:
             self.unknown, self.old, self.teacher, self.shapes = unknown, None, None, {}

@@ -24,12 +24,13 @@ from mmengine.registry import init_default_scope
 from mmseg.registry import MODELS
 from mmcss.engine import build_scenario, step_config
 from mmcss.engine.folders import StepFolder
+from mmcss.engine.random_batch import random_batch
 from mmcss.models import save_hand_over
 from mmcss.scenario import Split
 from prettytable import PrettyTable
 from torch import nn
 
-from _random_step import prepare, random_batch, train
+from _random_step import prepare, train
 
 
 def parse_args() -> argparse.Namespace:
@@ -44,8 +45,9 @@ def parse_args() -> argparse.Namespace:
 
 def build(cfg: Config, folder: str, device: str, batch: Callable[[Split], Dict]) -> nn.Module:
     """The student of a config's step 1, with a teacher of random weights, ready to train."""
+    cfg.work_dir = folder
     scenario = build_scenario(cfg)
-    old, config = (step_config(cfg, scenario, step, folder) for step in (0, 1))
+    old, config = (step_config(cfg, scenario, step) for step in (0, 1))
     old = revert_sync_batchnorm(MODELS.build(old.model)).to(device).eval()
     hand_over = StepFolder(folder, 0).hand_over
     hand_over.parent.mkdir(parents=True, exist_ok=True)

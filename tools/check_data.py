@@ -221,7 +221,7 @@ class Checker:
         self.tables.append(table)
         maps: Set[Tuple[str, str]] = set()
         for split in scenario:
-            config = step_config(self.cfg, scenario, split.step, '')
+            config = step_config(self.cfg, scenario, split.step)
             counts: List[Any] = []
             for role in ROLES:
                 data = config[f'{role}_dataloader']['dataset']

@@ -3,12 +3,13 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Callable, Dict, List, Mapping, Optional, Tuple
+from typing import Any, Callable, Dict, List, Literal, Mapping, Optional, Tuple, get_args
 
 from ..files import PathLike, read_json, short, write_json
 from ..scenario import Split
 
-LABELS = ('stored', 'seen', 'unshifted')
+Labels = Literal['stored', 'seen', 'unshifted']
+LABELS = get_args(Labels)
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 from itertools import chain, islice
-from typing import Iterator, List
+from typing import Iterator, List, Literal, get_args
 
 import torch
 from mmengine.dataset import InfiniteSampler
@@ -10,7 +10,8 @@ from mmengine.dist import get_dist_info
 from mmseg.registry import DATA_SAMPLERS
 from torch.utils.data import Sampler
 
-ITERATIONS = ('kept', 'all_new')
+Iterations = Literal['kept', 'all_new']
+ITERATIONS = get_args(Iterations)
 
 
 def remembered_share(batch_size: int, share: float) -> int:

@@ -39,10 +39,10 @@ class StepDataset(Dataset):
 
     Args:
         dataset: See :class:`LabelledImages`.
-        split: The step (:meth:`Split.to_dict`).
-        view: ``dict(role='train', ...)`` with the fields of
-            :class:`TrainView`, or ``dict(role='test', ...)`` with those of
-            :class:`Protocol`.
+        split: The step, or its :meth:`Split.to_dict`.
+        view: A :class:`TrainView` (by default in the overlapped regime), or
+            a :class:`Protocol` for tests; or ``dict(role='train', ...)`` and
+            ``dict(role='test', ...)`` with the fields of these.
         min_length: Repeat the images up to this length, so that a step of few
             images fills a batch.
         memory: ``path`` and ``labels`` of the remembered images
@@ -63,8 +63,8 @@ class StepDataset(Dataset):
 
     def __init__(self,
                  dataset: Union[BaseDataset, Mapping[str, Any]],
-                 split: Mapping[str, Any],
-                 view: Mapping[str, Any],
+                 split: Union[Split, Mapping[str, Any]],
+                 view: Union[View, Mapping[str, Any]] = TrainView(),
                  min_length: int = 0,
                  memory: Optional[Mapping[str, Any]] = None,
                  saliency: Optional[str] = None,
@@ -72,8 +72,8 @@ class StepDataset(Dataset):
                  listed: Optional[str] = None,
                  skip_broken: bool = False) -> None:
         self.images = LabelledImages(dataset, skip_broken)
-        self.split = Split.from_dict(split)
-        self.view = build_view(view)
+        self.split = split if isinstance(split, Split) else Split.from_dict(split)
+        self.view = build_view(view) if isinstance(view, Mapping) else view
         self.index = self.images.select(self.view, self.split, domains=domains, listed=listed)
         # In tests each image tells its domain, for the metric to keep them apart.
         self.domains = self._domains_of_images(domains['rule']) if domains and isinstance(self.view, Protocol) else None

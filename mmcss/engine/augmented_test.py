@@ -38,7 +38,7 @@ class AugmentedTest(ContinualRunner):
 
     def __init__(self, cfg: Config) -> None:
         super().__init__(cfg)
-        self.progress = _AugmentedProgress(self.cfg, self.work_dir, self.scenario, self.steps, self.protocol)
+        self.progress = _AugmentedProgress(self.settings, self.scenario, self.steps)
         self._augmented(0)  # or what is missing would be told after the plan
 
     def train(self) -> Dict[str, Any]:

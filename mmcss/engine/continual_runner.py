@@ -4,8 +4,7 @@ from __future__ import annotations
 import time
 import warnings
 from dataclasses import asdict
-from pathlib import Path
-from typing import Any, Dict, List, Mapping, Optional
+from typing import Any, Dict, List, Mapping
 
 from mmengine.config import Config
 from mmengine.dist import barrier, get_world_size, is_main_process
@@ -26,10 +25,10 @@ from .plan import StepPlan, config_difference, make_plan, plan_table
 from .pretty_configs import formatted_once
 from .progress import Progress
 from .run_lock import alone
-from .settings import build_scenario, check_settings, protocol, protocol_name, with_profile
-from .step_config import deploy_config, run_name, step_config, training_settings
+from .settings import build_scenario, read_settings
+from .step_config import deploy_config, step_config, training_settings
+from .step_state import State
 from .teardown import tear_down
-from .type_names import with_named_types
 
 
 @RUNNERS.register_module()
@@ -37,11 +36,7 @@ class ContinualRunner:
     """Trains and evaluates the steps of a scenario, one ordinary Runner each.
 
     Stock ``tools/train.py`` runs it through ``runner_type='ContinualRunner'``.
-    ``cfg.run`` holds what concerns the sequence: ``steps`` ('3' or '1-4',
-    default all), ``first_step_from`` (work_dir or hand-over file of a trained
-    step 0, or a checkpoint of MMSegmentation, with its ``classes`` where it
-    does not say them), ``overwrite`` (move finished steps aside and train them
-    anew) and ``hand_over`` ('last' or 'best' weights of a step).
+    ``cfg.run`` holds what concerns the sequence, see :class:`RunSettings`.
 
     Args:
         cfg: The user's config.
@@ -55,22 +50,15 @@ class ContinualRunner:
 
     def __init__(self, cfg: Config) -> None:
         init_default_scope('mmseg')
-        self.profile: str = cfg.get('profile', 'paper')
-        self.given = with_named_types(cfg)
-        cfg = with_profile(self.given)
-        check_settings(cfg)
-        join_processes(cfg.get('launcher', 'none'), cfg.get('env_cfg', {}).get('dist_cfg', {}))
-        self.cfg = cfg
-        self.work_dir = Path(cfg.get('work_dir') or Path('work_dirs') / run_name(cfg))
-        self.scenario = together(lambda: build_scenario(cfg))
+        self.settings = settings = read_settings(cfg)
+        join_processes(settings.cfg.get('launcher', 'none'), settings.cfg.get('env_cfg', {}).get('dist_cfg', {}))
+        self.work_dir = settings.work_dir
+        self.scenario = together(lambda: build_scenario(settings))
         self._check_partition()
-        options = cfg.get('run', {})
-        self.steps = parse_steps(options.get('steps'), len(self.scenario))
-        self.first_step_from: Optional[str] = options.get('first_step_from')
-        self.protocol = asdict(protocol(cfg))
-        self.protocol_name = protocol_name(cfg)
-        self.progress = Progress(cfg, self.work_dir, self.scenario, self.steps, self.protocol, self.first_step_from)
-        self.configs = [step_config(cfg, self.scenario, step, str(self.work_dir), get_world_size())
+        self.steps = parse_steps(settings.run.steps, len(self.scenario))
+        self.protocol = asdict(settings.protocol)
+        self.progress = Progress(settings, self.scenario, self.steps)
+        self.configs = [step_config(settings, self.scenario, step, get_world_size())
                         for step in range(len(self.scenario))]
 
     @classmethod
@@ -81,7 +69,7 @@ class ContinualRunner:
     def plan(self) -> List[StepPlan]:
         """What the run would do; opens the data, trains and writes nothing."""
         untrained = self.progress.untrained()
-        taken = [step for step in untrained if self.progress.state(step) == 'take']
+        taken = [step for step in untrained if self.progress.state(step) is State.TAKE]
         return make_plan(self.configs, self.scenario, untrained, taken=taken)
 
     def train(self) -> Dict[str, Any]:
@@ -95,7 +83,7 @@ class ContinualRunner:
         check_shared(self.work_dir)  # nothing is written before all processes have looked
         with named_full_disk(self.work_dir), alone(self.work_dir), plain_checkpoints(), formatted_once():
             on_main_process(self.progress.make_room)
-            if self.first_step_from and 0 not in self.steps:
+            if self.settings.run.first_step_from and 0 not in self.steps:
                 self._run_step(0)
             for step in self.steps:
                 self._run_step(step)
@@ -134,7 +122,7 @@ class ContinualRunner:
         refused = self.progress.refusal()
         lines += [f'\nnote: the run would be refused: {refused}'] if refused else []
         for step, config in enumerate(self.configs):
-            before = self.configs[step - 1] if step else self.cfg
+            before = self.configs[step - 1] if step else self.settings.cfg
             lines.append(f'\nstep {step}, config against {f"step {step - 1}" if step else "the one given"}:')
             lines.extend(f'  {line}' for line in config_difference(before, config))
         return '\n'.join(lines)
@@ -150,7 +138,7 @@ class ContinualRunner:
     def _check_partition(self) -> None:
         if getattr(self.scenario, 'partition', 'once') == 'once':
             return
-        if self.profile != 'official':
+        if self.settings.profile != 'official':
             raise ValueError(f'scenario.partition: {self.scenario.partition!r} tests on images that were trained on; it '
                              "is there to compare with published numbers, by profile='official'. Take 'once'.")
         warnings.warn("the official profile draws test images anew at each step, as PLOP's released code does: most of "
@@ -158,8 +146,8 @@ class ContinualRunner:
 
     def _told_profile(self) -> List[str]:
         """What the profile changed of the config given."""
-        changed = [line for line in config_difference(self.given, self.cfg) if not line.startswith(('official', 'profile'))]
-        return [f'profile {self.profile}:', *(f'  {line}' for line in changed)] if changed else []
+        changed = [line for line in config_difference(self.settings.given, self.settings.cfg) if not line.startswith(('official', 'profile'))]
+        return [f'profile {self.settings.profile}:', *(f'  {line}' for line in changed)] if changed else []
 
     def _tell_changes(self, step: int) -> None:
         """What a run that goes on has changed since that step was begun."""
@@ -169,20 +157,20 @@ class ContinualRunner:
 
     def _run_step(self, step: int) -> None:
         folder = self.progress.folder(step)
-        state = self.progress.decide(step)
-        if state not in ('take', 'start'):
+        state = self.progress.agreed_state(step)
+        if not state.begins:
             self._tell_changes(step)
-        if state == 'finished':
+        if state is State.FINISHED:
             say(f'step {step} is finished; skipped')
             return
         start = time.time()
-        if state in ('evaluate', 'finish'):
-            self._evaluate(step, finish=state == 'finish')
-        elif state == 'take':
+        if state in (State.EVALUATE, State.FINISH):
+            self._evaluate(step, finish=state is State.FINISH)
+        elif state is State.TAKE:
             self._take_first_step()
         else:
             config = self.configs[step].copy()
-            if state == 'resume':
+            if state is State.RESUME:
                 # Both keys: mmengine then resumes from this very file.
                 config.merge_from_dict(dict(
                     resume=True, load_from=str(folder.checkpoint(self.progress.parent_id(step)))))
@@ -202,7 +190,7 @@ class ContinualRunner:
         runner = Runner.from_cfg(config)
         try:
             if is_main_process():
-                deploy_config(self.cfg, self.scenario, step).dump(str(folder.deploy))
+                deploy_config(self.settings, self.scenario, step).dump(str(folder.deploy))
             runner.train()
             self._tell_of_best(runner)
             # An EMA starts anew in test(): what is judged is what was handed over.
@@ -214,7 +202,7 @@ class ContinualRunner:
     def _tell_of_best(self, runner: Runner) -> None:
         """Say that ``save_best`` alone changes nothing of what later steps start from."""
         best = best_checkpoint(runner)
-        if best is not None and self.cfg.get('run', {}).get('hand_over', 'last') == 'last':
+        if best is not None and self.settings.run.hand_over == 'last':
             say(f"note: save_best has kept {best}, but the weights of the last iteration are handed over; "
                 "run.hand_over='best' hands over the best ones")
 
@@ -238,14 +226,14 @@ class ContinualRunner:
         barrier()  # the result is there for all processes
 
     def _take_first_step(self) -> None:
-        folder, source = self.progress.folder(0), find_first_step(self.first_step_from)
+        folder, source = self.progress.folder(0), find_first_step(self.settings.run.first_step_from)
         model = MODELS.build(self.configs[0].model)
-        hand_over = read_first_step(source, self.cfg, self.scenario, model.state_dict())
+        hand_over = read_first_step(source, self.settings, self.scenario, model.state_dict())
 
         def write() -> None:
             self.progress.begin(0)
-            deploy_config(self.cfg, self.scenario, 0).dump(str(folder.deploy))
-            write_first_step(source, hand_over, folder, self.cfg)
+            deploy_config(self.settings, self.scenario, 0).dump(str(folder.deploy))
+            write_first_step(source, hand_over, folder, self.settings)
 
         on_main_process(write)
         self._evaluate(0, finish=True)
@@ -260,7 +248,7 @@ class ContinualRunner:
         if summary and is_main_process():
             self._write_results(summary)
             told = ', '.join(f'{key} {value}' for key, value in self.protocol.items())
-            say(f'\nprofile: {self.profile}; protocol: {self.protocol_name} ({told})\n{steps_table(summary)}')
+            say(f'\nprofile: {self.settings.profile}; protocol: {self.settings.protocol_name} ({told})\n{steps_table(summary)}')
             if len(summary['steps']) == len(self.scenario):
                 say('\n' + matrix_table(summary))
         return summary
@@ -272,8 +260,8 @@ class ContinualRunner:
             if result is None:
                 break
             steps.append(result)
-        return dict(summarise(steps), scenario=[list(split.brings) for split in self.scenario], profile=self.profile,
-                    protocol=self.protocol, protocol_name=self.protocol_name) if steps else {}
+        return dict(summarise(steps), scenario=[list(split.brings) for split in self.scenario], profile=self.settings.profile,
+                    protocol=self.protocol, protocol_name=self.settings.protocol_name) if steps else {}
 
     def _write_results(self, summary: Mapping[str, Any]) -> None:
         path = self.work_dir / self.results_file

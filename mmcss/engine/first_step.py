@@ -4,7 +4,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Dict, List, Mapping
 
-from mmengine.config import Config
 from torch import Tensor
 
 from ..files import PathLike, plain, written_whole
@@ -12,8 +11,9 @@ from ..models import save_hand_over
 from ..scenario import Scenario
 from .distributed import say
 from .folders import StepFolder
-from .settings import first_step_training
+from .first_step_training import first_step_training
 from .stock_checkpoint import check_fits, load_first_step
+from .typed_settings import Settings
 
 
 def find_first_step(source: PathLike) -> Path:
@@ -25,12 +25,12 @@ def find_first_step(source: PathLike) -> Path:
     return StepFolder(source, 0).hand_over if source.is_dir() else source
 
 
-def read_first_step(source: Path, cfg: Config, scenario: Scenario, model: Mapping[str, Tensor]) -> Dict[str, Any]:
+def read_first_step(source: Path, settings: Settings, scenario: Scenario, model: Mapping[str, Tensor]) -> Dict[str, Any]:
     """A trained step 0 that a run may go on from.
 
     Args:
         source: The hand-over file, or a checkpoint of MMSegmentation.
-        cfg: The config of the run.
+        settings: Those of the run.
         scenario: Its scenario.
         model: State dict of its model at step 0.
 
@@ -43,41 +43,41 @@ def read_first_step(source: Path, cfg: Config, scenario: Scenario, model: Mappin
         FileNotFoundError: It is missing, or what a part gathered while it
             was trained.
     """
-    hand_over = load_first_step(source, scenario[0].seen, cfg.get('run', {}).get('classes'))
+    hand_over = load_first_step(source, scenario[0].seen, settings.run.classes)
     check_fits(source, hand_over['state_dict'], model)
-    check_first_step(source, hand_over['meta'], cfg, scenario)
-    missing = [str(path) for path in _gathered(source, cfg) if not path.is_file()]
+    check_first_step(source, hand_over['meta'], settings, scenario)
+    missing = [str(path) for path in _gathered(source, settings) if not path.is_file()]
     if missing:
         raise FileNotFoundError(f'{", ".join(missing)}, gathered while step 0 was trained, is not beside {source.name}; '
                                 'leave --first-step-from out, or name a whole folder.')
     return hand_over
 
 
-def write_first_step(source: Path, hand_over: Mapping[str, Any], folder: StepFolder, cfg: Config) -> None:
+def write_first_step(source: Path, hand_over: Mapping[str, Any], folder: StepFolder, settings: Settings) -> None:
     """Copy what :func:`read_first_step` gave into a folder, so that a work_dir stands alone."""
-    for path in _gathered(source, cfg):
+    for path in _gathered(source, settings):
         with written_whole(folder.path / path.name) as file:
             file.write(path.read_bytes())
     save_hand_over(folder.hand_over, hand_over['state_dict'], dict(hand_over['meta'], parent=None))
 
 
-def _gathered(source: Path, cfg: Config) -> List[Path]:
-    return [source.with_name(f'{name}.npz') for name in first_step_training(cfg)['watching']]
+def _gathered(source: Path, settings: Settings) -> List[Path]:
+    return [source.with_name(f'{name}.npz') for name in first_step_training(settings)['watching']]
 
 
-def check_first_step(source: Path, meta: Mapping[str, Any], cfg: Config, scenario: Scenario) -> None:
+def check_first_step(source: Path, meta: Mapping[str, Any], settings: Settings, scenario: Scenario) -> None:
     """Make sure that a trained step 0 is one that a method may go on from, and tell of smaller differences.
 
     Args:
         source: Where it is from.
         meta: Its metadata.
-        cfg: The config of the run that goes on from it.
+        settings: Those of the run that goes on from it.
         scenario: Its scenario.
 
     Raises:
         ValueError: It was trained on other images, or in another way.
     """
-    asked = first_step_training(cfg)
+    asked = first_step_training(settings)
     watching = asked.pop('watching')
     _compare_images(source, meta, scenario)
     if meta.get('first_step'):

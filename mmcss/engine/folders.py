@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import json
 import re
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
 
@@ -10,6 +11,8 @@ from ..files import PARTIAL, PathLike, check_archive, file_mark, is_there, read_
 from ..models import hand_over_meta
 
 CHECKPOINT = re.compile(r'(?:epoch|iter)_(\d+)\.pth')
+# What a training leaves that another one in the same folder could take for its own; logs and configs stay.
+LEFT_OVERS = ('*.pth', '*.npz', f'*{PARTIAL}', 'last_checkpoint', 'memory', 'memory.json', 'result.json')
 
 
 class StepFolder:
@@ -60,7 +63,7 @@ class StepFolder:
         """
         if hand_over is None or not is_there(self.result):
             return None
-        result = self._known(self.result, read_json)
+        result = self.known(self.result, read_json)
         if (result.get('hand_over'), result.get('protocol')) != (hand_over, protocol):
             return None
         numbers = [result.get(key) for key in ('classes', 'IoU', 'scored')]
@@ -74,7 +77,7 @@ class StepFolder:
         """The step's own last whole checkpoint, if it was begun on top of the step before of that id."""
         if not is_there(self.split) or self.note().get('parent') != parent:
             return None
-        return next((path for path in self._checkpoints() if self._known(path, _is_whole)), None)
+        return next((path for path in self._checkpoints() if self.known(path, _is_whole)), None)
 
     def _checkpoints(self) -> List[Path]:
         """Those that a run may go on from, the last one first."""
@@ -87,23 +90,8 @@ class StepFolder:
                for match in [CHECKPOINT.fullmatch(path.name)] if match]
         return [path for path in (*pointed, *(path for _, path in sorted(own, reverse=True))) if path.is_file()]
 
-    def check(self, run: Mapping[str, Any]) -> None:
-        """Make sure that the folder, if a run began in it, is of this run.
-
-        Args:
-            run: What :meth:`begin` would note: split, regime and method.
-
-        Raises:
-            ValueError: It is of another scenario or method.
-        """
-        other = self.others(run)
-        if other:
-            raise ValueError(f'{self.path} was trained with another scenario or method: {other} of {self.split.name} '
-                             'differ. Give another --work-dir, or --overwrite in place of --resume, which moves the old '
-                             'steps aside and trains anew.')
-
     def others(self, run: Mapping[str, Any]) -> List[str]:
-        """What differs of the run that began in the folder, if one did."""
+        """What differs of the run that began in the folder, if one did, from what :meth:`begin` would note of ``run``."""
         if not is_there(self.split):
             return []
         found, expected = self.note(), json.loads(json.dumps(run))
@@ -114,7 +102,7 @@ class StepFolder:
         """Note what is going to be trained, and drop what a run that did not finish the step has left.
 
         Args:
-            run: What :meth:`check` compares.
+            run: What :meth:`others` compares: split, regime, images, method.
             settings: What :attr:`settings` gives from now on. None for a step
                 that was trained elsewhere, which is not finished until
                 :meth:`finish`.
@@ -126,10 +114,8 @@ class StepFolder:
         if self.trained:
             raise FileExistsError(f'{self.hand_over} is there; a finished step is not overwritten.')
         self.path.mkdir(parents=True, exist_ok=True)
-        for path in [self.result, self.memory, self.path / 'last_checkpoint', *self.path.glob('*.npz'),
-                     *self.path.glob('*.pth'), *self.path.glob(f'*{PARTIAL}')]:
+        for path in [path for path in self.path.iterdir() if is_left_over(path.name)]:
             remove(path)
-        remove(self.path / 'memory')
         write_json(self.split, dict(run, parent=parent, settings=settings, unfinished=settings is None))
 
     def move_aside(self, folder: Path) -> None:
@@ -158,20 +144,25 @@ class StepFolder:
             ValueError: The file is damaged.
         """
         try:
-            return self._known(self.split, read_json)
+            return self.known(self.split, read_json)
         except ValueError as error:
             raise ValueError(f'{error} It notes what the step was trained with: bring back a copy of it, or train the step '
                              'anew (--overwrite).') from error
 
     def _meta(self) -> Optional[Dict[str, Any]]:
-        return self._known(self.hand_over, hand_over_meta) if self.trained else None
+        return self.known(self.hand_over, hand_over_meta) if self.trained else None
 
-    def _known(self, path: Path, read: Any) -> Any:
+    def known(self, path: Path, read: Any) -> Any:
         """What ``read`` gives of a file, which is read again when it has changed."""
         mark = file_mark(path)
         if self._read.get(path, (None, ))[0] != mark:
             self._read[path] = mark, read(path)
         return self._read[path][1]
+
+
+def is_left_over(name: str) -> bool:
+    """Whether a step that is begun anew deletes what is called so in its folder."""
+    return any(fnmatchcase(name, pattern) for pattern in LEFT_OVERS)
 
 
 def _is_whole(checkpoint: Path) -> bool:

@@ -9,7 +9,8 @@ from mmseg.models.decode_heads.decode_head import BaseDecodeHead
 from mmseg.registry import MODELS
 
 from ..files import plain
-from ..losses.decode_loss import AVERAGES
+from ..losses.decode_loss import Average
+from ..models.extended import DEFAULT_SCORES
 from ..models.heads import BOUNDARY_HEADS, MASK_HEADS
 from .class_settings import StepClasses, follow_classes, is_a
 
@@ -28,31 +29,24 @@ STOCK_LOSSES = ('CrossEntropyLoss', 'OhemCrossEntropy')
 Config = Dict[str, Any]
 
 
-def stock_model(model: Mapping[str, Any], order: Sequence[int], seen: int, average: str = 'valid',
-                unknown: bool = False, listed: Optional[int] = None) -> Config:
+def stock_model(model: Mapping[str, Any], classes: StepClasses, average: Average) -> Config:
     """A stock model config with the classes of one step.
 
     Args:
         model: The user's; its number of classes does not matter.
-        order: See :class:`StepClasses`, as ``seen`` and ``unknown``.
-        seen: Number of seen classes.
+        classes: Those of the step.
         average: What cross-entropy averages over where the config does not
             say it: the 'valid' pixels, or 'all', ignored ones included.
-        unknown: Whether there is one more channel, for what is no class yet.
-        listed: Number of classes that the data set lists; None for those of
-            ``order``.
 
     Returns:
         A copy in which each head that had the decode head's number of classes
         has that of the seen ones (boundary heads keep their two), and what
         losses say of single classes is about these (:func:`follow_classes`).
     """
-    if average not in AVERAGES:
-        raise ValueError(f'continual.average: got {average!r}, valid are {", ".join(AVERAGES)}.')
     if model['type'] not in STUDENTS:
         raise ValueError(f"model.type: got {model['type']!r}; mmcss trains {', '.join(STUDENTS)}.")
     model = copy.deepcopy(plain(model))
-    channels = seen + unknown
+    channels = classes.seen + classes.unknown
     heads = [model['decode_head'], *([model['auxiliary_head']] if model.get('auxiliary_head') else [])]
     _refuse_single_channel(heads)
     stated = [node['num_classes'] for node in walk(model['decode_head']) if 'num_classes' in node]
@@ -71,31 +65,30 @@ def stock_model(model: Mapping[str, Any], order: Sequence[int], seen: int, avera
             # Stock divides by ignored pixels too, which changes the scale of
             # the loss with the share of pixels that a method ignores.
             node.setdefault('avg_non_ignore', average == 'valid')
-    classes = StepClasses(order, seen, max(order) + 1 if listed is None else listed, unknown)
     for key in ('decode_head', 'auxiliary_head'):
         follow_classes(model.get(key), f'model.{key}', classes)
     return model
 
 
-def extended_model(model: Config, unknown: bool, classifier: Optional[Mapping[str, Any]], steps: Sequence[int],
-                   unknown_scores: str = 'sigmoid') -> Config:
+def extended_model(model: Config, unknown: Optional[str], classifier: Optional[Mapping[str, Any]],
+                   steps: Sequence[int]) -> Config:
     """A stock model of mmcss's own type where stock config can't say what it is.
 
     Args:
         model: Of :func:`stock_model`.
-        unknown: See :class:`ExtendedMixin`.
+        unknown: Which scores of an unknown class are added to the
+            background's, see :class:`ExtendedMixin`; None for no such class.
         classifier: Likewise, or None; one that grows by steps is told them.
         steps: Number of foreground classes of each step so far.
-        unknown_scores: See :class:`ExtendedMixin`.
     """
     if not (unknown or classifier):
         return model
     if model['type'] not in EXTENDED:
         raise ValueError(f"continual.unknown, continual.classifier: {model['type']} has neither; "
                          f"{', '.join(EXTENDED)} have.")
-    model = dict(model, type=EXTENDED[model['type']], unknown=unknown)
-    if unknown and unknown_scores != 'sigmoid':
-        model['unknown_scores'] = unknown_scores
+    model = dict(model, type=EXTENDED[model['type']], unknown=bool(unknown))
+    if unknown not in (None, DEFAULT_SCORES):
+        model['unknown_scores'] = unknown
     if classifier:
         cls = MODELS.get(classifier['type'])
         if cls is None:

@@ -1,51 +1,45 @@
-"""How far a run is, and what is left to do with each step."""
+"""How far a run is, by its files, and what is left to do with each step."""
 from __future__ import annotations
 
 import time
+from dataclasses import asdict
+from itertools import count, takewhile
 from pathlib import Path
-from typing import Any, Dict, List, Mapping, Optional, Sequence, Set
+from typing import Any, Dict, Iterator, List, Mapping, Optional, Sequence, Set
 
-from mmengine.config import Config
-
-from ..files import plain
 from ..models import check_hand_over, load_hand_over
 from ..scenario import Scenario
 from .distributed import on_main_process, say
 from .first_step import check_first_step, find_first_step
 from .folders import StepFolder
+from .step_state import Facts, Fate, Source, State, decide, fate
 from .stock_checkpoint import load_first_step
-
-# What is done with a step, by its state.
-INTENTS = dict(start='train', resume='go on', take='take over', finish='take over', evaluate='test', finished='finished')
+from .typed_settings import Settings
 
 
 class Progress:
     """The folders of a run, and their states.
 
     Args:
-        cfg: The user's config.
-        work_dir: Folder of all steps.
+        settings: The run's.
         scenario: The scenario.
         steps: The steps that the run is about.
-        protocol: How they are tested.
-        first_step_from: Work_dir or hand-over file of a trained step 0.
     """
 
-    def __init__(self, cfg: Config, work_dir: Path, scenario: Scenario, steps: Sequence[int],
-                 protocol: Mapping[str, Any], first_step_from: Optional[str] = None) -> None:
-        self.cfg = cfg
-        self.work_dir = work_dir
+    def __init__(self, settings: Settings, scenario: Scenario, steps: Sequence[int]) -> None:
+        self.settings = settings
+        self.work_dir = settings.work_dir
         self.scenario = scenario
         self.steps = steps
-        self.protocol = protocol
-        self.first_step_from = first_step_from
-        self.resume = bool(cfg.get('resume', False))
-        self.overwrite = bool(cfg.get('run', {}).get('overwrite', False))
+        self.protocol = asdict(settings.protocol)
+        self.first_step_from = settings.run.first_step_from
+        self.resume = bool(settings.cfg.get('resume'))
+        self.overwrite = settings.run.overwrite
         if self.resume and self.overwrite:
             raise ValueError('--resume goes on with the steps that are there, --overwrite begins them anew: give one of them.')
-        self._folders = [StepFolder(work_dir, step) for step in range(len(scenario))]
+        self._folders = [StepFolder(self.work_dir, step) for step in range(len(scenario))]
         self._said: Set[str] = set()
-        self._replaced = work_dir / 'replaced' / time.strftime('%Y%m%d_%H%M%S')
+        self._replaced = self.work_dir / 'replaced' / time.strftime('%Y%m%d_%H%M%S')
 
     def folder(self, step: int) -> StepFolder:
         """The folder of a step."""
@@ -58,7 +52,7 @@ class Progress:
     def about(self, step: int) -> Dict[str, Any]:
         """What a step's folder notes of the run that it belongs to."""
         return dict(self.scenario[step].to_dict(), regime=self.scenario.regime, images=self.scenario.images(step),
-                    method=plain(self.cfg.get('continual', {})))
+                    method=self.settings.stated_method)
 
     def trained_id(self, step: int) -> Optional[str]:
         """Id of a step that is trained, from the step before as it is now; None for others.
@@ -83,7 +77,7 @@ class Progress:
             step: Number of the step.
             settings: See :meth:`StepFolder.begin`.
         """
-        if self.folder(step).trained:
+        if self._fate(step) is Fate.MOVED:
             self._say_once(f'step {step} was trained on top of another step {step - 1} than the one that is there now')
             self._move_aside(self.folder(step))
         self.folder(step).begin(self.about(step), settings, self.parent_id(step))
@@ -100,32 +94,32 @@ class Progress:
         if mine[0] > 0:
             self._check_before(mine[0])
         if self.overwrite:
-            for step in mine:
-                if self.folder(step).path.exists() and self.state(step) in ('start', 'take'):
-                    self._move_aside(self.folder(step))
-            beyond = len(self.scenario)
-            while len(self.steps) == len(self.scenario) and StepFolder(self.work_dir, beyond).path.exists():
-                self._move_aside(StepFolder(self.work_dir, beyond))  # of a scenario of more steps
-                beyond += 1
+            replaced = [self.folder(step) for step in mine if self._fate(step) is Fate.MOVED]
+            for folder in [*replaced, *self._beyond()]:
+                self._move_aside(folder)
         refused = self.refusal()
         if refused:
             raise ValueError(refused)
 
     def refusal(self) -> Optional[str]:
         """Which finished steps the run would replace without having been asked to, None if it does not."""
-        if self.resume or self.overwrite:
+        refused = [step for step in self._mine() if self._fate(step) is Fate.REFUSED]
+        if not refused:
             return None
-        finished = [step for step in self._mine() if self.folder(step).trained and self.state(step) in ('start', 'take')]
-        if not finished:
-            return None
-        others = any(self.folder(step).others(self.about(step)) for step in finished)
+        others = any(self.folder(step).others(self.about(step)) for step in refused)
         return (f'{self.work_dir} holds finished steps {"of another scenario or method " if others else ""}that this run would '
-                f'train anew: {finished}. --resume goes on with what is left of the same run, --overwrite moves the old steps '
+                f'train anew: {refused}. --resume goes on with what is left of the same run, --overwrite moves the old steps '
                 f'to {self._replaced.parent} first; or give another --work-dir.')
+
+    def _beyond(self) -> Iterator[StepFolder]:
+        """The folders of a scenario of more steps, if the run is about all of its own."""
+        folders = (StepFolder(self.work_dir, step) for step in count(len(self.scenario)))
+        whole = len(self.steps) == len(self.scenario)
+        return takewhile(lambda folder: whole and folder.path.exists(), folders)
 
     def _mine(self) -> List[int]:
         """The steps that the run does something with."""
-        return [step for step in range(len(self.scenario)) if step in self.steps or self._takes(step)]
+        return [step for step in range(len(self.scenario)) if step in self.steps or self._source(step)]
 
     def _move_aside(self, folder: StepFolder) -> None:
         folder.move_aside(self._replaced)
@@ -138,46 +132,50 @@ class Progress:
 
     def untrained(self) -> List[int]:
         """The steps of this run that are still to be trained, and need their images for it."""
-        return [step for step in self.steps if self.state(step) in ('start', 'resume', 'take')]
+        return [step for step in self.steps if self.state(step) in (State.START, State.RESUME, State.TAKE)]
 
     def intents(self) -> List[str]:
         """What the run does with each step, as far as can be told before the steps ahead of it are done."""
         mine = self._mine()
-        return [INTENTS[self.state(step)] if step in mine else '-' for step in range(len(self.scenario))]
+        return [self.state(step).intent if step in mine else '-' for step in range(len(self.scenario))]
 
-    def state(self, step: int) -> str:
-        """One of :data:`INTENTS`, as the files are now.
+    def state(self, step: int) -> State:
+        """Where a step stands, as the files are now.
 
         Raises:
-            ValueError: The folder is of another run.
-            FileNotFoundError: There is no step 0 to take over.
+            ValueError, FileNotFoundError: See :func:`step_state.decide`.
         """
-        folder, about, takes = self.folder(step), self.about(step), self._takes(step)
-        source = find_first_step(self.first_step_from) if takes else None
-        if takes and not source.is_file():
-            raise FileNotFoundError(f'--first-step-from: there is no {source}.')
-        begun = 'take' if takes else 'start'
-        if takes and source.resolve() == folder.hand_over.resolve():
-            raise ValueError(f'--first-step-from: {source} is this run itself; leave the option out and start with '
-                             '--step 1 or --resume.')
-        if self.overwrite and step in self.steps:
-            return begun
-        trained = self.trained_id(step)
-        same = not takes or trained is None or self._source_id(source) == trained
-        if self.resume:
-            folder.check(about)
-            if not same:
-                raise ValueError(f'{folder.hand_over} is another step 0 than that of {self.first_step_from}; leave '
-                                 '--first-step-from out to go on with it, or take --overwrite in place of --resume.')
-        if trained and (self.resume or (step not in self.steps and same and not folder.others(about))):
-            if folder.unfinished:
-                return 'finish'
-            return 'finished' if self._is_tested(step) else 'evaluate'
-        goes_on = self.resume and not takes and not folder.trained and folder.checkpoint(self.parent_id(step))
-        return 'resume' if goes_on else begun
+        return decide(self._facts(step))
+
+    def _fate(self, step: int) -> Fate:
+        return fate(self._facts(step))
+
+    def _facts(self, step: int) -> Facts:
+        folder = self.folder(step)
+        return Facts(
+            resume=self.resume,
+            overwrite=self.overwrite,
+            asked=step in self.steps,
+            hand_over=folder.hand_over,
+            source=self._source(step),
+            has_files=folder.path.exists,
+            handed_over=lambda: folder.trained,
+            trained=lambda: self.trained(step),
+            others=lambda: folder.others(self.about(step)),
+            unfinished=lambda: folder.unfinished,
+            tested=lambda: self._is_tested(step),
+            checkpoint=lambda: folder.checkpoint(self.parent_id(step)) is not None)
+
+    def _source(self, step: int) -> Optional[Source]:
+        """What a step is copied from, if it is."""
+        if step > 0 or self.first_step_from is None:
+            return None
+        path, own = find_first_step(self.first_step_from), self.folder(step)
+        return Source(path, path.is_file(), path.resolve() == own.hand_over.resolve(),
+                      same=lambda: own.known(path, self._source_id) == own.id)
 
     def _source_id(self, source: Path) -> str:
-        return load_first_step(source, self.scenario[0].seen, self.cfg.get('run', {}).get('classes'))['meta']['id']
+        return load_first_step(source, self.scenario[0].seen, self.settings.run.classes)['meta']['id']
 
     def _is_tested(self, step: int) -> bool:
         try:
@@ -186,18 +184,18 @@ class Progress:
             self._say_once(str(error))
             return False
 
-    def decide(self, step: int) -> str:
+    def agreed_state(self, step: int) -> State:
         """:meth:`state` of a step whose turn has come: the main process looks, the others follow.
 
         Raises:
             ValueError: See :meth:`state`; or the step before is of other classes.
             FileNotFoundError: See :meth:`state`; or the step before is missing.
         """
-        def look() -> str:
+        def look() -> State:
             state = self.state(step)
-            if state == 'start' and step > 0:
+            if state is State.START and step > 0:
                 self._check_before(step)
-            elif state == 'finished':
+            elif state is State.FINISHED:
                 check_hand_over(self.folder(step).hand_over)
             return state
 
@@ -212,12 +210,9 @@ class Progress:
                              f'finished; take it over again: --resume --step {step - 1} --first-step-from ...')
         about = self.about(step - 1)
         if step == 1:  # methods that train step 0 alike may share it
-            check_first_step(before.hand_over, load_hand_over(before.hand_over)['meta'], self.cfg, self.scenario)
+            check_first_step(before.hand_over, load_hand_over(before.hand_over)['meta'], self.settings, self.scenario)
             about.pop('method')
         others = before.others(about)
         if others:
             raise ValueError(f'{before.path} was trained with another scenario or method: {others} of '
                              f'{before.split.name} differ. Train it anew, or give another --work-dir.')
-
-    def _takes(self, step: int) -> bool:
-        return step == 0 and self.first_step_from is not None

@@ -2,9 +2,10 @@
 from .confusion import accuracy_per_class, confusion_matrix, iou_per_class, mean_over, pixel_accuracy
 from .continual_iou import ContinualIoUMetric
 from .results import summarise
+from .step_scores import evaluate
 from .tables import class_table, compare_table, comparison_notes, matrix_table, steps_table
 
 __all__ = [
     'ContinualIoUMetric', 'accuracy_per_class', 'class_table', 'compare_table', 'comparison_notes', 'confusion_matrix',
-    'iou_per_class', 'matrix_table', 'mean_over', 'pixel_accuracy', 'steps_table', 'summarise'
+    'evaluate', 'iou_per_class', 'matrix_table', 'mean_over', 'pixel_accuracy', 'steps_table', 'summarise'
 ]

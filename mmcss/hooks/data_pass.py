@@ -1,24 +1,21 @@
 """Passes over a step's images outside of its training."""
 from __future__ import annotations
 
-import random
 from contextlib import nullcontext
+from functools import partial
 from typing import Any, ContextManager, Dict, Iterator, Optional, Sequence
 
-import numpy as np
-import torch
 from mmengine.dist import get_rank
 from mmengine.hooks import EMAHook
 from mmengine.model import is_model_wrapper
 from mmengine.optim import AmpOptimWrapper
 from mmengine.runner import Runner, autocast
 from torch import nn
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import Dataset
 
 from ..datasets import StepDataset
-from ..models import predict
-from ..parts import Needs, StepBatch
-from .random_state_hook import kept_random_state
+from ..parts import Needs
+from ..session import ImagePass, SeededImages
 
 
 def bare_model(runner: Runner) -> nn.Module:
@@ -54,10 +51,9 @@ def training_precision(runner: Runner) -> ContextManager[None]:
     return nullcontext()
 
 
-class Pass:
-    """One pass over images of the step, each seen once, with a model in evaluation mode.
+class Pass(ImagePass):
+    """An :class:`ImagePass` over images of a runner's step, each seen once.
 
-    Runs when iterated; random numbers of the process are left as they were.
     In a distributed run each process sees its own share. Augmentations are
     seeded by image, so that they don't depend on the number of processes.
 
@@ -73,9 +69,9 @@ class Pass:
 
     def __init__(self, runner: Runner, needs: Needs, student: bool, images: Optional[Sequence[int]] = None,
                  dataset: Optional[Dataset] = None) -> None:
+        model = averaged_model(runner) if student else bare_model(runner)
+        super().__init__(model, needs, student, self._batches, partial(training_precision, runner))
         self.runner = runner
-        self.needs = needs
-        self.student = student
         self.dataset = step_dataset(runner) if dataset is None else dataset
         if images is None:
             images = self.dataset.each_once() if dataset is None else range(len(dataset))
@@ -83,30 +79,8 @@ class Pass:
             self.dataset = self.dataset.with_true_background()
         self.images = images
 
-    @torch.no_grad()
-    def __iter__(self) -> Iterator[StepBatch]:
-        model = averaged_model(self.runner) if self.student else bare_model(self.runner)
-        training = model.training
-        model.eval()
-        try:
-            with kept_random_state():
-                for data in self._loader():
-                    with training_precision(self.runner):
-                        batch = self._look(model, data)
-                    yield batch
-        finally:
-            model.train(training)
-
-    def _look(self, model: nn.Module, data: Dict[str, Any]) -> StepBatch:
-        data = model.data_preprocessor(data, training=True)
-        if not self.student:
-            return model.look(data['inputs'], data['data_samples'], self.needs)
-        batch = model.labels_of(data['data_samples'], self.needs.labelled)
-        batch.student = predict(model, data['inputs'], tuple(batch.raw_target.shape[1:]), self.needs)
-        return batch
-
-    def _loader(self) -> DataLoader:
-        """The training loader, in order and without dropping or repeating."""
+    def _batches(self) -> Iterator[Dict[str, Any]]:
+        """Those of the training loader, in order and without dropping or repeating."""
         config = dict(self.runner.cfg.train_dataloader)
         for key in ('batch_sampler', 'num_batch_per_epoch'):
             config.pop(key, None)
@@ -115,35 +89,5 @@ class Pass:
             sampler=dict(type='DefaultSampler', shuffle=False, round_up=False),
             persistent_workers=False,
             drop_last=False)
-        return self.runner.build_dataloader(config, seed=self.runner.seed)
-
-
-class SeededImages(Dataset):
-    """Images of a data set, augmented in the same way whoever loads them.
-
-    Args:
-        dataset: A data set with random transforms.
-        images: Numbers of the images in it.
-        seed: Of the random numbers.
-    """
-
-    def __init__(self, dataset: Dataset, images: Sequence[int], seed: int) -> None:
-        self.dataset = dataset
-        self.images = images
-        self.seed = seed
-
-    @property
-    def metainfo(self) -> Dict[str, Any]:
-        """The data set's."""
-        return self.dataset.metainfo
-
-    def __len__(self) -> int:
-        return len(self.images)
-
-    def __getitem__(self, index: int) -> Any:
-        image = int(self.images[index])
-        seed = int(np.random.SeedSequence([self.seed, image]).generate_state(1)[0])
-        random.seed(seed)
-        np.random.seed(seed)
-        torch.manual_seed(seed)
-        return self.dataset[image]
+        for data in self.runner.build_dataloader(config, seed=self.runner.seed):
+            yield self.model.data_preprocessor(data, training=True)

@@ -14,7 +14,7 @@ from ..datasets.stream import StreamMemory
 from .before_updates import one_optimizer
 from .data_pass import bare_model, training_precision
 from .loss_gradients import kept_tensors, loss_gradients, preprocessed
-from .random_state_hook import kept_random_state
+from ..random_state import kept_random_state
 from .replays import Batch, Replay, share
 
 

@@ -1,42 +1,15 @@
 """Random numbers that survive a resume."""
 from __future__ import annotations
 
-import random
-from contextlib import contextmanager
-from typing import Any, Dict, Iterator, List, Optional
+from typing import Any, List, Optional
 
-import numpy as np
 import torch
 from mmengine.dist import all_gather_object, get_rank
 from mmengine.hooks import CheckpointHook, Hook
 from mmengine.registry import HOOKS
 from mmengine.runner import Runner
 
-State = Dict[str, Any]
-
-
-def random_state() -> State:
-    """State of all random number generators of this process, in plain types and tensors."""
-    version, numbers, gauss = random.getstate()
-    kind, keys, position, has_gauss, cached = np.random.get_state()
-    state = dict(
-        python=(version, torch.tensor(numbers), gauss),
-        numpy=(kind, torch.from_numpy(keys.astype(np.int64)), int(position), int(has_gauss), float(cached)),
-        torch=torch.get_rng_state())
-    if torch.cuda.is_available():
-        state['cuda'] = torch.cuda.get_rng_state()
-    return state
-
-
-def set_random_state(state: State) -> None:
-    """Inverse of :func:`random_state`."""
-    version, numbers, gauss = state['python']
-    random.setstate((version, tuple(numbers.tolist()), gauss))
-    kind, keys, position, has_gauss, cached = state['numpy']
-    np.random.set_state((kind, keys.numpy().astype(np.uint32), position, has_gauss, cached))
-    torch.set_rng_state(state['torch'])
-    if 'cuda' in state and torch.cuda.is_available():
-        torch.cuda.set_rng_state(state['cuda'])
+from ..random_state import State, random_state, set_random_state
 
 
 def on_cpu(value: Any) -> Any:
@@ -48,16 +21,6 @@ def on_cpu(value: Any) -> Any:
     if isinstance(value, (tuple, list)):
         return type(value)(on_cpu(entry) for entry in value)
     return value
-
-
-@contextmanager
-def kept_random_state() -> Iterator[None]:
-    """Leave the random numbers as they were before the block."""
-    state = random_state()
-    try:
-        yield
-    finally:
-        set_random_state(state)
 
 
 @HOOKS.register_module()

@@ -1,7 +1,7 @@
 """What the losses that stand for a decode head's cross-entropy have in common."""
 from __future__ import annotations
 
-from typing import Optional, Sequence
+from typing import Literal, Optional, Sequence, get_args
 
 import torch
 import torch.nn as nn
@@ -9,7 +9,8 @@ from torch import Tensor
 
 from .reduce import mean_over_valid
 
-AVERAGES = ('valid', 'all')
+Average = Literal['valid', 'all']
+AVERAGES = get_args(Average)
 
 
 class DecodeLoss(nn.Module):

@@ -14,6 +14,11 @@ from torch import Tensor, nn
 from .heads import decode_heads, output_layer
 
 
+# Logarithms of the scores that are added; a softmax leaves their common divisor out.
+UNKNOWN_SCORES = {'sigmoid': F.logsigmoid, 'softmax': lambda logits: logits}
+DEFAULT_SCORES = 'sigmoid'
+
+
 class ExtendedMixin:
     """Adds to a stock segmentor what stock config can't say; without either option it is the stock one.
 
@@ -32,7 +37,9 @@ class ExtendedMixin:
             ``num_classes``. None leaves the convolution.
     """
 
-    def __init__(self, *args: Any, unknown: bool = False, unknown_scores: str = 'sigmoid',
+    unknown, unknown_scores = False, DEFAULT_SCORES
+
+    def __init__(self, *args: Any, unknown: bool = False, unknown_scores: str = DEFAULT_SCORES,
                  classifier: Optional[Mapping[str, Any]] = None, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         if unknown_scores not in UNKNOWN_SCORES:
@@ -88,11 +95,7 @@ def predicting(model: nn.Module) -> Iterator[None]:
             module.predicting = False
 
 
-# Logarithms of the scores that are added; a softmax leaves their common divisor out.
-UNKNOWN_SCORES = {'sigmoid': F.logsigmoid, 'softmax': lambda logits: logits}
-
-
-def merge_unknown(logits: Tensor, scores: str = 'sigmoid') -> Tensor:
+def merge_unknown(logits: Tensor, scores: str = DEFAULT_SCORES) -> Tensor:
     """Scores in which unknown is background (SSUL, Cha et al., NeurIPS 2021, section 3.2).
 
     Args:

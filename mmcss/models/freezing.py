@@ -8,6 +8,8 @@ import torch.nn as nn
 from mmcv.cnn import is_norm
 from torch import Tensor
 from torch.nn.modules.batchnorm import _NormBase
+from torch.optim import Optimizer
+from torch.utils.hooks import RemovableHandle
 
 from ..scenario import Split
 from .bodies import parts_at_rest
@@ -28,7 +30,7 @@ def freeze(model: nn.Module, split: Split, dimensions: Mapping[str, int], frozen
     """Switch off the gradients of what is frozen.
 
     Rows can't be switched off by themselves: what is left to do for them is
-    returned, for :class:`mmcss.hooks.RowRatesHook`.
+    returned, for :func:`hold_rows`.
 
     Args:
         model: The student.
@@ -71,6 +73,44 @@ def freeze(model: nn.Module, split: Split, dimensions: Mapping[str, int], frozen
             shape[dimensions.get(name, 0)] = len(factors)
             left[name] = factors.view(shape)
     return left
+
+
+def hold_rows(optimizer: Optimizer, model: nn.Module, row_rates: Mapping[str, Tensor]) -> List[RemovableHandle]:
+    """Let each update of an optimizer reach rows by their rate.
+
+    After each update a row moves back to ``rate`` times the way it has come:
+    the same as a parameter group with that factor on its learning rate, also
+    with momentum and weight decay. A row of rate 0 stays bit by bit, and
+    shows the optimizer no gradient.
+
+    Args:
+        optimizer: The optimizer.
+        model: Whose parameters it updates.
+        row_rates: As :func:`freeze` gives them.
+
+    Returns:
+        Handles whose ``remove`` ends it.
+    """
+    parameters = dict(model.named_parameters())
+    rates = {parameters[name]: rate.to(parameters[name]) for name, rate in row_rates.items()}
+    before: Dict[nn.Parameter, Tensor] = {}
+
+    def keep(*_) -> None:
+        for parameter in rates:
+            before[parameter] = parameter.detach().clone()
+
+    @torch.no_grad()
+    def move_back(*_) -> None:
+        for parameter, rate in rates.items():
+            start = before[parameter]
+            # Exact where the rate is 0 or 1.
+            slower = torch.where(rate == 1, parameter, start + rate * (parameter - start))
+            parameter.copy_(torch.where(rate == 0, start, slower))
+
+    handles = [optimizer.register_step_pre_hook(keep), optimizer.register_step_post_hook(move_back)]
+    for parameter, rate in rates.items():
+        handles.append(parameter.register_hook(lambda gradient, moves=(rate != 0): gradient * moves))
+    return handles
 
 
 def still_modules(model: nn.Module) -> List[nn.Module]:

@@ -1,7 +1,7 @@
 """A method: its parts, and what they need together."""
 from __future__ import annotations
 
-from typing import Any, Dict, Iterable, Mapping, Optional
+from typing import Any, Dict, Iterable, Mapping, Optional, Union
 
 from mmseg.registry import MODELS
 from torch import Tensor
@@ -19,19 +19,20 @@ class Method:
 
     Args:
         split: The classes of the step.
-        targets: Config of the part that completes the labels, or None.
-        losses: Config of each continual loss by name; None takes out one
-            that a config inherits.
+        targets: The part that completes the labels, or its config, or None.
+        losses: Each continual loss, or its config, by name; None takes out
+            one that a config inherits.
     """
 
     def __init__(self,
                  split: Split,
-                 targets: Optional[Mapping[str, Any]] = None,
-                 losses: Optional[Mapping[str, Mapping[str, Any]]] = None) -> None:
+                 targets: Union[Part, Mapping[str, Any], None] = None,
+                 losses: Optional[Mapping[str, Union[Part, Mapping[str, Any], None]]] = None) -> None:
         if 'targets' in (losses or {}):
             raise ValueError("continual.losses: no loss may be called 'targets', which names the part of that key.")
         configs = dict({'targets': targets}, **(losses or {}))
-        parts: Dict[str, Part] = {name: MODELS.build(config) for name, config in configs.items() if config}
+        parts: Dict[str, Part] = {name: part if isinstance(part, Part) else MODELS.build(part)
+                                  for name, part in configs.items() if part}
         self.split = split
         self.parts = {name: part for name, part in parts.items() if split.step > 0 or part.from_first_step}
         self.observers = {name: part for name, part in parts.items() if overrides(part, 'after_step')}

@@ -1,13 +1,15 @@
 """Stock segmentors that learn the classes of one step."""
 from __future__ import annotations
 
+import functools
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
-from typing import Any, Callable, ContextManager, Dict, Iterator, List, Mapping, Optional, Sequence
+from typing import Any, Callable, ContextManager, Dict, Iterator, List, Mapping, Optional, Sequence, Type
 
 import torch
 from mmengine.dist import get_world_size
 from mmengine.structures import PixelData
+from mmseg.models.segmentors import EncoderDecoder
 from mmseg.registry import MODELS
 from mmseg.structures import SegDataSample
 from torch import Tensor
@@ -15,14 +17,14 @@ from torch import Tensor
 from ..parts import Needs, StepBatch
 from ..scenario import Split
 from .bodies import evaluated_features
-from .extended import ExtendedCascadeEncoderDecoder, ExtendedEncoderDecoder
+from .extended import ExtendedCascadeEncoderDecoder, ExtendedEncoderDecoder, ExtendedMixin
 from .freezing import body_is_frozen, freeze, still_modules
 from .growth import Widening, grow, growing_tensors, widening
 from .hand_over import load_hand_over
 from .method import Method
 from .over_processes import means_over_processes
 from .taps import check_stages, given_features, watch_training
-from .teacher import FrozenTeacher
+from .teacher import FrozenTeacher, predict
 
 
 class ContinualMixin:
@@ -49,34 +51,49 @@ class ContinualMixin:
         previous_id: Id of the hand-over that it has grown from.
     """
 
+    previous: Optional[str] = None
+
     def __init__(self, *args: Any, continual: Mapping[str, Any], **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.split = Split.from_dict(continual['split'])
-        self.method = Method(self.split, continual.get('targets'), continual.get('losses'))
-        helpless = [name for name, part in self.method.parts.items() if not part.takes_unknown]
+        method = Method(Split.from_dict(continual['split']), continual.get('targets'), continual.get('losses'))
+        previous, stages, teacher = continual.get('previous'), continual.get('stages') or (), continual.get('teacher')
+        self.take_method(method, continual.get('new_rows', 'random'), stages,
+                         FrozenTeacher(teacher, previous, stages) if teacher else None,
+                         continual.get('over_processes', True))
+        self.previous = previous
+        # Without the step before (as when a plan looks at the model) nothing can be trained.
+        frozen, rates = continual.get('frozen') or (), continual.get('row_lr') or {}
+        if (frozen or rates) and previous is not None and Path(previous).is_file():
+            self.hold_still(load_hand_over(previous, self.split.old)['state_dict'], frozen, rates)
+        self._holds_still = bool(frozen) and previous is not None
+
+    def take_method(self, method: Method, new_rows: str = 'random', stages: Sequence[str] = (),
+                    teacher: Optional[FrozenTeacher] = None, over_processes: bool = True) -> None:
+        """Become the student of a method's step; see the arguments of the class.
+
+        Raises:
+            ValueError: The method can't do with this model.
+        """
+        self.split, self.method = method.split, method
+        helpless = [name for name, part in method.parts.items() if not part.takes_unknown]
         helpless += [type(module).__name__ for module in self.modules() if getattr(module, 'reads_batch', False)]
         if self.unknown and helpless:
             raise ValueError(f'continual.unknown: {helpless} compare the channels of classes alone; '
                              'take them or unknown out.')
-        self.new_rows: str = continual.get('new_rows', 'random')
-        self.previous: Optional[str] = continual.get('previous')
+        self.new_rows = new_rows
         self.previous_id: Optional[str] = None
-        self.over_processes: bool = continual.get('over_processes', True)
-        teacher = continual.get('teacher')
-        self.tapped_stages = tuple(continual.get('stages') or ())
+        self.over_processes = over_processes
+        self.tapped_stages = tuple(stages)
         check_stages(self, self.tapped_stages)
-        self.teacher = FrozenTeacher(teacher, self.previous, self.tapped_stages) if teacher else None
+        self.teacher = teacher
         self.row_rates: Dict[str, Tensor] = {}
-        self._freeze(continual.get('frozen') or (), continual.get('row_lr') or {})
+        self._holds_still = False
 
-    def _freeze(self, frozen: Sequence[str], rates: Mapping[str, float]) -> None:
-        """Switch gradients off before an optimizer or a distributed wrapper looks at them."""
-        # Without the step before (as when a plan looks at the model) nothing can be trained.
-        if (frozen or rates) and self.previous is not None and Path(self.previous).is_file():
-            old = load_hand_over(self.previous, self.split.old)['state_dict']
-            _, axes = growing_tensors(self, old, self.split.num_old)
-            self.row_rates = freeze(self, self.split, axes.rows, frozen, rates)
-        self._holds_still = bool(frozen) and self.previous is not None
+    def hold_still(self, old: Mapping[str, Tensor], frozen: Sequence[str], rates: Mapping[str, float]) -> None:
+        """Switch gradients off, of a model that grows from the step before (its state dict); see :func:`freeze`."""
+        _, axes = growing_tensors(self, old, self.split.num_old)
+        self.row_rates = freeze(self, self.split, axes.rows, frozen, rates)
+        self._holds_still = bool(frozen)
 
     def train(self, mode: bool = True) -> 'ContinualMixin':
         """As every module's; what is frozen stays in evaluation mode."""
@@ -148,11 +165,14 @@ class ContinualMixin:
         with given_features(self, features), given_features(teacher, evaluated_features(self.backbone, features)):
             yield
 
-    def look(self, inputs: Tensor, data_samples: Sequence[SegDataSample], needs: Needs) -> StepBatch:
-        """A batch with its labels and the teacher's prediction."""
+    def look(self, inputs: Tensor, data_samples: Sequence[SegDataSample], needs: Needs, student: bool = False) -> StepBatch:
+        """A batch with its labels and the teacher's prediction, or with that of the student as it is."""
         batch = self.labels_of(data_samples, needs.labelled)
-        if self.teacher is not None:
-            batch.teacher = self.teacher.predict(inputs, tuple(batch.target.shape[1:]), needs)
+        size = tuple(batch.target.shape[1:])
+        if student:
+            batch.student = predict(self, inputs, size, needs)
+        elif self.teacher is not None:
+            batch.teacher = self.teacher.predict(inputs, size, needs)
         return batch
 
     def labels_of(self, data_samples: Sequence[SegDataSample], labelled: bool = False) -> StepBatch:
@@ -182,3 +202,43 @@ class ContinualEncoderDecoder(ContinualMixin, ExtendedEncoderDecoder):
 @MODELS.register_module()
 class ContinualCascadeEncoderDecoder(ContinualMixin, ExtendedCascadeEncoderDecoder):
     """:class:`mmseg.models.CascadeEncoderDecoder` that learns the classes of one step."""
+
+
+def make_student(model: EncoderDecoder, method: Method, **settings: Any) -> Callable[[], None]:
+    """Turn a stock segmentor that is there already into the student of a method's step.
+
+    Args:
+        model: The segmentor; its class is exchanged.
+        method: The method.
+        settings: See :meth:`ContinualMixin.take_method`.
+
+    Returns:
+        What makes it the stock segmentor again.
+
+    Raises:
+        TypeError: It is none.
+        ValueError: The method can't do with it.
+    """
+    if not isinstance(model, EncoderDecoder) or isinstance(model, ContinualMixin):
+        raise TypeError(f'model: got {type(model).__name__}, expected a stock EncoderDecoder or CascadeEncoderDecoder.')
+    stock, own = type(model), set(vars(model))
+
+    def restore() -> None:
+        model.__class__ = stock
+        for name in set(vars(model)) - own:
+            delattr(model, name)
+
+    model.__class__ = student_class(stock)
+    try:
+        model.take_method(method, **settings)
+    except ValueError:
+        restore()
+        raise
+    return restore
+
+
+@functools.lru_cache(maxsize=None)
+def student_class(stock: Type[EncoderDecoder]) -> Type[ContinualMixin]:
+    """The class of students that are otherwise segmentors of a stock class."""
+    mixins = (ContinualMixin, ) if issubclass(stock, ExtendedMixin) else (ContinualMixin, ExtendedMixin)
+    return type(f'Continual{stock.__name__}', (*mixins, stock), {})

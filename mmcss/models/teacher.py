@@ -1,7 +1,7 @@
 """The frozen model of the step before."""
 from __future__ import annotations
 
-from typing import Any, Dict, Optional, Sequence, Tuple
+from typing import Any, Mapping, Optional, Sequence, Tuple, Union
 
 import torch
 import torch.nn as nn
@@ -21,17 +21,22 @@ class FrozenTeacher:
     so that testing a step needs no checkpoint of the step before.
 
     Args:
-        model: Stock config of the step before.
-        checkpoint: Its hand-over file.
+        model: Stock config of the step before, or a model to keep, which is
+            frozen and loses its auxiliary heads: they predict nothing.
+        checkpoint: Its hand-over file; None where the model is given itself.
         stages: Names of the modules whose outputs are its stages; without,
             the backbone's.
     """
 
-    def __init__(self, model: Dict[str, Any], checkpoint: str, stages: Sequence[str] = ()) -> None:
+    def __init__(self, model: Union[Mapping[str, Any], nn.Module], checkpoint: Optional[str] = None,
+                 stages: Sequence[str] = ()) -> None:
         self.config = model
         self.checkpoint = checkpoint
         self.stages = tuple(stages)
         self.model: Optional[nn.Module] = None
+        if isinstance(model, nn.Module):
+            model.auxiliary_head = None
+            self.model = self._frozen(model)
 
     def __deepcopy__(self, memo: dict) -> 'FrozenTeacher':
         return self
@@ -45,9 +50,12 @@ class FrozenTeacher:
             # The teacher is built without auxiliary heads: they predict nothing.
             state = {k: v for k, v in hand_over['state_dict'].items() if not k.startswith('auxiliary_head.')}
             model.load_state_dict(state, strict=True)
-            model.tapped_stages = self.stages
-            self.model = model.requires_grad_(False).eval()
+            self.model = self._frozen(model)
         return self.model.to(device)
+
+    def _frozen(self, model: nn.Module) -> nn.Module:
+        model.tapped_stages = self.stages
+        return model.requires_grad_(False).eval()
 
     @torch.no_grad()
     def predict(self, inputs: Tensor, size: Tuple[int, int], needs: Needs) -> Prediction:

@@ -6,16 +6,19 @@ table. Both are plain numpy; nothing here opens a file.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Dict, Mapping, Optional, Sequence
+from typing import Any, Dict, Literal, Mapping, Optional, Sequence, get_args
 
 import numpy as np
 
 from .split import Names, Split
 
 IGNORE = 255
-REGIMES = ('overlapped', 'disjoint', 'sequential')
-ABSENT = ('stock', 'skip', 'zero', 'plop')
-UNKNOWN = (None, 'background', 'saliency')
+Regime = Literal['overlapped', 'disjoint', 'sequential']
+Unknown = Literal['background', 'saliency']
+Future = Literal['background', 'ignore']
+Images = Literal['seen', 'all']
+Absent = Literal['stock', 'skip', 'zero', 'plop']
+REGIMES = get_args(Regime)
 RawIds = Mapping[str, int]
 
 
@@ -48,14 +51,14 @@ class TrainView:
             background.
     """
 
-    regime: str = 'overlapped'
+    regime: Regime = 'overlapped'
     ignore_as_background: bool = False
     keep_old_labels: bool = False
-    unknown: Optional[str] = None
+    unknown: Optional[Unknown] = None
     ignore_others: bool = False
 
     def __post_init__(self) -> None:
-        for name, valid in (('regime', REGIMES), ('unknown', UNKNOWN)):
+        for name, valid in (('regime', REGIMES), ('unknown', (None, *get_args(Unknown)))):
             if getattr(self, name) not in valid:
                 raise ValueError(f'{name}: got {getattr(self, name)!r}, valid are {", ".join(map(str, valid))}.')
 
@@ -115,13 +118,13 @@ class Protocol:
             old and new ones.
     """
 
-    future: str = 'background'
+    future: Future = 'background'
     background: bool = True
-    images: str = 'seen'
-    absent: str = 'stock'
+    images: Images = 'seen'
+    absent: Absent = 'stock'
 
     def __post_init__(self) -> None:
-        for name, valid in (('future', ('background', 'ignore')), ('images', ('seen', 'all')), ('absent', ABSENT)):
+        for name, valid in (('future', get_args(Future)), ('images', get_args(Images)), ('absent', get_args(Absent))):
             if getattr(self, name) not in valid:
                 raise ValueError(f'protocol.{name}: got {getattr(self, name)!r}, valid are {", ".join(valid)}.')
 

@@ -7,7 +7,7 @@ import torch
 from torch.utils.data import DataLoader, Dataset, get_worker_info
 
 from mmcss.datasets import seed_worker
-from mmcss.hooks.random_state_hook import kept_random_state
+from mmcss.random_state import kept_random_state
 
 LIMIT = 2**31 - 1
 

@@ -70,7 +70,7 @@ def test_the_configs_that_ship_show_each_image_once(file):
     """The sampler of the last step builds, with whole batches of four new images; step 0 is trained as ever."""
     cfg = Config.fromfile(str(file))
     scenario = build_scenario(cfg)
-    first, last = (step_config(cfg, scenario, step, 'work') for step in (0, len(scenario) - 1))
+    first, last = (step_config(cfg, scenario, step) for step in (0, len(scenario) - 1))
     assert first.train_cfg.max_epochs > 1 and 'batch_sampler' not in first.train_dataloader and first.param_scheduler
     assert (last.train_cfg.max_epochs, last.param_scheduler, last.train_dataloader.batch_size) == (1, [], 4)
     sampler = dict(last.train_dataloader.batch_sampler)

@@ -47,7 +47,7 @@ def test_first_and_last_step(method, scenario):
     assert (len(steps), steps[0].num_seen, steps[number - 1].num_seen) == (number, first, last)
     unknown = method == 'ssul_m'  # one more channel
     for step, seen in ((0, first), (number - 1, last)):
-        config = step_config(cfg, steps, step, 'work')
+        config = step_config(cfg, steps, step)
         assert config.model.decode_head.num_classes == seen + unknown
         assert config.train_dataloader.dataset.view.regime == (
             'disjoint' if scenario.endswith('_disjoint') else 'overlapped')
@@ -78,7 +78,7 @@ def test_crops_of_cityscapes_are_padded_to_their_own_size():
 def test_cityscapes_is_scored_without_the_background_that_it_lacks(method, profile):
     cfg = Config(read(method, 'cityscapes_10-1')._cfg_dict.to_dict())
     cfg.profile = profile
-    view = step_config(cfg, build_scenario(cfg), 0, 'work').test_dataloader.dataset.view
+    view = step_config(cfg, build_scenario(cfg), 0).test_dataloader.dataset.view
     assert (view.role, view.background) == ('test', False)
 
 

@@ -7,7 +7,7 @@ import torch
 from mmengine.config import Config
 
 import tests.e2e.stop_hook  # noqa: F401  registers StopHook
-from mmcss.hooks.continual_hook import load_state
+from mmcss.session.part_states import load_state
 from tests.e2e.running import ROOT, assert_equal_states, run, state, together
 from tests.tiny import tiny_config
 

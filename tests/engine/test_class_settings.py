@@ -128,12 +128,12 @@ def test_only_a_mask_head_has_a_weight_of_no_object():
     model = dict(type='EncoderDecoder', backbone=dict(type='ResNet'),
                  auxiliary_head=dict(type='FCNHead', loss_decode=weights), decode_head=dict(type='Mask2FormerHead', num_classes=5, loss_cls=dict(
                      type='mmdet.CrossEntropyLoss', class_weight=[*OF_ALL, .9])))
-    found = stock_model(model, ORDER, 3)
+    found = stock_model(model, StepClasses(ORDER, 3, 5), 'valid')
     assert found['auxiliary_head']['loss_decode']['class_weight'] == [.0, .3, .1]
     assert found['decode_head']['loss_cls']['class_weight'] == [.0, .3, .1, .9]
     model['decode_head']['loss_cls']['class_weight'] = OF_ALL
     with pytest.raises(ValueError, match='loss_cls.class_weight: got 5 entries, expected 6: .*, and one for no object'):
-        stock_model(model, ORDER, 3)
+        stock_model(model, StepClasses(ORDER, 3, 5), 'valid')
 
 
 def test_names_of_classes_by_their_registry():
@@ -144,7 +144,7 @@ def test_names_of_classes_by_their_registry():
 def settled_steps(tmp_path, model, **changes):
     cfg = tiny_config(tmp_path, tmp_path, model=model, **changes)
     scenario = build_scenario(cfg)
-    return [step_config(cfg, scenario, step, 'work').model for step in range(len(scenario))]
+    return [step_config(cfg, scenario, step).model for step in range(len(scenario))]
 
 
 def test_the_losses_of_all_steps_work(tmp_path):
@@ -187,4 +187,4 @@ def test_a_background_that_is_listed_elsewhere_keeps_its_entry(tmp_path):
     with pytest.warns(UserWarning, match="'Background', label value 2, is taken for the background"):
         scenario = build_scenario(cfg)
     assert scenario[0].seen == ('background', 'red', 'green')
-    assert step_config(cfg, scenario, 1, 'work').model.decode_head.loss_decode.class_weight == [.2, .0, .1, .3]
+    assert step_config(cfg, scenario, 1).model.decode_head.loss_decode.class_weight == [.2, .0, .1, .3]

@@ -22,7 +22,7 @@ def left(tiny_data, folder, **changes):
     scenario = build_scenario(cfg)
     deploy = deploy_config(cfg, scenario, STEP)
     deploy.dump(str(folder / 'deploy.py'))
-    config = step_config(cfg, scenario, STEP, str(folder))
+    config = step_config(cfg, scenario, STEP)
     dataset = DATASETS.build(config.train_dataloader.dataset)
     meta = dict(classes=list(dataset.metainfo['classes']), dataset_meta=dict(dataset.metainfo))
     save_hand_over(folder / 'step_1.pth', MODELS.build(deploy.model).state_dict(), meta)

@@ -120,3 +120,12 @@ def test_a_finished_step_is_moved_and_never_begun_over(tmp_path):
     folder.move_aside(tmp_path / 'replaced' / 'now')
     assert not folder.path.exists() and StepFolder(tmp_path / 'replaced' / 'now', 0).id == own
     folder.begin({}, {})
+
+
+@pytest.mark.parametrize('name, deleted', [
+    *((name, True) for name in ('epoch_3.pth', 'best_mIoU_iter_9.pth', 'step_1.pth.partial', 'prototypes.npz', 'result.json',
+                                'memory.json', 'memory', 'last_checkpoint')),
+    *((name, False) for name in ('split.json', 'deploy.py', 'plop_voc.py', 'vis_data', '20240101_120000', 'scalars.json',
+                                 'result_tta.json', 'step_1.pth.bak', 'notes.txt'))])
+def test_what_a_step_that_is_begun_anew_deletes(name, deleted):
+    assert folders.is_left_over(name) is deleted

@@ -18,7 +18,7 @@ def config(head, tmp_path, step=0, batch_size=8, size=(32, 32), **changes) -> Co
     cfg.model.decode_head = head
     cfg.model.data_preprocessor.size = size
     cfg.train_dataloader.batch_size = batch_size
-    return step_config(cfg, build_scenario(cfg), step, 'work')
+    return step_config(cfg, build_scenario(cfg), step)
 
 
 @pytest.mark.parametrize('head, found', [

@@ -25,7 +25,7 @@ def test_plan_counts_images_and_writes_nothing(tiny_data, tmp_path):
 
 
 @pytest.mark.parametrize('change, message', [
-    (dict(continual=dict(new_rows='zero')), "continual.new_rows: got 'zero', valid are random, background"),
+    (dict(continual=dict(new_rows='zero')), "continual.new_rows: got 'zero', expected 'random' or 'background'"),
     (dict(continual=dict(targets=dict(type='NoSuchPart'))), 'NoSuchPart'),
     (dict(continual=dict(frozen=['shraed', 'old'])), r"continual.frozen: \['shraed'\] mean nothing here"),
     (dict(continual=dict(row_lr=dict(bckground=0.))), r"continual.row_lr: got \['bckground'\], valid are background, old"),

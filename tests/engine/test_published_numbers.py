@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from mmengine.config import Config
 
-from mmcss.engine.settings import with_profile
+from mmcss.engine.profiles import with_profile
 
 CONFIGS = Path(__file__).resolve().parents[2] / 'configs'
 VOC, ADE = 'deeplabv3_r101_voc_15-1', 'deeplabv3_r101_ade_100-50'

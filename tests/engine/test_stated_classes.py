@@ -6,7 +6,7 @@ from mmseg.datasets import ADE20KDataset, BaseSegDataset
 from mmseg.registry import DATASETS
 
 from mmcss.engine import build_scenario, step_config
-from mmcss.engine.settings import protocol
+from mmcss.engine.settings import read_settings
 from mmcss.engine.stated_classes import leaf_configs, stated_names, with_clean_names
 from tests.tiny import CLASSES, tiny_config
 
@@ -90,12 +90,12 @@ def test_another_name_of_the_background(tmp_path, told, test):
     names = ('_background_', *CLASSES[1:])
     cfg = configured(tmp_path, names, (test, *CLASSES[1:]), protocol='mib')
     scenario = build_scenario(cfg)
-    steps = [step_config(cfg, scenario, step, 'work') for step in range(3)]
+    steps = [step_config(cfg, scenario, step) for step in range(3)]
     assert told() == ["metainfo.classes: '_background_', label value 0, is taken for the background; steps and checkpoints "
                       "call it 'background'."]
     assert [split.seen for split in scenario] == [CLASSES[:3], CLASSES[:4], CLASSES]
     assert steps[1].train_dataloader.dataset.split.background == 'background'
-    assert protocol(cfg).background is True  # it is listed
+    assert read_settings(cfg).protocol.background is True  # it is listed
 
 
 def test_a_first_class_that_may_be_none(tmp_path, told):
@@ -117,7 +117,7 @@ def test_steps_read_a_file_of_names_once(tiny_data, tmp_path):
     """What the stock data sets are built from is a list, and fits their palette."""
     (tmp_path / 'names.txt').write_bytes(b'\xef\xbb\xbf' + '\r\n'.join(CLASSES).encode() + b'\r\n\r\n')
     cfg = configured(tiny_data, str(tmp_path / 'names.txt'))
-    step = step_config(cfg, build_scenario(cfg), 1, 'work')
+    step = step_config(cfg, build_scenario(cfg), 1)
     for role in ('train', 'test'):
         assert step[f'{role}_dataloader'].dataset.dataset.metainfo.classes == list(CLASSES)
     dataset = DATASETS.build(step.test_dataloader.dataset)

@@ -7,23 +7,24 @@ from mmengine.config import Config
 
 from mmcss.engine import ContinualRunner, build_scenario, deploy_config, step_config
 from mmcss.engine.model_config import extended_model
-from mmcss.engine.settings import check_settings, classifier_config, with_profile
+from mmcss.engine.profiles import with_profile
+from mmcss.engine.settings import read_settings
 from tests.tiny import CLASSES, MIB, loader, tiny_config
 
 CONFIGS = Path(__file__).resolve().parents[2] / 'configs'
 
 
 def configs(tmp_path, world_size=1, **changes):
-    cfg = tiny_config(tmp_path / 'data', tmp_path / 'work', **changes)
+    cfg = tiny_config(tmp_path / 'data', 'work', **changes)
     scenario = build_scenario(cfg)
-    return cfg, [step_config(cfg, scenario, step, 'work', world_size) for step in range(len(scenario))]
+    return cfg, [step_config(cfg, scenario, step, world_size) for step in range(len(scenario))]
 
 
 def test_it_is_pure(tmp_path):
     cfg, first = configs(tmp_path)
     before = copy.deepcopy(cfg._cfg_dict.to_dict())
     scenario = build_scenario(cfg)
-    again = [step_config(cfg, scenario, step, 'work') for step in range(3)]
+    again = [step_config(cfg, scenario, step) for step in range(3)]
     assert cfg._cfg_dict.to_dict() == before
     assert [config.pretty_text for config in again] == [config.pretty_text for config in first]
 
@@ -44,7 +45,7 @@ def test_runs_are_called_by_the_folder_and_name_of_their_config(tmp_path):
         path.parent.mkdir()
         tiny_config(tmp_path / 'data', tmp_path / 'work').dump(str(path))
         cfg = Config.fromfile(str(path))
-        assert step_config(cfg, build_scenario(cfg), 1, 'work').experiment_name == f'{method}_fcn_step_1'
+        assert step_config(cfg, build_scenario(cfg), 1).experiment_name == f'{method}_fcn_step_1'
         cfg.work_dir = None
         assert ContinualRunner(cfg).work_dir == Path('work_dirs', method, 'fcn')
 
@@ -59,7 +60,7 @@ def test_which_weights_are_handed_over(tmp_path):
     for changes in (checkpoint, validation):
         with pytest.raises(ValueError, match="run.hand_over='best' needs save_best in default_hooks.checkpoint, and val"):
             configs(tmp_path, **changes, **best)
-    with pytest.raises(ValueError, match="run.hand_over: got 'first', valid are last, best"):
+    with pytest.raises(ValueError, match="run.hand_over: got 'first', expected 'last' or 'best'"):
         configs(tmp_path, run=dict(hand_over='first'))
 
 
@@ -106,7 +107,8 @@ def test_the_data_of_each_step(tmp_path):
     _, steps = configs(tmp_path, world_size=2, protocol=dict(future='ignore'))
     train, test = steps[1].train_dataloader.dataset, steps[1].test_dataloader.dataset
     assert (train.type, train.dataset.type, train.min_length) == ('StepDataset', 'BaseSegDataset', 8)
-    assert train.view.to_dict() == dict(role='train', regime='overlapped')
+    assert train.view.to_dict() == dict(
+        role='train', regime='overlapped', ignore_as_background=False, keep_old_labels=False, unknown=None)
     assert test.view.to_dict() == dict(role='test', future='ignore', background=True, images='seen', absent='stock')
     assert train.split.old + train.split.new == list(CLASSES[:4])
     assert steps[1].test_dataloader.sampler.round_up is False
@@ -141,27 +143,27 @@ def test_deploy_config_is_stock(tmp_path):
 
 
 @pytest.mark.parametrize('change, message', [
-    (dict(continual=dict(loses={})), r"continual: unknown keys \['loses'\], valid are targets, losses"),
+    (dict(continual=dict(loses={})), "continual.loses: there is no such setting, did you mean 'losses'\\?; valid are targets, losses"),
     (dict(protocol=dict(future='x')), "protocol.future: got 'x'"),
-    (dict(protocol=dict(futre='ignore')), "protocol: got {'futre': 'ignore'}, expected one of default, plop.* future, background"),
+    (dict(protocol=dict(futre='ignore')), "protocol.futre: there is no such setting, did you mean 'future'\\?; valid are future, background"),
     (dict(protocol='plopp'), "protocol: got 'plopp', expected one of default, plop"),
     (dict(scenario={}), r"the config lacks \['scenario'\]"),
     (dict(scenario='2-1'), "scenario: got '2-1', expected a dict"),
     (dict(continual='plop'), "continual: got 'plop', expected a dict"),
-    (dict(continual=dict(over_processes='each')), "continual.over_processes: got 'each', valid are True, False"),
-    (dict(continual=dict(frozen='shared')), r"continual.frozen: got 'shared', expected a list, such as \['shared'\]"),
-    (dict(next_steps=dict(continual=dict(lossses={}))), r"continual: unknown keys \['lossses'\]"),
-    (dict(next_steps=dict(continual=dict(memory=dict(sise=3)))), r"continual.memory: got {'sise': 3}, expected a dict with size"),
+    (dict(continual=dict(over_processes='each')), "continual.over_processes: got 'each', expected True or False"),
+    (dict(continual=dict(frozen='shared')), "continual.frozen: got 'shared', expected a list"),
+    (dict(next_steps=dict(continual=dict(lossses={}))), "continual.lossses: there is no such setting, did you mean 'losses'"),
+    (dict(next_steps=dict(continual=dict(memory=dict(sise=3)))), "continual.memory.sise: there is no such setting, did you mean 'size'"),
     (dict(first_step=dict(scenario=dict(base=3))), r"first_step: \['scenario'\] hold for all steps"),
 ])
 def test_bad_settings(tmp_path, change, message):
     with pytest.raises(ValueError, match=message):
-        check_settings(tiny_config(tmp_path, tmp_path, **change))
+        read_settings(tiny_config(tmp_path, tmp_path, **change))
 
 
 @pytest.mark.parametrize('scenario, message', [
     (dict(type='Other'), "scenario.type: got 'Other', valid are ClassIncremental"),
-    (dict(base=2, incremnt=1), 'valid keys are type, base, increment'),
+    (dict(base=2, incremnt=1), "scenario.incremnt: there is no such setting, did you mean 'increment'"),
     (dict(base=9), 'has 4 foreground classes'),
 ])
 def test_bad_scenarios(tmp_path, scenario, message):
@@ -196,9 +198,9 @@ def test_the_deploy_config_of_mmcss_s_own_network():
 @pytest.mark.parametrize('file', sorted(CONFIGS.glob('[!_]*/*.py')), ids=lambda file: f'{file.parent.name}/{file.stem}')
 def test_every_config_that_ships_makes_its_steps(file):
     cfg = Config.fromfile(str(file))
-    check_settings(cfg)
+    read_settings(cfg)
     scenario = build_scenario(cfg)
-    steps = [step_config(cfg, scenario, step, 'work') for step in range(len(scenario))]
+    steps = [step_config(cfg, scenario, step) for step in range(len(scenario))]
     unknown = bool(cfg.continual.get('unknown'))
     assert steps[-1].model.decode_head.num_classes == scenario[len(scenario) - 1].num_seen + unknown
     assert len(file.read_text().splitlines()) <= 10
@@ -263,7 +265,7 @@ def test_the_deploy_config_of_a_model_with_an_unknown_class(tmp_path, change, se
 def test_the_scores_of_unknown(tmp_path, scores, found):
     """Student, teacher and the deployed model merge the same; the default is not written down."""
     cfg, steps = configs(tmp_path, continual=dict(SSUL, unknown=dict(of='background', **scores)))
-    check_settings(cfg)
+    read_settings(cfg)
     models = [steps[1].model, steps[1].model.continual.teacher, deploy_config(cfg, build_scenario(cfg), 1).model]
     assert [model.get('unknown_scores') for model in models] == [found] * 3
 
@@ -273,10 +275,10 @@ def test_ssul_with_cross_entropy():
     cfg = Config.fromfile(CONFIGS / 'ssul' / 'deeplabv3_r18_shapes8_5-1.py')
     line = dict(unknown=dict(scores='softmax'), loss_decode=None, targets=dict(softmax=True))
     cfg.merge_from_dict(dict(continual=line))
-    check_settings(cfg)
+    read_settings(cfg)
     scenario = build_scenario(cfg)
     for step in range(2):
-        model = step_config(cfg, scenario, step, 'work').model
+        model = step_config(cfg, scenario, step).model
         assert model.decode_head.loss_decode.type == 'CrossEntropyLoss' and model.unknown_scores == 'softmax'
         assert not model.decode_head.loss_decode.get('use_sigmoid')
         assert model.continual.targets == dict(type='SigmoidPseudoLabels', threshold=.7, softmax=True)
@@ -286,7 +288,7 @@ def test_the_official_profile_has_a_classifier_that_the_method_lacks():
     cfg = Config.fromfile(CONFIGS / '_base_' / 'methods' / 'ssul.py')
     assert 'classifier' not in cfg.continual
     method = with_profile(Config(dict(cfg._cfg_dict.to_dict(), profile='official'))).continual
-    found = extended_model(dict(type='EncoderDecoder'), True, classifier_config(method.get('classifier')), (2, 1))
+    found = extended_model(dict(type='EncoderDecoder'), 'sigmoid', dict(type=method.classifier), (2, 1))
     assert found['classifier'] == dict(type='StepHeads', steps=[2, 1])
     assert (method.frozen, method.row_lr) == (['shared', 'old', 'norms'], dict(background=1e-4))
 
@@ -306,8 +308,10 @@ def test_what_a_step_replays(tmp_path):
 def test_what_a_step_replays_by_default(tmp_path):
     _, steps = configs(tmp_path, continual=dict(memory=dict(size=4)))
     assert steps[1].train_dataloader.dataset.memory.labels == 'stored'
-    assert steps[1].train_dataloader.batch_sampler.to_dict() == dict(type='ReplayBatchSampler', drop_last=False)
-    assert steps[1].custom_hooks[-1].to_dict() == dict(type='MemoryHook', path='work/step_1/memory.json', size=4)
+    assert steps[1].train_dataloader.batch_sampler.to_dict() == dict(
+        type='ReplayBatchSampler', drop_last=False, share=.5, iterations='kept')
+    assert steps[1].custom_hooks[-1].to_dict() == dict(
+        type='MemoryHook', path='work/step_1/memory.json', size=4, policy='class_balanced', export=False)
     _, steps = configs(tmp_path)
     loaders = [config.train_dataloader for config in steps]
     assert not any('batch_sampler' in loader or 'memory' in loader.dataset for loader in loaders)
@@ -329,7 +333,7 @@ def test_the_hooks_of_each_step(tmp_path, continual, expected):
     assert [hooks(config) for config in steps] == [own + expected] * 3
     if 'MemoryHook' in expected:
         assert [config.custom_hooks[-1].to_dict() for config in steps] == [
-            dict(type='MemoryHook', path=f'work/step_{k}/memory.json', size=4, policy='herding') for k in range(3)]
+            dict(type='MemoryHook', path=f'work/step_{k}/memory.json', size=4, policy='herding', export=False) for k in range(3)]
 
 
 def test_rows_of_several_optimizers_are_not_held(tmp_path):
@@ -343,7 +347,7 @@ def test_a_stream_of_a_repeated_data_set(tmp_path):
                       next_steps=dict(train_cfg=dict(max_epochs=1), param_scheduler=[]))
     cfg.train_dataloader.dataset = dict(type='RepeatDataset', times=2, dataset=cfg.train_dataloader.dataset)
     with pytest.raises(ValueError, match='each image is seen once, but train_dataloader.dataset repeats them'):
-        step_config(cfg, build_scenario(cfg), 1, 'work')
+        step_config(cfg, build_scenario(cfg), 1)
 
 
 def test_classes_in_a_file(tmp_path):
@@ -359,33 +363,33 @@ def test_a_batch_without_room_for_memory(tmp_path):
     cfg = tiny_config(tmp_path, tmp_path, continual=dict(memory=dict(size=4)))
     cfg.train_dataloader.batch_size = 1
     with pytest.raises(ValueError, match='0.5 of a batch of 1 leaves no room'):
-        step_config(cfg, build_scenario(cfg), 1, 'work')
+        step_config(cfg, build_scenario(cfg), 1)
 
 
 @pytest.mark.parametrize('memory, message', [
-    (dict(labels='all'), "continual.memory.labels: got 'all', valid are stored, seen, unshifted"),
-    (dict(policy='best'), "continual.memory.policy: got 'best', valid are random, class_balanced"),
-    (dict(iterations='more'), "continual.memory.iterations: got 'more', valid are kept, all_new"),
+    (dict(labels='all'), "continual.memory.labels: got 'all', expected 'stored', 'seen' or 'unshifted'"),
+    (dict(policy='best'), "continual.memory.policy: got 'best', expected 'random' or 'class_balanced'"),
+    (dict(iterations='more'), "continual.memory.iterations: got 'more', expected 'kept' or 'all_new'"),
     (dict(export=True, labels='seen'), "labels='seen' asks for labels that copies have not"),
     (dict(labels='unshifted'), "labels='unshifted' is a slip about the unknown class"),
     (dict(labels='unshifted', policy='herding'), "policy 'herding' would look at wrong classes"),
 ])
 def test_settings_of_memory_that_don_t_go(tmp_path, memory, message):
     with pytest.raises(ValueError, match=message):
-        check_settings(tiny_config(tmp_path, tmp_path, continual=dict(memory=dict(memory, size=4))))
+        read_settings(tiny_config(tmp_path, tmp_path, continual=dict(memory=dict(memory, size=4))))
 
 
 @pytest.mark.parametrize('continual, message', [
-    (dict(memory=dict(sise=4, size=4)), "continual.memory: got .*'sise'.*valid are size, policy, labels, "),
-    (dict(unknown=dict(of='saliency', maps='x')), "continual.unknown: got .*'maps'.*valid are of, folder"),
+    (dict(memory=dict(sise=4, size=4)), "continual.memory.sise: there is no such setting, did you mean 'size'\\?; valid are size, policy, labels, "),
+    (dict(unknown=dict(of='saliency', maps='x')), "continual.unknown.maps: there is no such setting; valid are of, folder"),
     (dict(unknown=dict(of='background', scores='tanh')),
-     "continual.unknown.scores: got 'tanh', valid are sigmoid, softmax"),
-    (dict(memory=4), 'continual.memory: got 4.*valid are size'),
-    (dict(unknown='saliency'), "continual.unknown: got 'saliency'.*valid are of, folder"),
+     "continual.unknown.scores: got 'tanh', expected 'sigmoid' or 'softmax'"),
+    (dict(memory=4), 'continual.memory: got 4, expected a dict'),
+    (dict(unknown='saliency'), "continual.unknown: got 'saliency', expected a dict"),
 ])
 def test_bad_settings_of_memory_and_unknown(tmp_path, continual, message):
     with pytest.raises(ValueError, match=message):
-        check_settings(tiny_config(tmp_path, tmp_path, continual=continual))
+        read_settings(tiny_config(tmp_path, tmp_path, continual=continual))
 
 
 @pytest.mark.parametrize('method, has_teacher', [
@@ -395,7 +399,7 @@ def test_bad_settings_of_memory_and_unknown(tmp_path, continual, message):
 ])
 def test_only_a_method_that_looks_at_the_teacher_has_one(tmp_path, method, has_teacher):
     cfg = tiny_config(tmp_path, tmp_path, continual=method)
-    config = step_config(cfg, build_scenario(cfg), 1, str(tmp_path))
+    config = step_config(cfg, build_scenario(cfg), 1)
     assert (config.model.continual.teacher is not None) is has_teacher
 
 
@@ -406,7 +410,7 @@ def test_a_later_step_may_have_data_that_knows_its_own_classes(tmp_path):
     plain = tiny_config(tmp_path, tmp_path, protocol='mib')
     for step in range(3):
         scenario = build_scenario(cfg)
-        found, expected = (step_config(one, scenario, step, 'work') for one in (cfg, plain))
+        found, expected = (step_config(one, scenario, step) for one in (cfg, plain))
         assert found.model == expected.model
         assert found.test_dataloader == expected.test_dataloader and found.test_dataloader.dataset.view.background
         data = found.train_dataloader.dataset.dataset
@@ -415,7 +419,7 @@ def test_a_later_step_may_have_data_that_knows_its_own_classes(tmp_path):
 
 @pytest.mark.parametrize('compile', [True, dict(backend='eager')])
 def test_a_method_that_watches_the_model_is_not_compiled(tmp_path, compile):
-    with pytest.raises(ValueError, match='compile: .* a model that losses.local_pod, targets of continual watch .* Take'):
+    with pytest.raises(ValueError, match='compile: .* a model that targets, losses.local_pod of continual watch .* Take'):
         configs(tmp_path, compile=compile)
     assert [config.compile for config in configs(tmp_path, compile=compile, continual={})[1]] == [compile] * 3
     assert len(configs(tmp_path, compile=False)[1]) == 3

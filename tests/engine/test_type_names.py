@@ -79,7 +79,7 @@ def test_steps_are_those_of_the_same_config_of_names(tmp_path):
     scenario = build_scenario(classes)
     assert [split.seen for split in scenario] == [split.seen for split in build_scenario(names)]
     for step in range(3):
-        one, other = (step_config(cfg, scenario, step, 'work')._cfg_dict.to_dict() for cfg in (names, classes))
+        one, other = (step_config(cfg, scenario, step)._cfg_dict.to_dict() for cfg in (names, classes))
         assert one == other
     assert deploy_config(classes, scenario, 2)._cfg_dict.to_dict() == deploy_config(names, scenario, 2)._cfg_dict.to_dict()
     assert MODELS.get(one['model']['type']) is not None
@@ -87,4 +87,4 @@ def test_steps_are_those_of_the_same_config_of_names(tmp_path):
 
 def test_steps_look_types_up_in_mmsegmentation(tmp_path):
     cfg = tiny_config(tmp_path, tmp_path / 'work', default_scope=None)
-    assert step_config(cfg, build_scenario(cfg), 0, 'work').default_scope == 'mmseg'
+    assert step_config(cfg, build_scenario(cfg), 0).default_scope == 'mmseg'

@@ -16,7 +16,7 @@ from tests.tiny import MIB, loader, tiny_config
 
 def runner_of(cfg: Config, step: int) -> Runner:
     """The runner of a step; its model has no weights yet."""
-    return Runner.from_cfg(step_config(cfg, build_scenario(cfg), step, cfg.work_dir))
+    return Runner.from_cfg(step_config(cfg, build_scenario(cfg), step))
 
 
 def hook_of(runner: Runner, kind: type) -> Hook:

@@ -1,59 +1,17 @@
 import copy
 import logging
-import os
 from pathlib import Path
 from types import SimpleNamespace
 
-import numpy as np
 import pytest
 import torch
 from mmengine.optim import AmpOptimWrapper, OptimWrapper, OptimWrapperDict
 
 from mmcss.hooks import ContinualHook
-from mmcss.hooks.continual_hook import load_state, previous_state, save_state
 from mmcss.models import save_hand_over
 from mmcss.parts import Part, overrides
-
-STATES = dict(float=torch.tensor([[1.5, -2.]]), long=torch.tensor(7), flag=torch.tensor([True, False]))
-
-
-def assert_same(a, b):
-    assert a.keys() == b.keys()
-    for name in a:
-        assert a[name].dtype == b[name].dtype and torch.equal(a[name], b[name]), name
-
-
-def test_state_survives_the_file(tmp_path):
-    save_state(tmp_path / 'part.npz', STATES)
-    assert_same(load_state(tmp_path / 'part.npz'), STATES)
-    assert [path.name for path in tmp_path.iterdir()] == ['part.npz']
-
-
-def test_state_is_written_atomically(tmp_path, monkeypatch):
-    path = tmp_path / 'part.npz'
-    save_state(path, dict(x=torch.tensor(1)))
-
-    def stop(*_):
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(os, 'replace', stop)
-    with pytest.raises(KeyboardInterrupt):
-        save_state(path, dict(x=torch.tensor(2)))
-    assert_same(load_state(path), dict(x=torch.tensor(1)))
-
-
-def test_pickled_state_is_refused(tmp_path):
-    np.savez(tmp_path / 'part.npz', x=np.array([object()], dtype=object))
-    with pytest.raises(ValueError, match='allow_pickle'):
-        load_state(tmp_path / 'part.npz')
-
-
-@pytest.mark.parametrize('content', [b'', b'garbage', b'PK\x03\x04', b'[1]'])
-def test_a_damaged_state_is_named(tmp_path, content):
-    (tmp_path / 'part.npz').write_bytes(content)
-    with pytest.raises(ValueError, match=r'part\.npz is damaged, or was left by another method .* train its step anew'):
-        load_state(tmp_path / 'part.npz')
-
+from mmcss.session.part_states import load_state, save_state
+from tests.session.test_part_states import assert_same
 
 class Thresholds(Part):
     """A part that looks at the data before and after training and counts its looks."""
@@ -165,11 +123,6 @@ def test_a_state_of_other_classes_is_named(tmp_path, resume, fitting):
             continue
         with pytest.raises(ValueError, match=fr'part\.npz is damaged, .*rows is of {number} classes, expected [34]'):
             ContinualHook().before_train(runner)
-
-
-def test_a_step_before_without_the_part_is_named(tmp_path):
-    with pytest.raises(FileNotFoundError, match=r"csw\.npz is missing: .* without the part 'csw'"):
-        previous_state(str(tmp_path / 'step_0.pth'), 'csw')
 
 
 class Follower(Part):

@@ -8,8 +8,9 @@ from mmengine.optim import AmpOptimWrapper
 from mmcss.datasets.remembering import remembered_candidates
 from mmcss.engine.teardown import tear_down
 from mmcss.hooks import MemoryHook
-from mmcss.hooks.data_pass import Pass, SeededImages, bare_model, common_seed, step_dataset, training_precision
-from mmcss.hooks.random_state_hook import random_state
+from mmcss.hooks.data_pass import Pass, bare_model, common_seed, step_dataset, training_precision
+from mmcss.random_state import random_state
+from mmcss.session import SeededImages
 from mmcss.models import hand_over_meta, load_hand_over
 from mmcss.parts import Needs
 from tests.hooks.runners import leave_first_step, runner_of
@@ -43,9 +44,9 @@ def looks(runner, monkeypatch):
     model = bare_model(runner)
     look = model.look
 
-    def record(inputs, data_samples, needs):
+    def record(inputs, data_samples, needs, student):
         seen.extend(Path(sample.img_path).stem for sample in data_samples)
-        return look(inputs, data_samples, needs)
+        return look(inputs, data_samples, needs, student)
 
     monkeypatch.setattr(model, 'look', record)
     return seen

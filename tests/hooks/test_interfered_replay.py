@@ -11,7 +11,7 @@ from numpy.random import RandomState
 
 from mmcss.engine.teardown import tear_down
 from mmcss.hooks import InterferedReplay, interfered_replay
-from mmcss.hooks.random_state_hook import random_state
+from mmcss.random_state import random_state
 from tests.hooks.streams import act_as, batch_of, build, gradients_by_hand, memory_of, started, update
 
 

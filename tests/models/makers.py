@@ -14,6 +14,7 @@ from mmseg.registry import MODELS
 from mmseg.structures import SegDataSample
 from torch import Tensor
 
+from mmcss.engine.class_settings import StepClasses
 from mmcss.engine.model_config import stock_model, student_model, teacher_model
 from mmcss.models import save_hand_over
 from mmcss.scenario import Split
@@ -89,7 +90,7 @@ def make_split(num_old: int, num_new: int) -> Split:
 
 def with_classes(model: Mapping[str, Any], classes: int) -> Dict[str, Any]:
     """A stock config with its number of classes."""
-    return stock_model(model, range(classes), classes)
+    return stock_model(model, StepClasses(range(classes), classes, classes), 'valid')
 
 
 def build(config: Mapping[str, Any], seed: int = 0) -> nn.Module:

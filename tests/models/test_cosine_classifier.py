@@ -15,7 +15,7 @@ METAS = [dict(img_shape=(32, 32))] * 2
 
 def made(classes, seed=0, **options):
     config = with_classes(dict(encoder_decoder(), test_cfg=dict(mode='whole')), classes)
-    model = extended_model(config, False, dict(type='CosineClassifier', **options), (classes - 1, ))
+    model = extended_model(config, None, dict(type='CosineClassifier', **options), (classes - 1, ))
     torch.manual_seed(seed)
     return MODELS.build(ConfigDict(model))
 

@@ -16,10 +16,10 @@ CLASSES = 4  # background and three others; unknown is number 4
 WHOLE = dict(mode='whole')
 
 
-def extended(config, unknown=True, classifier=None, **options):
+def extended(config, unknown=True, classifier=None, unknown_scores='sigmoid'):
     """Config of a model of four classes, and of unknown if that is asked for."""
     config = dict(dict(test_cfg=WHOLE), **config)
-    return ConfigDict(extended_model(with_classes(config, CLASSES + unknown), unknown, classifier, (2, 1), **options))
+    return ConfigDict(extended_model(with_classes(config, CLASSES + unknown), unknown_scores if unknown else None, classifier, (2, 1)))
 
 
 def build_with_steps(name):
@@ -224,7 +224,7 @@ def test_slide_inference():
 def test_with_neither_option_it_is_the_stock_model(name):
     """State dict, losses with dropout and batch statistics, and predictions, bit by bit."""
     config = with_classes(dict(MODEL_CONFIGS[name], test_cfg=WHOLE), CLASSES)
-    assert extended_model(config, False, None, (2, 1)) is config
+    assert extended_model(config, None, None, (2, 1)) is config
     stock, own = (build(ConfigDict(config, type=kind + config['type'])) for kind in ('', 'Extended'))
     assert isinstance(own, (ExtendedEncoderDecoder, ExtendedCascadeEncoderDecoder)) and own.reserved_rows == 0
     assert list(own.state_dict()) == list(stock.state_dict())

@@ -21,7 +21,7 @@ CONV_SEG = ['decode_head.conv_seg.weight', 'decode_head.conv_seg.bias']
 
 
 def extended(config, steps, unknown=True, classifier=None):
-    return extended_model(with_classes(config, 1 + sum(steps) + unknown), unknown, classifier, steps)
+    return extended_model(with_classes(config, 1 + sum(steps) + unknown), 'sigmoid' if unknown else None, classifier, steps)
 
 
 def make_student(folder, config=None, unknown=True, classifier=None, moved=.05, **method):

@@ -224,7 +224,7 @@ def test_as_many_classes_as_before_with_more_tensors():
 def grown_with_unknown(name, new_rows):
     """As :func:`grown`, of models with an unknown class behind all others."""
     def of(classes, seed):
-        return build(extended_model(with_classes(MODEL_CONFIGS[name], classes + 1), True, None, ()), seed)
+        return build(extended_model(with_classes(MODEL_CONFIGS[name], classes + 1), 'sigmoid', None, ()), seed)
 
     old, model = of(OLD, 0), of(SEEN, 1)
     fresh = {key: value.clone() for key, value in model.state_dict().items()}
@@ -258,7 +258,7 @@ def test_unknown_rows_of_a_model_without_an_unknown_class():
 
 
 def test_as_many_classes_as_before_with_an_unknown_class():
-    old, model = (build(extended_model(with_classes(MODEL_CONFIGS['FCN'], OLD + 1), True, None, ()), seed)
+    old, model = (build(extended_model(with_classes(MODEL_CONFIGS['FCN'], OLD + 1), 'sigmoid', None, ()), seed)
                   for seed in (0, 1))
     grow(model, old.state_dict(), OLD, 'unknown')
     assert all(torch.equal(value, old.state_dict()[key]) for key, value in model.state_dict().items())
@@ -266,6 +266,6 @@ def test_as_many_classes_as_before_with_an_unknown_class():
 
 def test_a_model_without_an_unknown_class_does_not_grow_into_one_that_has_it():
     old = build(with_classes(MODEL_CONFIGS['FCN'], OLD))
-    model = build(extended_model(with_classes(MODEL_CONFIGS['FCN'], SEEN + 1), True, None, ()))
+    model = build(extended_model(with_classes(MODEL_CONFIGS['FCN'], SEEN + 1), 'sigmoid', None, ()))
     with pytest.raises(ValueError, match=f'from {OLD + 1} to {SEEN + 1} classes, decode_head.conv_seg.weight'):
         grow(model, old.state_dict(), OLD)

@@ -5,6 +5,7 @@ import pytest
 from mmengine.config import ConfigDict
 from mmseg.registry import MODELS
 
+from mmcss.engine.class_settings import StepClasses
 from mmcss.engine.model_config import (extended_model, replace_cross_entropy, stock_model, student_model, teacher_model,
                                        walk, without_pretrained)
 from mmcss.models import ContinualCascadeEncoderDecoder, ContinualEncoderDecoder
@@ -24,6 +25,10 @@ def losses(model):
     return [node for node in walk(model) if node.get('type', '').endswith(('Loss', 'CrossEntropy'))]
 
 
+def stock(model, seen, unknown=False, order=ORDER):
+    return stock_model(model, StepClasses(order, seen, len(order), unknown), 'valid')
+
+
 def model_of(loss_decode=CE, **changes):
     return dict(type='EncoderDecoder', decode_head=dict(type='FCNHead', num_classes=19, loss_decode=loss_decode, **changes))
 
@@ -32,9 +37,9 @@ def test_numbers_are_filled_in_where_the_user_gives_none():
     config = encoder_decoder('FCN', auxiliary=True)
     config['auxiliary_head'] = [config['auxiliary_head'], dict(config['auxiliary_head'])]
     assert numbers(config) == []
-    assert numbers(stock_model(config, ORDER, 3)) == [3, 3, 3]
-    assert numbers(stock_model(cascade(), ORDER, 4)) == [4, 4]
-    assert MODELS.build(stock_model(config, ORDER, 3)).num_classes == 3
+    assert numbers(stock(config, 3)) == [3, 3, 3]
+    assert numbers(stock(cascade(), 4)) == [4, 4]
+    assert MODELS.build(stock(config, 3)).num_classes == 3
 
 
 def test_the_number_that_the_user_gives_does_not_matter():
@@ -42,9 +47,9 @@ def test_the_number_that_the_user_gives_does_not_matter():
     stated = copy.deepcopy(config)
     stated['decode_head'].update(num_classes=19, out_channels=19)
     stated['auxiliary_head'].update(num_classes=19)
-    found = stock_model(stated, ORDER, 3)
+    found = stock(stated, 3)
     assert found['decode_head'].pop('out_channels') == 3
-    assert found == stock_model(config, ORDER, 3)
+    assert found == stock(config, 3)
 
 
 def test_nested_heads():
@@ -54,7 +59,7 @@ def test_nested_heads():
         type='IterativeDecodeHead', num_stages=3, kernel_update_head=updates,
         kernel_generate_head=dict(type='FCNHead', num_classes=150, loss_decode=CE)),
         auxiliary_head=dict(type='FCNHead', num_classes=150, loss_decode=CE))
-    found = stock_model(config, ORDER, 4)
+    found = stock(config, 4)
     assert numbers(found) == [4] * 5
     assert found['decode_head']['kernel_update_head'][1] == dict(type='KernelUpdateHead', num_classes=4, num_ffn_fcs=2)
 
@@ -64,7 +69,7 @@ def test_nested_heads_get_no_loss_that_they_do_not_take():
     config = encoder_decoder()
     config['decode_head'] = dict(type='IterativeDecodeHead', num_stages=0, kernel_update_head=[],
                                  kernel_generate_head=dict(config['decode_head'], num_classes=150))
-    built = MODELS.build(stock_model(config, ORDER, 4)).decode_head
+    built = MODELS.build(stock(config, 4)).decode_head
     assert built.num_classes == 4 and built.kernel_generate_head.loss_decode.avg_non_ignore
 
 
@@ -77,7 +82,7 @@ def stdc(classes):
 
 @pytest.mark.parametrize('classes', [19, None, 2])
 def test_boundary_heads_keep_their_two_classes(classes):
-    found = stock_model(stdc(classes), ORDER, 4)
+    found = stock(stdc(classes), 4)
     assert found['decode_head']['num_classes'] == found['auxiliary_head'][0]['num_classes'] == 4
     assert found['auxiliary_head'][1]['num_classes'] == 2
 
@@ -85,26 +90,26 @@ def test_boundary_heads_keep_their_two_classes(classes):
 def test_a_number_that_only_the_auxiliary_head_states():
     config = encoder_decoder('FCN', auxiliary=True)
     config['auxiliary_head']['num_classes'] = 19
-    assert numbers(stock_model(config, ORDER, 3)) == [3, 3]
+    assert numbers(stock(config, 3)) == [3, 3]
 
 
 @pytest.mark.parametrize('seen, expected', [(1, [.0]), (3, [.0, .3, .1]), (5, [.0, .3, .1, .4, .2])])
 def test_class_weights_are_cut_and_put_in_order(seen, expected):
     loss = dict(type='CrossEntropyLoss', class_weight=[.0, .1, .2, .3, .4])
-    found = stock_model(model_of([loss, dict(type='OhemCrossEntropy', class_weight=(.0, .1, .2, .3, .4))]), ORDER, seen)
+    found = stock(model_of([loss, dict(type='OhemCrossEntropy', class_weight=(.0, .1, .2, .3, .4))]), seen)
     assert [loss['class_weight'] for loss in losses(found)] == [expected, expected]
 
 
 def test_class_weights_that_do_not_fit():
     loss = dict(type='CrossEntropyLoss', class_weight=[.5, .5, .5, .4])
     with pytest.raises(ValueError, match=r'model.decode_head.loss_decode.class_weight: got 4 entries, expected 5'):
-        stock_model(model_of(loss), ORDER, 3)
+        stock(model_of(loss), 3)
     with pytest.raises(ValueError, match='a file of weights can not be cut'):
-        stock_model(model_of(dict(loss, class_weight='weights.npy')), ORDER, 3)
+        stock(model_of(dict(loss, class_weight='weights.npy')), 3)
 
 
 def test_the_same_weight_for_all_classes_fits_any_number_of_them():
-    found = stock_model(model_of(dict(type='CrossEntropyLoss', class_weight=[.5] * 19)), ORDER, 3)
+    found = stock(model_of(dict(type='CrossEntropyLoss', class_weight=[.5] * 19)), 3)
     assert losses(found)[0]['class_weight'] == [.5] * 3
 
 
@@ -117,19 +122,19 @@ def masks(*weights):
 @pytest.mark.parametrize('weights, expected', [
     ([1.] * 150 + [.1], [1.] * 3 + [.1]), ([.0, .1, .2, .3, .4, .9], [.0, .3, .1, .9])])
 def test_class_weights_of_a_mask_head_end_with_no_object_s(weights, expected):
-    found = stock_model(masks(*weights), ORDER, 3)['decode_head']
+    found = stock(masks(*weights), 3)['decode_head']
     assert found['loss_cls']['class_weight'] == expected
     assert (found['num_classes'], found['out_channels'], found['feat_channels']) == (3, 150, 150)
 
 
 def test_mask_heads_have_no_cross_entropy_to_replace():
     with pytest.raises(ValueError, match='no loss_decode of its own. On such a head train with .* finetune, lwf'):
-        replace_cross_entropy(stock_model(masks(1., 1.), ORDER, 3), dict(type='UnbiasedCrossEntropyLoss'), 2)
+        replace_cross_entropy(stock(masks(1., 1.), 3), dict(type='UnbiasedCrossEntropyLoss'), 2)
 
 
 def test_a_loss_that_replaces_cross_entropy_keeps_the_weights_of_classes():
-    stock = stock_model(model_of(dict(CE, class_weight=[.1, .2, .3, .4, .5])), ORDER, 3)
-    found = losses(replace_cross_entropy(stock, dict(type='UnbiasedCrossEntropyLoss'), 2))[0]
+    known = stock(model_of(dict(CE, class_weight=[.1, .2, .3, .4, .5])), 3)
+    found = losses(replace_cross_entropy(known, dict(type='UnbiasedCrossEntropyLoss'), 2))[0]
     assert found['class_weight'] == [.1, .4, .2] and found['type'] == 'UnbiasedCrossEntropyLoss'
 
 
@@ -137,10 +142,10 @@ def test_cross_entropy_averages_over_valid_pixels():
     weighted = dict(type='CrossEntropyLoss', class_weight=[1.] * 5)
     dice = dict(type='DiceLoss')
     own = dict(type='CrossEntropyLoss', avg_non_ignore=False)
-    found = losses(stock_model(model_of([CE, weighted, dice, own, dict(CE, class_weight=None)]), ORDER, 5))
+    found = losses(stock(model_of([CE, weighted, dice, own, dict(CE, class_weight=None)]), 5))
     assert [loss.get('avg_non_ignore') for loss in found] == [True, None, None, False, True]
     config = encoder_decoder('Enc', auxiliary=True)
-    found = losses(stock_model(config, ORDER, 5))
+    found = losses(stock(config, 5))
     assert [loss['avg_non_ignore'] for loss in found] == [True] * 3  # the head's, its SE layer's and the auxiliary's
 
 
@@ -148,14 +153,14 @@ def test_cross_entropy_averages_over_valid_pixels():
 def test_the_default_cross_entropy_averages_over_valid_pixels():
     config = encoder_decoder('FCN')
     del config['decode_head']['loss_decode']
-    assert MODELS.build(stock_model(config, ORDER, 5)).decode_head.loss_decode.avg_non_ignore
+    assert MODELS.build(stock(config, 5)).decode_head.loss_decode.avg_non_ignore
 
 
 def test_the_users_config_stays_as_it_is():
     config = ConfigDict(encoder_decoder('FCN', auxiliary=True))
     config.decode_head.loss_decode.class_weight = [1.] * 5
     before = copy.deepcopy(config.to_dict())
-    found = stock_model(config, ORDER, 3)
+    found = stock(config, 3)
     assert config.to_dict() == before
     assert all(type(node) is dict for node in walk(found))
 
@@ -163,18 +168,18 @@ def test_the_users_config_stays_as_it_is():
 def test_student():
     split = make_split(2, 1)
     for config, kind in ((encoder_decoder(), ContinualEncoderDecoder), (cascade(), ContinualCascadeEncoderDecoder)):
-        stock = stock_model(config, ORDER, 3)
-        found = student_model(stock, ConfigDict(split=split.to_dict(), previous=None, teacher=None))
+        known = stock(config, 3)
+        found = student_model(known, ConfigDict(split=split.to_dict(), previous=None, teacher=None))
         assert type(MODELS.build(found)) is kind
-        assert {key: found[key] for key in stock if key != 'type'} == {key: stock[key] for key in stock if key != 'type'}
-        assert stock['type'] == config['type'] and 'continual' not in stock
+        assert {key: found[key] for key in known if key != 'type'} == {key: known[key] for key in known if key != 'type'}
+        assert known['type'] == config['type'] and 'continual' not in known
     with pytest.raises(ValueError, match="got 'SAN'; mmcss trains EncoderDecoder, CascadeEncoderDecoder"):
-        stock_model(dict(type='SAN'), ORDER, 3)
+        stock(dict(type='SAN'), 3)
 
 
 def test_teacher():
     config = encoder_decoder('FCN', auxiliary=True, backbone=dict(init_cfg=dict(type='Pretrained', checkpoint='x.pth')))
-    found = teacher_model(stock_model(config, ORDER, 3))
+    found = teacher_model(stock(config, 3))
     assert found['type'] == 'EncoderDecoder' and found['auxiliary_head'] is None
     assert found['backbone']['init_cfg'] is None
     assert not MODELS.build(found).with_auxiliary_head
@@ -273,41 +278,41 @@ def test_walk_goes_from_the_outside_in():
 
 def test_unknown_adds_a_channel_to_all_heads():
     config = encoder_decoder('FCN', auxiliary=True)
-    assert numbers(stock_model(config, ORDER, 3, unknown=True)) == [4, 4]
+    assert numbers(stock(config, 3, unknown=True)) == [4, 4]
     config['decode_head'].update(num_classes=19, out_channels=19)
     config['auxiliary_head'].update(num_classes=19)
-    found = stock_model(config, ORDER, 3, unknown=True)
+    found = stock(config, 3, unknown=True)
     assert numbers(found) == [4, 4] and found['decode_head']['out_channels'] == 4
-    assert numbers(stock_model(cascade(), ORDER, 4, unknown=True)) == [5, 5]
-    assert numbers(stock_model(stdc(2), ORDER, 4, unknown=True)) == [5, 5, 2]  # a boundary head has no unknown
+    assert numbers(stock(cascade(), 4, unknown=True)) == [5, 5]
+    assert numbers(stock(stdc(2), 4, unknown=True)) == [5, 5, 2]  # a boundary head has no unknown
 
 
 def test_unknown_has_a_class_weight_of_one():
     loss = dict(CE, class_weight=[.1, .2, .3, .4, .5])
-    found = losses(stock_model(model_of(loss), ORDER, 3, unknown=True))[0]
+    found = losses(stock(model_of(loss), 3, unknown=True))[0]
     assert found['class_weight'] == [.1, .4, .2, 1.]
-    assert losses(stock_model(model_of(loss), ORDER, 3))[0]['class_weight'] == [.1, .4, .2]
+    assert losses(stock(model_of(loss), 3))[0]['class_weight'] == [.1, .4, .2]
 
 
 @pytest.mark.parametrize('config', [encoder_decoder(), cascade()], ids=['one head', 'cascade'])
 def test_a_model_that_stock_can_not_say(config):
-    stock = stock_model(config, ORDER, 4, unknown=True)
-    before = copy.deepcopy(stock)
-    found = extended_model(stock, True, None, [2, 1])
-    assert found == dict(stock, type=f'Extended{stock["type"]}', unknown=True) and stock == before
+    known = stock(config, 4, unknown=True)
+    before = copy.deepcopy(known)
+    found = extended_model(known, 'sigmoid', None, [2, 1])
+    assert found == dict(known, type=f'Extended{known["type"]}', unknown=True) and known == before
     assert MODELS.build(found).reserved_rows == 1
-    assert extended_model(stock, False, None, [2, 1]) is stock
-    assert student_model(found, {})['type'] == f'Continual{stock["type"]}'
+    assert extended_model(known, None, None, [2, 1]) is known
+    assert student_model(found, {})['type'] == f'Continual{known["type"]}'
     assert teacher_model(found)['type'] == found['type'] and teacher_model(found)['unknown']
 
 
 def test_a_classifier_that_grows_by_steps_is_told_them():
-    stock = stock_model(encoder_decoder(), ORDER, 4, unknown=True)
-    found = extended_model(stock, True, ConfigDict(type='StepHeads', norm_cfg=dict(type='SyncBN')), (2, 1))
+    known = stock(encoder_decoder(), 4, unknown=True)
+    found = extended_model(known, 'sigmoid', ConfigDict(type='StepHeads', norm_cfg=dict(type='SyncBN')), (2, 1))
     assert found['classifier'] == dict(type='StepHeads', norm_cfg=dict(type='SyncBN'), steps=[2, 1])
     assert all(type(node) is dict for node in walk(found))
     # One that knows of no steps is not.
-    found = extended_model(stock, False, dict(type='FCNHead'), (2, 1))
+    found = extended_model(known, None, dict(type='FCNHead'), (2, 1))
     assert found['classifier'] == dict(type='FCNHead') and found['unknown'] is False
 
 
@@ -317,7 +322,7 @@ def test_a_classifier_that_grows_by_steps_is_told_them():
 ])
 def test_models_that_can_not_be_extended(model, classifier, message):
     with pytest.raises(ValueError, match=message):
-        extended_model(model, True, classifier, (2, ))
+        extended_model(model, 'sigmoid', classifier, (2, ))
 
 
 @pytest.mark.parametrize('place', ['decode_head', 'auxiliary_head'])
@@ -326,11 +331,11 @@ def test_one_channel_for_two_classes_is_refused(place):
                   loss_decode=dict(type='CrossEntropyLoss', use_sigmoid=True))
     model = dict(dict(type='EncoderDecoder', decode_head=dict(type='FCNHead', num_classes=2)), **{place: single})
     with pytest.raises(ValueError, match='out_channels=1, but models that learn classes .* Take out_channels and threshold'):
-        stock_model(model, [0, 1], 2)
+        stock(model, 2, order=[0, 1])
 
 
 def test_a_sigmoid_of_several_channels_grows():
     head = dict(type='FCNHead', num_classes=9, loss_decode=dict(type='CrossEntropyLoss', use_sigmoid=True))
-    grown = stock_model(dict(type='EncoderDecoder', decode_head=head), [0, 1, 2], 3)['decode_head']
+    grown = stock(dict(type='EncoderDecoder', decode_head=head), 3, order=[0, 1, 2])['decode_head']
     assert grown['num_classes'] == 3
     assert grown['loss_decode'] == dict(type='CrossEntropyLoss', use_sigmoid=True, avg_non_ignore=True)

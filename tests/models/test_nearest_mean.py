@@ -15,7 +15,7 @@ METAS = [dict(img_shape=(32, 32), ori_shape=(32, 32))] * 2
 def made(classes, seed=0):
     config = with_classes(dict(encoder_decoder(), test_cfg=dict(mode='whole')), classes)
     torch.manual_seed(seed)
-    model = MODELS.build(ConfigDict(extended_model(config, False, dict(type='NearestMean'), (classes - 1, ))))
+    model = MODELS.build(ConfigDict(extended_model(config, None, dict(type='NearestMean'), (classes - 1, ))))
     initialise(model)
     return model.eval()
 

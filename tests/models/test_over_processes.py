@@ -51,7 +51,7 @@ def cases():
     found = {}
     for path in sorted(METHODS.glob('*.py')):
         cfg = method_config(path.stem)
-        model = step_config(cfg, build_scenario(cfg), 1, 'work').model
+        model = step_config(cfg, build_scenario(cfg), 1).model
         found.setdefault(json.dumps(model.to_dict(), sort_keys=True), (path.stem, 1, cfg))
     others = [(name, step, method_config(name, changes)) for name, step, changes, *_ in (*VARIANTS, *BY_THEMSELVES)]
     return [*found.values(), *others]
@@ -80,9 +80,10 @@ def small_resnet():
 
 def student(cfg, step, folder):
     """A student that has begun to learn its step, with statistics of norms that stand still."""
-    scenario, config = build_scenario(cfg), step_config(cfg, build_scenario(cfg), step, folder)
+    cfg.work_dir = folder
+    scenario, config = build_scenario(cfg), step_config(cfg, build_scenario(cfg), step)
     if step:
-        old = build(step_config(cfg, scenario, 0, folder))
+        old = build(step_config(cfg, scenario, 0))
         hand_over = StepFolder(folder, 0).hand_over
         hand_over.parent.mkdir(parents=True, exist_ok=True)
         save_hand_over(hand_over, old.state_dict(), dict(classes=list(scenario[0].seen)))

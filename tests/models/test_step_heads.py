@@ -30,7 +30,7 @@ def heads(steps=STEPS, seed=0, **options):
 def model_of(config, steps, unknown=True):
     """Config of a segmentor with StepHeads, of these steps."""
     stock = with_classes(config, 1 + sum(steps) + unknown)
-    return extended_model(stock, unknown, dict(type='StepHeads'), steps)
+    return extended_model(stock, 'sigmoid' if unknown else None, dict(type='StepHeads'), steps)
 
 
 def test_channels_are_in_learning_order():
@@ -98,7 +98,7 @@ def test_other_norm_layers():
 def test_initialisation_within_a_decode_head(norm_cfg):
     """The decode head initialises what is called conv_seg with a deviation of 0.01; it shall not last."""
     torch.manual_seed(0)
-    config = extended_model(with_classes(encoder_decoder(), 5), True, dict(type='StepHeads', norm_cfg=norm_cfg), (2, 1))
+    config = extended_model(with_classes(encoder_decoder(), 5), 'sigmoid', dict(type='StepHeads', norm_cfg=norm_cfg), (2, 1))
     model = MODELS.build(config)
     initialise(model)
     for name, _ in model.decode_head.conv_seg.groups:

@@ -87,6 +87,6 @@ def official_student(method: str, returns: int = 0, **settings: Any) -> Continua
     cfg.merge_from_dict(dict(profile='official', **settings))
     head = dict(type='WaveHead', in_channels=4, channels=4, num_classes=5, dropout_ratio=0)
     cfg.model = dict(type='EncoderDecoder', backbone=dict(type='WaveBackbone', returns=returns), decode_head=head)
-    model = MODELS.build(step_config(cfg, build_scenario(cfg), 1, 'work_dir').model)
+    model = MODELS.build(step_config(cfg, build_scenario(cfg), 1).model)
     model.teacher = WaveTeacher()
     return model

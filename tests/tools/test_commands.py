@@ -47,7 +47,7 @@ def test_mixed_precision_of_steps_that_name_their_optimizer_s_wrapper(tiny_data,
         type='OptimWrapper', optimizer=dict(type='SGD', lr=.01))))
     with_mixed_precision(cfg)
     for step in (0, 1):
-        wrapper = step_config(cfg, build_scenario(cfg), step, 'work').optim_wrapper
+        wrapper = step_config(cfg, build_scenario(cfg), step).optim_wrapper
         assert (wrapper.type, wrapper.loss_scale) == ('AmpOptimWrapper', 'dynamic')
 
 

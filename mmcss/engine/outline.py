@@ -1,0 +1,122 @@
+"""What a config looks like from outside: which keys it has, and what kind of value each one holds.
+
+What stands behind the keys of the stack is tried by the rehearsal; here is
+found what would not get that far, or be taken for nothing.
+"""
+from __future__ import annotations
+
+import inspect
+from difflib import get_close_matches
+from typing import Any, Collection, Dict, Iterator, Mapping, Optional, Sequence, Tuple, Union
+
+from mmengine.config import Config
+from mmengine.runner import Runner
+
+from ..arguments import Count, Number, check_names, check_value
+
+# Keys of the user's config that no step's config has.
+OWN_KEYS = ('scenario', 'continual', 'protocol', 'profile', 'official', 'first_step', 'next_steps', 'run', 'runner_type')
+NEEDED = ('model', 'scenario', 'train_dataloader', 'optim_wrapper', 'train_cfg')
+# What Runner.from_cfg takes, and variables of stock configs that are called alike.
+STACK_KEYS = (*list(inspect.signature(Runner.__init__).parameters)[1:], 'custom_imports', 'compile',
+              'model_wrapper_cfg', 'find_unused_parameters', 'tta_model', 'tta_pipeline', 'train_pipeline', 'test_pipeline', 'vis_backends', 'models')
+DEFAULT_HOOKS = ('runtime_info', 'timer', 'sampler_seed', 'logger', 'param_scheduler', 'checkpoint', 'visualization')
+
+Section = Mapping[str, Any]
+Heads = Union[Section, Sequence[Section]]
+KINDS: Dict[str, Any] = {
+    **{key: Section for key in ('model', 'scenario', 'continual', 'first_step', 'next_steps', 'run', 'train_dataloader',
+                                'optim_wrapper', 'train_cfg', 'default_hooks', 'env_cfg', 'official', 'model.backbone')},
+    **{key: Optional[Section] for key in ('val_dataloader', 'test_dataloader', 'val_cfg', 'test_cfg', 'visualizer',
+                                          'model.data_preprocessor', 'log_processor', 'randomness', 'tta_model', 'custom_imports')},
+    'protocol': Union[str, Section],
+    'model.decode_head': Heads, 'model.auxiliary_head': Optional[Heads],
+    'test_evaluator': Optional[Heads], 'val_evaluator': Optional[Heads],
+    'param_scheduler': Union[Heads, Section, None], 'custom_hooks': Optional[Sequence[Section]],
+    'load_from': Optional[str], 'work_dir': Optional[str], 'resume': Optional[bool], 'launcher': str, 'default_scope': Optional[str],
+}
+OF_LOADERS: Dict[str, Any] = {
+    'dataset': Section, 'dataset.metainfo': Optional[Section], 'batch_size': Count, 'num_workers': Number,
+    'sampler': Optional[Section], 'batch_sampler': Optional[Section], 'drop_last': bool, 'persistent_workers': bool,
+    'num_batch_per_epoch': Optional[Count],
+}
+KINDS.update({f'{role}_dataloader.{key}': kind for role in ('train', 'val', 'test') for key, kind in OF_LOADERS.items()})
+# How alike two keys are before one is taken for a slip of the other: configs may hold variables of their own.
+ALIKE = 0.88
+
+
+def check_outline(cfg: Config, changed_by: str = '') -> None:
+    """Find keys that are missing, unknown or hold values of another kind.
+
+    Args:
+        cfg: The user's config, or one with the changes for some steps.
+        changed_by: Key of these changes, for errors.
+
+    Raises:
+        ValueError: Names the key, what was got and what is valid.
+    """
+    changes = cfg.get(changed_by, {})
+    for key, kind in KINDS.items():
+        found, value = _find(cfg, key)
+        if found:
+            check_value(f'{changed_by}.{key}' if _find(changes, key)[0] else key, value, kind)
+    missing = [key for key in NEEDED if not cfg.get(key)]
+    if missing:
+        raise ValueError(f'the config lacks {missing}; see the files below configs/_base_.')
+    for place, kind in _types(cfg._cfg_dict):
+        if not (isinstance(kind, str) and kind or callable(kind)):
+            raise ValueError(f'{place}: got {kind!r}, expected the name of a registered class.')
+    if not changed_by:
+        _check_keys(cfg)
+
+
+def _check_keys(cfg: Config) -> None:
+    """Find slips of keys."""
+    known = {*OWN_KEYS, *STACK_KEYS}
+    _refuse_slips(cfg, known, '')
+    _refuse_slips(cfg.get('default_hooks', {}), DEFAULT_HOOKS, 'default_hooks')
+    for steps in ('first_step', 'next_steps'):
+        given = cfg.get(steps, {})
+        idle = sorted(set(given) & (set(OWN_KEYS) - {'continual'}))
+        if idle:
+            raise ValueError(f'{steps}: {idle} hold for all steps; set them outside of it.')
+        check_names(given, [*known - set(OWN_KEYS), 'continual', *cfg], steps)
+    check_names(cfg.get('official', {}), [*known, *cfg], 'official')
+
+
+def _refuse_slips(given: Mapping[str, Any], known: Collection[str], place: str) -> None:
+    for key in given:
+        near = get_close_matches(key, known, n=1, cutoff=ALIKE) if key not in known else []
+        if near and _fits(given[key], KINDS.get(near[0], Any)):
+            where = f'{place}.{key}' if place else key
+            raise ValueError(f'{where}: there is no such setting, did you mean {near[0]!r}? A variable of your own needs '
+                             'another name.')
+
+
+def _fits(value: Any, kind: Any) -> bool:
+    try:
+        check_value('', value, kind)
+    except ValueError:
+        return False
+    return True
+
+
+def _find(node: Any, key: str) -> Tuple[bool, Any]:
+    """Whether a config says anything under a key, and what."""
+    for step in key.split('.'):
+        if not isinstance(node, (Mapping, Config)) or step not in node:
+            return False, None
+        node = node[step]
+    return True, node
+
+
+def _types(node: Any, place: str = '') -> Iterator[Tuple[str, Any]]:
+    """All types that a config names, with their places."""
+    if isinstance(node, Mapping):
+        if 'type' in node:
+            yield f'{place}.type' if place else 'type', node['type']
+        for key, value in node.items():
+            yield from _types(value, f'{place}.{key}' if place else str(key))
+    elif isinstance(node, (list, tuple)):
+        for i, value in enumerate(node):
+            yield from _types(value, f'{place}[{i}]')

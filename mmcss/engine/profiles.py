@@ -1,0 +1,57 @@
+"""The two profiles of a method: its paper, and its authors' code."""
+from __future__ import annotations
+
+from typing import Any, Dict, Literal, Mapping, get_args
+
+from mmengine.config import Config
+
+from .type_names import with_named_types
+
+Profile = Literal['paper', 'official']
+PROFILES = get_args(Profile)
+
+
+def with_profile(cfg: Config) -> Config:
+    """The config of the profile that it asks for.
+
+    ``profile='official'`` merges the method's ``official`` settings, one
+    switch for each difference between the paper and the authors' code, into
+    the config. They win over what the config says otherwise (to keep a
+    setting of your own, put it into ``official``), and leave alone what an
+    ablation has taken out or exchanged. Types are names in what is returned,
+    see :func:`with_named_types`.
+
+    Returns:
+        A copy with neither key; the config itself where it has neither.
+
+    Raises:
+        ValueError: The profile is unknown, or the method has no official one.
+    """
+    profile = cfg.get('profile', PROFILES[0])
+    if profile not in PROFILES:
+        raise ValueError(f'profile: got {profile!r}, valid are {", ".join(PROFILES)}.')
+    cfg = with_named_types(cfg)
+    if not {'profile', 'official'} & set(cfg):
+        return cfg
+    settings = cfg._cfg_dict.to_dict()
+    settings.pop('profile', None)
+    official = settings.pop('official', None)
+    if profile == 'official':
+        if not isinstance(official, Mapping):
+            raise ValueError(f"profile: this config's method has no 'official' settings (official: got {official!r}).")
+        _apply(official, settings)
+    return Config(settings, filename=cfg.filename)
+
+
+def _apply(official: Mapping[str, Any], settings: Dict[str, Any]) -> None:
+    """Merge official settings in place; those of a part (a dict with a type) only where that part is."""
+    for key, value in official.items():
+        here = settings.get(key)
+        if key in settings and here is None:  # taken out
+            continue
+        if not isinstance(value, Mapping) or isinstance(here, str):
+            settings[key] = value
+        elif isinstance(here, dict) and value.get('type') in (None, here.get('type')):
+            _apply(value, here)
+        elif key not in settings and 'type' not in value:
+            _apply(value, settings.setdefault(key, {}))

@@ -1,0 +1,157 @@
+"""What of the user's config is mmcss's own, as types: each setting, its kind and its default."""
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any, Dict, Literal, Mapping, Optional, Sequence, Tuple, Union
+
+from mmengine.config import Config
+from pydantic import Field
+
+from ..arguments import NotNegative, Number, one_of
+from ..datasets import POLICIES
+from ..datasets.exemplars import Labels
+from ..datasets.policies import USES_FEATURES
+from ..datasets.replay import Iterations
+from ..files import plain
+from ..losses.decode_loss import Average
+from ..models import NEW_ROWS
+from ..models.extended import DEFAULT_SCORES, UNKNOWN_SCORES
+from ..scenario import Protocol, TrainView
+from ..scenario.views import Unknown
+
+PartConfig = Mapping[str, Any]
+# What is handed over to the next step.
+HandedOver = Literal['last', 'best']
+
+
+@dataclass(frozen=True)
+class MemorySettings:
+    """What is remembered of earlier steps, and how it is replayed: ``continual.memory``."""
+
+    size: Number
+    policy: Annotated[str, one_of(POLICIES)] = 'class_balanced'
+    labels: Labels = 'stored'
+    share: Annotated[float, Field(gt=0, lt=1)] = 0.5
+    iterations: Iterations = 'kept'
+    export: bool = False
+
+    def __post_init__(self) -> None:
+        if self.export and self.labels != 'stored':
+            raise ValueError(f"labels='{self.labels}' asks for labels that copies have not; leave export out.")
+        if self.labels == 'unshifted' and self.policy in USES_FEATURES:
+            raise ValueError(f"policy '{self.policy}' would look at wrong classes with labels='unshifted'.")
+
+    @property
+    def uses_features(self) -> bool:
+        """Whether the policy looks at images through the model."""
+        return self.policy in USES_FEATURES
+
+
+@dataclass(frozen=True)
+class UnknownSettings:
+    """What is no class yet, and has a channel of its own (SSUL): ``continual.unknown``."""
+
+    of: Unknown
+    folder: str = 'saliency_map'
+    scores: Annotated[str, one_of(UNKNOWN_SCORES)] = DEFAULT_SCORES
+
+
+@dataclass(frozen=True)
+class MethodSettings:
+    """How steps learn: ``continual``."""
+
+    targets: Optional[PartConfig] = None
+    losses: Mapping[str, PartConfig] = field(default_factory=dict)
+    loss_decode: Optional[PartConfig] = None
+    new_rows: Annotated[str, one_of(NEW_ROWS)] = 'random'
+    average: Average = 'valid'
+    ignore_as_background: bool = TrainView.ignore_as_background
+    keep_old_labels: bool = TrainView.keep_old_labels
+    unknown: Optional[UnknownSettings] = None
+    classifier: Optional[PartConfig] = None
+    frozen: Sequence[str] = ()
+    row_lr: Mapping[str, NotNegative] = field(default_factory=dict)
+    stages: Sequence[str] = ()
+    memory: Optional[MemorySettings] = None
+    online: Optional[PartConfig] = None
+    over_processes: bool = True
+
+    def __post_init__(self) -> None:
+        if self.memory and self.memory.labels == 'unshifted' and not self.unknown:
+            raise ValueError("memory: labels='unshifted' is a slip about the unknown class; set continual.unknown.")
+        if self.online and not self.memory:
+            raise ValueError('online: there is no memory to replay; set continual.memory.')
+
+    @property
+    def parts(self) -> Dict[str, PartConfig]:
+        """The parts' configs by their keys in ``continual``."""
+        targets = {'targets': self.targets} if self.targets else {}
+        return {**targets, **{f'losses.{name}': part for name, part in self.losses.items()}}
+
+
+@dataclass(frozen=True)
+class RunSettings:
+    """What concerns the sequence of steps: ``run``.
+
+    ``steps`` is '3' or '1-4' (default all), ``first_step_from`` a work_dir or
+    hand-over file of a trained step 0 or a checkpoint of MMSegmentation, with
+    its ``classes`` where it does not say them (names, or a file of them).
+    """
+
+    steps: Union[Number, str, None] = None
+    first_step_from: Optional[str] = None
+    classes: Union[str, Sequence[str], None] = None
+    overwrite: bool = False
+    hand_over: HandedOver = 'last'
+    skip_broken: bool = False
+
+
+@dataclass(frozen=True)
+class Settings:
+    """A config that has been read.
+
+    Attributes:
+        given: The config as it was given, with types by name.
+        cfg: That of its profile.
+        profile: Name of the profile.
+        configs: How step 0 and later steps are trained: ``cfg`` with
+            ``first_step`` and ``next_steps`` merged into it.
+        methods: How step 0 and later steps learn.
+        protocol: How steps are tested.
+        protocol_name: The preset that it is equal to, or 'custom'.
+        run: What concerns the sequence.
+    """
+
+    given: Config
+    cfg: Config
+    profile: str
+    configs: Tuple[Config, Config]
+    methods: Tuple[MethodSettings, MethodSettings]
+    protocol: Protocol
+    protocol_name: str
+    run: RunSettings
+
+    def config(self, step: int) -> Config:
+        """How a step is trained."""
+        return self.configs[step > 0]
+
+    def method(self, step: int) -> MethodSettings:
+        """How a step learns."""
+        return self.methods[step > 0]
+
+    @property
+    def stated_method(self) -> Dict[str, Any]:
+        """``continual`` by the letter, which tells runs of a work_dir from others."""
+        return plain(self.cfg.get('continual', {}))
+
+    @property
+    def run_name(self) -> Path:
+        """What a run is called: its config's folder, which says the method, and name."""
+        file = Path(self.cfg.filename or 'run')
+        return Path(file.absolute().parent.name, file.stem) if self.cfg.filename else file
+
+    @property
+    def work_dir(self) -> Path:
+        """Folder of all steps."""
+        return Path(self.cfg.get('work_dir') or Path('work_dirs') / self.run_name)

@@ -1,0 +1,41 @@
+"""A model as it was before it grew."""
+from __future__ import annotations
+
+import copy
+from typing import Mapping
+
+import torch.nn as nn
+from torch import Tensor
+
+from .growth import growing_tensors
+
+
+def narrowed(model: nn.Module, old: Mapping[str, Tensor], num_old: int) -> nn.Module:
+    """The model of the step before, of which only the tensors are known: a copy of this one with fewer classes.
+
+    Args:
+        model: A segmentor that has grown from it.
+        old: State dict of the step before.
+        num_old: Its number of classes.
+
+    Raises:
+        ValueError: ``old`` is of another model, or of one whose modules
+            change from step to step.
+    """
+    if any(hasattr(module, 'inherit') for module in model.modules()):
+        raise ValueError('previous: a classifier with modules for each step can not be told from its tensors; give the model '
+                         'of the step before, or its StepSession, in place of a file.')
+    _, axes = growing_tensors(model, old, num_old)
+    before, wide, narrow = copy.deepcopy(model), model.num_classes, num_old + getattr(model, 'reserved_rows', 0)
+    for module in before.modules():
+        if getattr(module, 'num_classes', None) == wide:
+            module.num_classes = narrow
+            if getattr(module, 'out_channels', None) == wide:
+                module.out_channels = narrow
+    for name in {**axes.rows, **axes.columns}:
+        owner, _, last = name.rpartition('.')
+        module = before.get_submodule(owner)
+        tensor = old[name].to(getattr(module, last))
+        setattr(module, last, nn.Parameter(tensor) if isinstance(getattr(module, last), nn.Parameter) else tensor)
+    before.load_state_dict(old, strict=True)
+    return before

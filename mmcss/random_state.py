@@ -1,0 +1,45 @@
+"""The random numbers of this process: their state, and how they are left as they were."""
+from __future__ import annotations
+
+import random
+from contextlib import contextmanager
+from typing import Any, Dict, Iterator
+
+import numpy as np
+import torch
+
+State = Dict[str, Any]
+
+
+def random_state() -> State:
+    """State of all random number generators of this process, in plain types and tensors."""
+    version, numbers, gauss = random.getstate()
+    kind, keys, position, has_gauss, cached = np.random.get_state()
+    state = dict(
+        python=(version, torch.tensor(numbers), gauss),
+        numpy=(kind, torch.from_numpy(keys.astype(np.int64)), int(position), int(has_gauss), float(cached)),
+        torch=torch.get_rng_state())
+    if torch.cuda.is_available():
+        state['cuda'] = torch.cuda.get_rng_state()
+    return state
+
+
+def set_random_state(state: State) -> None:
+    """Inverse of :func:`random_state`."""
+    version, numbers, gauss = state['python']
+    random.setstate((version, tuple(numbers.tolist()), gauss))
+    kind, keys, position, has_gauss, cached = state['numpy']
+    np.random.set_state((kind, keys.numpy().astype(np.uint32), position, has_gauss, cached))
+    torch.set_rng_state(state['torch'])
+    if 'cuda' in state and torch.cuda.is_available():
+        torch.cuda.set_rng_state(state['cuda'])
+
+
+@contextmanager
+def kept_random_state() -> Iterator[None]:
+    """Leave the random numbers as they were before the block."""
+    state = random_state()
+    try:
+        yield
+    finally:
+        set_random_state(state)

@@ -1,0 +1,7 @@
+"""One step without a runner: when its parts act, what they look at, and what they leave."""
+from .image_pass import ImagePass, SeededImages
+from .moments import Moments
+from .part_states import PartStates
+from .step_session import StepSession
+
+__all__ = ['ImagePass', 'Moments', 'PartStates', 'SeededImages', 'StepSession']

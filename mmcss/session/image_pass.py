@@ -1,0 +1,83 @@
+"""Passes over a step's images outside of its training."""
+from __future__ import annotations
+
+import random
+from contextlib import nullcontext
+from typing import Any, Callable, ContextManager, Dict, Iterable, Iterator, Sequence
+
+import numpy as np
+import torch
+from torch import nn
+from torch.utils.data import Dataset
+
+from ..parts import Needs, StepBatch
+from ..random_state import kept_random_state
+
+
+class ImagePass:
+    """One pass over images of the step, with a model in evaluation mode.
+
+    Runs when iterated; model and random numbers of the process are left as
+    they were.
+
+    Args:
+        model: The student.
+        needs: What to collect besides the logits.
+        student: Whether batches hold the model's own prediction, or else the
+            teacher's.
+        batches: Gives the images, preprocessed: ``inputs`` and
+            ``data_samples``.
+        precision: Gives a context in which each batch is looked at.
+    """
+
+    def __init__(self, model: nn.Module, needs: Needs, student: bool, batches: Callable[[], Iterable[Dict[str, Any]]],
+                 precision: Callable[[], ContextManager[Any]] = nullcontext) -> None:
+        self.model = model
+        self.needs = needs
+        self.student = student
+        self.batches = batches
+        self.precision = precision
+
+    @torch.no_grad()
+    def __iter__(self) -> Iterator[StepBatch]:
+        training = self.model.training
+        self.model.eval()
+        try:
+            with kept_random_state():
+                for data in self.batches():
+                    with self.precision():
+                        batch = self.model.look(data['inputs'], data['data_samples'], self.needs, self.student)
+                    yield batch
+        finally:
+            self.model.train(training)
+
+
+class SeededImages(Dataset):
+    """Images of a data set, augmented in the same way whoever loads them.
+
+    Args:
+        dataset: A data set with random transforms.
+        images: Numbers of the images in it.
+        seed: Of the random numbers.
+    """
+
+    def __init__(self, dataset: Dataset, images: Sequence[int], seed: int) -> None:
+        self.dataset = dataset
+        self.images = images
+        self.seed = seed
+
+    @property
+    def metainfo(self) -> Dict[str, Any]:
+        """The data set's."""
+        return self.dataset.metainfo
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __getitem__(self, index: int) -> Any:
+        image = int(self.images[index])
+        seed = int(np.random.SeedSequence([self.seed, image]).generate_state(1)[0])
+        random.seed(seed)
+        np.random.seed(seed)
+        torch.manual_seed(seed)
+        return self.dataset[image]

@@ -1,0 +1,88 @@
+"""The one place that calls the moments of a method's parts, but for ``targets`` and ``loss``, which a forward pass calls."""
+from __future__ import annotations
+
+from typing import Callable, Iterable, Mapping, Optional
+
+from torch import Tensor, nn
+
+from ..parts import Part, StepBatch, overrides
+from .part_states import PartStates, State
+
+Look = Callable[[str, Part, bool], Iterable[StepBatch]]
+
+
+class Moments:
+    """The moments of a step's parts, in their order.
+
+    Args:
+        model: The student (:class:`mmcss.models.ContinualMixin`).
+        look: Gives a part, by its name, one pass over the images of the step;
+            with True it shows the student's predictions, with False the
+            teacher's. Runs nothing until it is iterated.
+        states: Where states come from and go to.
+    """
+
+    def __init__(self, model: nn.Module, look: Look, states: PartStates) -> None:
+        self.model = model
+        self.look = look
+        self.states = states
+
+    def begin(self, old: Mapping[str, Tensor]) -> None:
+        """Get the parts ready to train.
+
+        Args:
+            old: State dict of the step before; empty at step 0, and where no
+                part attaches itself.
+
+        Raises:
+            ValueError: A part can't take a state that there is.
+        """
+        parts, split = self.model.method.parts, self.model.split
+        for part in parts.values():
+            part.attach(self.model, old)
+        for name, part in parts.items():
+            if self.states.before is not None and overrides(part, 'load_previous'):
+                with self.states.previous(name) as state:
+                    check_classes(part, state, lambda: (split.num_old, ))
+                    part.load_previous(state)
+            with self.states.begun(name) as state:
+                if state is not None:
+                    # The step may have been stopped before or behind the classes of its own.
+                    check_classes(part, state, lambda: (0, split.num_old, split.num_seen))
+                    part.load_state_dict(state)
+            if state is None:
+                if overrides(part, 'before_step'):
+                    part.before_step(split, self.look(name, part, False))
+                self.states.keep(name, part.state_dict())
+
+    def before_update(self) -> None:
+        """Let the parts read or change the gradients; right before each update of the weights."""
+        for part in self.model.method.parts.values():
+            part.before_update()
+
+    def finish(self, observers: Optional[Mapping[str, Part]] = None) -> None:
+        """Let parts look at the trained model.
+
+        Args:
+            observers: Which ones; default: all of the method's.
+        """
+        for name, part in (self.model.method.observers if observers is None else observers).items():
+            part.after_step(self.model.split, self.look(name, part, True))
+            self.states.keep(name, part.state_dict())
+
+
+def check_classes(part: Part, state: State, numbers: Callable[[], tuple]) -> None:
+    """Make sure that a state is of as many classes as it has to be.
+
+    Args:
+        part: Whose it is.
+        state: What is going to be loaded.
+        numbers: Gives how many classes the tensors of ``per_class`` may have.
+
+    Raises:
+        ValueError: It is of another number.
+    """
+    for name, dimension in part.per_class.items():
+        found = state[name].shape[dimension]
+        if found not in numbers():
+            raise ValueError(f'{name} is of {found} classes, expected {numbers()[-1]}')

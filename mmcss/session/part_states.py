@@ -1,0 +1,118 @@
+"""What the parts of a step leave: in memory, or as ``<part>.npz`` in the step's folder."""
+from __future__ import annotations
+
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
+from typing import ContextManager, Dict, Iterator, Mapping, Optional, Union
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..files import PathLike, is_there, written_whole
+
+State = Dict[str, Tensor]
+
+
+class PartStates:
+    """Where the states of a step's parts come from, and where they are kept: here in memory.
+
+    Args:
+        before: What the step before left: its hand-over file, beside which
+            the files of its parts are, or their states by name; None at step 0.
+
+    Attributes:
+        kept: What the parts of this step have left so far, by name.
+    """
+
+    def __init__(self, before: Union[PathLike, Mapping[str, State], None] = None) -> None:
+        self.before = before
+        self.kept: Dict[str, State] = {}
+
+    @contextmanager
+    def previous(self, name: str) -> Iterator[State]:
+        """Within it a part takes over what it left at the step before.
+
+        Raises:
+            FileNotFoundError: Nothing; the step was trained without the part.
+            ValueError: Likewise, in memory; or the part can't take what its
+                file holds.
+        """
+        if isinstance(self.before, Mapping):
+            if name not in self.before:
+                raise ValueError(f"previous: the step before has left nothing of the part '{name}'. Give its StepSession, "
+                                 'trained with that part, or its hand-over file.')
+            yield self.before[name]
+            return
+        state = previous_state(self.before, name)
+        with sound(part_file(self.before, name)):
+            yield state
+
+    def begun(self, name: str) -> ContextManager[Optional[State]]:
+        """Within it a part takes back what it had at this step, in a run that is resumed; None where it has to look anew."""
+        return nullcontext()
+
+    def keep(self, name: str, state: State) -> None:
+        """Keep what a part has gathered."""
+        if state:
+            self.kept[name] = state
+
+
+def part_file(hand_over: PathLike, name: str) -> Path:
+    """The file of a part's state in the folder of a hand-over file."""
+    return Path(hand_over).with_name(f'{name}.npz')
+
+
+def previous_state(hand_over: PathLike, name: str) -> State:
+    """What a part left in the folder of the step before.
+
+    Args:
+        hand_over: The hand-over file of that step.
+        name: Name of the part.
+
+    Raises:
+        FileNotFoundError: Nothing; the step was trained without the part.
+    """
+    path = part_file(hand_over, name)
+    if not is_there(path):
+        raise FileNotFoundError(f"{path} is missing: the step before was trained without the part '{name}'. Run that step "
+                                'with this config, or take step 0 over with --first-step-from.')
+    return load_state(path)
+
+
+@contextmanager
+def sound(path: Path) -> Iterator[None]:
+    """Within it a part takes a state from a file; one that does not fit is the file's fault.
+
+    Raises:
+        ValueError: Names the file.
+    """
+    try:
+        yield
+    except (KeyError, IndexError, TypeError, RuntimeError, ValueError) as error:
+        raise damaged_state(path, error) from error
+
+
+def save_state(path: Path, state: State) -> None:
+    """Write tensors as npz, whole or not at all."""
+    with written_whole(path) as file:
+        np.savez(file, **{name: value.cpu().numpy() for name, value in state.items()})
+
+
+def load_state(path: Path) -> State:
+    """Read what :func:`save_state` wrote.
+
+    Raises:
+        ValueError: The file is damaged.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            return {name: torch.from_numpy(arrays[name]) for name in arrays.files}
+    except Exception as error:  # numpy and zipfile have no common error for these
+        raise damaged_state(path, error) from error
+
+
+def damaged_state(path: Path, error: Exception) -> ValueError:
+    """An error that names the file of a part's state that can't be used."""
+    return ValueError(f'{path} is damaged, or was left by another method ({type(error).__name__}: {error}). Bring back a '
+                      'copy of it, or train its step anew (--overwrite).')

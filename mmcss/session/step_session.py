@@ -1,0 +1,192 @@
+"""One step of a stock model in a plain PyTorch loop."""
+from __future__ import annotations
+
+import copy
+from pathlib import Path
+from typing import Any, Callable, Dict, Iterable, Iterator, List, Mapping, Optional, Sequence, Tuple, Union
+
+import torch.nn as nn
+from torch import Tensor
+from torch.optim import Optimizer
+from torch.utils.data import DataLoader
+
+from ..datasets import StepDataset
+from ..files import PathLike, short
+from ..models import FrozenTeacher, Method, forget_hand_over, grow, load_hand_over, save_hand_over
+from ..models.freezing import hold_rows
+from ..models.narrowing import narrowed
+from ..models.segmentors import make_student
+from ..parts import Part, StepBatch
+from .image_pass import ImagePass, SeededImages
+from .moments import Moments
+from .part_states import PartStates, State, part_file, save_state
+
+
+class StepSession:
+    """Lets a stock segmentor learn one step with a method, without configs and runner.
+
+    ``begin`` grows the model from the step before and gets the method ready;
+    between it and ``end`` the model is a student, whose loss is the method's.
+    Then it is the stock model that it was, of the same class, with the names
+    of tensors that it always had. One process trains.
+
+    Args:
+        model: A segmentor of MMSegmentation with a channel for each seen
+            class (and for unknown, if it has one), on its device.
+        method: The method, with parts of its own: they are the step's.
+        previous: The step before: its session, its trained model, or the
+            hand-over file that it has left (the states of its parts beside
+            it). A model alone says nothing of what parts have left. None at
+            step 0.
+        new_rows: How the rows of new classes start; see
+            :data:`mmcss.models.NEW_ROWS`.
+        frozen: What stands still from step 1 on; see
+            :func:`mmcss.models.freezing.freeze`.
+        row_lr: What moves more slowly, likewise.
+        stages: Names of the modules whose outputs are compared; default: the
+            backbone's stages.
+        seed: Of the augmentations when parts look at the images.
+
+    Attributes:
+        states: What the method's parts have left, by name, for the next step.
+
+    Raises:
+        ValueError: The model, the method and the step before don't fit.
+    """
+
+    def __init__(self, model: nn.Module, method: Method, previous: Union['StepSession', nn.Module, PathLike, None] = None,
+                 new_rows: str = 'random', frozen: Sequence[str] = (), row_lr: Optional[Mapping[str, float]] = None,
+                 stages: Sequence[str] = (), seed: int = 0) -> None:
+        self.model, self.method, self.split = model, method, method.split
+        self.previous = previous
+        self.new_rows, self.frozen, self.row_lr, self.stages = new_rows, tuple(frozen), dict(row_lr or {}), tuple(stages)
+        self.seed = seed
+        self.states: Dict[str, State] = {}
+        self.ended = False
+        self._undo: List[Callable[[], Any]] = []  # what makes the model a stock one again
+        self._check()
+
+    def begin(self, loader: DataLoader, optimizer: Optimizer) -> None:
+        """Grow the model, freeze the teacher, and let the parts look once at the images of the step.
+
+        Args:
+            loader: The step's training images, of a
+                :class:`~mmcss.datasets.StepDataset`, collated by mmengine's
+                ``pseudo_collate``.
+            optimizer: Of the model's parameters; parts act right before each
+                of its updates.
+        """
+        if not isinstance(loader.dataset, StepDataset) or loader.dataset.split != self.split:
+            raise ValueError(f'loader.dataset: got {type(loader.dataset).__name__}, expected the StepDataset of step '
+                             f'{self.split.step}, with the split that the method has.')
+        self._expect(begun=False)
+        self.loader, self.optimizer = loader, optimizer
+        old, left = self._before()
+        teacher = self._grow(old)
+        try:
+            self._undo.append(make_student(self.model, self.method, new_rows=self.new_rows, stages=self.stages,
+                                           teacher=teacher))
+            self._get_ready(old, PartStates(left))
+        except Exception:
+            self._leave()
+            raise
+        self.previous = None  # or each step would keep all models before it
+        forget_hand_over()
+        self.model.train()
+
+    def loss(self, data: Mapping[str, Any]) -> Tensor:
+        """The loss of a batch, as the loader gives it: the model's own on completed labels, and the method's."""
+        return self.losses(data)['loss']
+
+    def losses(self, data: Mapping[str, Any]) -> Dict[str, Tensor]:
+        """As :meth:`loss` (``loss``), and what it is the sum of, by name; accuracies too."""
+        self._expect(begun=True)
+        losses = self.model.loss(**self.model.data_preprocessor(data, training=True))
+        return self.model.parse_losses(losses)[1]
+
+    def step(self, data: Mapping[str, Any]) -> Dict[str, Tensor]:
+        """One update of the weights by a batch; returns the :meth:`losses`, without gradients."""
+        losses = self.losses(data)
+        self.optimizer.zero_grad()
+        losses['loss'].backward()
+        self.optimizer.step()
+        return {name: value.detach() for name, value in losses.items()}
+
+    def end(self, path: Optional[PathLike] = None) -> None:
+        """Let the parts look at the images with the trained model, which is a stock one from here on.
+
+        Args:
+            path: Where to leave the hand-over file, which stock
+                MMSegmentation loads too; the states of parts go beside it.
+        """
+        self._expect(begun=True)
+        self.moments.finish()
+        self._leave()
+        self.ended = True
+        if path is not None:
+            Path(path).parent.mkdir(parents=True, exist_ok=True)
+            meta = dict(step=self.split.step, classes=list(self.split.seen), dataset_meta=self.loader.dataset.metainfo)
+            save_hand_over(path, self.model.state_dict(), meta)
+            for name, state in self.states.items():
+                save_state(part_file(path, name), state)
+
+    def _check(self) -> None:
+        step, channels = self.split.step, self.split.num_seen + getattr(self.model, 'reserved_rows', 0)
+        if self.model.num_classes != channels:
+            raise ValueError(f'model: got {self.model.num_classes} channels, expected {channels}: step {step} has '
+                             f'{self.split.num_seen} seen classes. Set num_classes of its heads.')
+        if (self.previous is None) != (step == 0):
+            raise ValueError(f'previous: got {short(self.previous)} at step {step}; step 0 has none, later ones grow from it.')
+        if isinstance(self.previous, StepSession) and (not self.previous.ended or self.previous.split.seen != self.split.old):
+            raise ValueError(f'previous: got a session of step {self.previous.split.step} with the classes '
+                             f'{list(self.previous.split.seen)}, expected one that has ended, with {list(self.split.old)}.')
+
+    def _expect(self, begun: bool) -> None:
+        if bool(self._undo) != begun or self.ended:
+            raise RuntimeError(f'the session of step {self.split.step} has {"ended" if self.ended else "begun" if self._undo else "not begun"}; '
+                               'begin it once, train, and end it once.')
+
+    def _before(self) -> Tuple[Mapping[str, Tensor], Union[PathLike, Mapping[str, State], None]]:
+        """State dict of the step before, and what its parts have left."""
+        if self.previous is None:
+            return {}, None
+        if not isinstance(self.previous, (StepSession, nn.Module)):
+            return load_hand_over(self.previous, self.split.old)['state_dict'], self.previous
+        model, left = (self.previous.model, self.previous.states) if isinstance(self.previous, StepSession) else (self.previous, {})
+        return {name: value.detach().clone() for name, value in model.state_dict().items()}, left
+
+    def _grow(self, old: Mapping[str, Tensor]) -> Optional[FrozenTeacher]:
+        """Grow the model; the teacher, if the method looks at one."""
+        if not old:
+            return None
+        grow(self.model, old, self.split.num_old, self.new_rows)
+        if not any(part.uses_teacher for part in self.method.parts.values()):
+            return None
+        if isinstance(self.previous, (str, Path)):
+            return FrozenTeacher(narrowed(self.model, old, self.split.num_old), stages=self.stages)
+        return FrozenTeacher(copy.deepcopy(getattr(self.previous, 'model', self.previous)), stages=self.stages)
+
+    def _get_ready(self, old: Mapping[str, Tensor], states: PartStates) -> None:
+        if old and (self.frozen or self.row_lr):
+            trained = {parameter: parameter.requires_grad for parameter in self.model.parameters()}
+            self._undo.append(lambda: [parameter.requires_grad_(flag) for parameter, flag in trained.items()])
+            self.model.hold_still(old, self.frozen, self.row_lr)
+        self.moments, self.states = Moments(self.model, self._look, states), states.kept
+        self._undo.append(self.optimizer.register_step_pre_hook(lambda *_: self.moments.before_update()).remove)
+        self.moments.begin(old)
+        handles = hold_rows(self.optimizer, self.model, self.model.row_rates) if self.model.row_rates else []
+        self._undo += [handle.remove for handle in handles]
+
+    def _leave(self) -> None:
+        while self._undo:
+            self._undo.pop()()
+
+    def _look(self, name: str, part: Part, student: bool) -> Iterable[StepBatch]:
+        return ImagePass(self.model, part.needs, student, lambda: self._images(part.needs.true_background))
+
+    def _images(self, true_background: bool) -> Iterator[Dict[str, Any]]:
+        """Each image of the step once, preprocessed, augmented by random numbers of its own."""
+        loader, dataset = self.loader, self.loader.dataset
+        images = SeededImages(dataset.with_true_background() if true_background else dataset, dataset.each_once(), self.seed)
+        for data in DataLoader(images, loader.batch_size or 1, num_workers=loader.num_workers, collate_fn=loader.collate_fn):
+            yield self.model.data_preprocessor(data, training=True)

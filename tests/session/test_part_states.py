@@ -1,0 +1,66 @@
+import os
+
+import numpy as np
+import pytest
+import torch
+
+from mmcss.session.part_states import PartStates, load_state, previous_state, save_state
+
+STATES = dict(float=torch.tensor([[1.5, -2.]]), long=torch.tensor(7), flag=torch.tensor([True, False]))
+
+
+def assert_same(a, b):
+    assert a.keys() == b.keys()
+    for name in a:
+        assert a[name].dtype == b[name].dtype and torch.equal(a[name], b[name]), name
+
+
+def test_state_survives_the_file(tmp_path):
+    save_state(tmp_path / 'part.npz', STATES)
+    assert_same(load_state(tmp_path / 'part.npz'), STATES)
+    assert [path.name for path in tmp_path.iterdir()] == ['part.npz']
+
+
+def test_state_is_written_atomically(tmp_path, monkeypatch):
+    path = tmp_path / 'part.npz'
+    save_state(path, dict(x=torch.tensor(1)))
+
+    def stop(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(os, 'replace', stop)
+    with pytest.raises(KeyboardInterrupt):
+        save_state(path, dict(x=torch.tensor(2)))
+    assert_same(load_state(path), dict(x=torch.tensor(1)))
+
+
+def test_pickled_state_is_refused(tmp_path):
+    np.savez(tmp_path / 'part.npz', x=np.array([object()], dtype=object))
+    with pytest.raises(ValueError, match='allow_pickle'):
+        load_state(tmp_path / 'part.npz')
+
+
+@pytest.mark.parametrize('content', [b'', b'garbage', b'PK\x03\x04', b'[1]'])
+def test_a_damaged_state_is_named(tmp_path, content):
+    (tmp_path / 'part.npz').write_bytes(content)
+    with pytest.raises(ValueError, match=r'part\.npz is damaged, or was left by another method .* train its step anew'):
+        load_state(tmp_path / 'part.npz')
+
+
+def test_a_step_before_without_the_part_is_named(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"csw\.npz is missing: .* without the part 'csw'"):
+        previous_state(str(tmp_path / 'step_0.pth'), 'csw')
+
+
+def test_states_in_memory():
+    """A part without state leaves none; what another method left says so."""
+    left = PartStates()
+    left.keep('a', STATES)
+    left.keep('silent', {})
+    assert list(left.kept) == ['a'] and left.before is None
+    states = PartStates(left.kept)
+    with states.previous('a') as state, states.begun('a') as begun:
+        assert state is STATES and begun is None
+    with pytest.raises(ValueError, match="the step before has left nothing of the part 'b'. Give its StepSession"):
+        with states.previous('b'):
+            pass
