@@ -20,7 +20,7 @@ import warnings
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any, Dict, Iterator, List, Optional, Sequence, Tuple
+from typing import Any, Dict, Iterable, Iterator, List, Optional, Sequence, Tuple
 
 import yapf.yapflib.yapf_api as yapf_module
 from mmcss.engine import ContinualRunner
@@ -108,12 +108,16 @@ def lacks(mutant: Mutant, text: str) -> Tuple[str, ...]:
         named.append(mutant.value)
     if mutant.action == 'insert':
         named.append(mutant.value[0] if mutant.kind == 'foreign setting' else keys[-1])
-    missing = [] if any(re.search(rf'(?<![A-Za-z]){re.escape(key)}(?![A-Za-z])', text) for key in named) else ['key']
+    missing = [] if _says(text, named) else ['key']
     if mutant.action in ('set', 'insert') and mutant.kind != 'foreign setting':
         shown = [repr(mutant.value), str(mutant.value), type(mutant.value).__name__, 'got']
         shown += ['lacks'] if not mutant.value else []  # as if it were not there
-        missing += [] if any(one in text for one in shown) else ['got']
+        missing += [] if _says(text, shown) else ['got']
     return (*missing, *(() if VALID.search(text) else ('valid', )))
+
+
+def _says(text: str, words: Iterable[str]) -> bool:
+    return any(re.search(rf'(?<![A-Za-z]){re.escape(word)}(?![A-Za-z])', text) for word in words)
 
 
 def run_mutant(mutant: Mutant, config: Dict[str, Any], train: bool) -> Outcome:

@@ -175,20 +175,21 @@ BASES: Dict[str, Callable[[Dict[str, Any], Dict[str, Any]], None]] = {
     'mir': _online, 'online_em': _online, 'icarl': _online, 'mib_domain': _domains, 'sdr': _as_it_is, 'lwf_mc': _as_it_is}
 
 
-def draw_mutants(number: int, start: int, bases: Dict[str, Dict[str, Any]]) -> List[Mutant]:
+def draw_mutants(number: int, start: int, bases: Dict[str, Dict[str, Any]], sections: Sequence[str] = ()) -> List[Mutant]:
     """Draw mutants by hypothesis.
 
     Args:
         number: How many.
         start: Seed; the same one draws the same mutants.
         bases: The valid configs by name.
+        sections: The top keys below which something is changed; all where there is none.
     """
     drawn: List[Mutant] = []
 
     @seed(start)
     @settings(max_examples=number, database=None, deadline=None, phases=[Phase.generate],
               suppress_health_check=list(HealthCheck))
-    @given(mutants(bases))
+    @given(mutants(bases, sections))
     def draw(mutant: Mutant) -> None:
         drawn.append(mutant)
 
@@ -197,11 +198,12 @@ def draw_mutants(number: int, start: int, bases: Dict[str, Dict[str, Any]]) -> L
 
 
 @st.composite
-def mutants(draw: Callable[[Any], Any], bases: Dict[str, Dict[str, Any]]) -> Mutant:
+def mutants(draw: Callable[[Any], Any], bases: Dict[str, Dict[str, Any]], sections: Sequence[str] = ()) -> Mutant:
     """Mutants of valid configs."""
-    base = draw(st.sampled_from(sorted(bases)))
+    base = draw(st.sampled_from([name for name in sorted(bases) if not sections or set(sections) & set(bases[name])]))
     config = bases[base]
-    section = draw(st.sampled_from([key for key in config for _ in range(WEIGHTS.get(key, 1))]))
+    section = draw(st.sampled_from([key for key in config if not sections or key in sections
+                                    for _ in range(WEIGHTS.get(key, 1))]))
     path = draw(st.sampled_from(list(paths(config[section], (section, )))))
     kind, action, value = draw(st.sampled_from(_changes(config, path)))
     if action == 'rename' or kind == 'misspelt type':

@@ -38,6 +38,7 @@ def main() -> None:
     parser.add_argument('--seed', type=int, default=0)
     parser.add_argument('--jobs', type=int, default=2, help='processes')
     parser.add_argument('--plan', action='store_true', help='train none, which takes a third of the time')
+    parser.add_argument('--section', nargs='+', metavar='KEY', help='change these sections of the config only')
     parser.add_argument('--only', metavar='JSON', action='append', help='these, as they are printed with a fault')
     parser.add_argument('--all', action='store_true', help='print the others as well')
     args = parser.parse_args()
@@ -49,7 +50,7 @@ def main() -> None:
         if args.only:
             drawn = [Mutant.from_json(text) for text in args.only]
         else:
-            drawn = draw_mutants(args.number, args.seed, bases)
+            drawn = draw_mutants(args.number, args.seed, bases, args.section or ())
         outcomes: Dict[int, Outcome] = {}
         for number, outcome, seconds in try_all([(mutant, not args.plan) for mutant in drawn], data, folder / 'runs', args.jobs):
             outcomes[number] = outcome
