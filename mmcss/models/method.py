@@ -3,11 +3,11 @@ from __future__ import annotations
 
 from typing import Any, Dict, Iterable, Mapping, Optional
 
-from mmseg.registry import MODELS
 from torch import Tensor
 
 from ..parts import Needs, Part, StepBatch, overrides
 from ..scenario import Split
+from .part_configs import PARTS, check_losses
 
 
 class Method:
@@ -22,16 +22,20 @@ class Method:
         targets: Config of the part that completes the labels, or None.
         losses: Config of each continual loss by name; None takes out one
             that a config inherits.
+
+    Raises:
+        ValueError: One can't be built; names the key.
     """
 
     def __init__(self,
                  split: Split,
                  targets: Optional[Mapping[str, Any]] = None,
                  losses: Optional[Mapping[str, Mapping[str, Any]]] = None) -> None:
-        if 'targets' in (losses or {}):
-            raise ValueError("continual.losses: no loss may be called 'targets', which names the part of that key.")
-        configs = dict({'targets': targets}, **(losses or {}))
-        parts: Dict[str, Part] = {name: MODELS.build(config) for name, config in configs.items() if config}
+        losses = {} if losses is None else losses
+        check_losses(losses, 'continual.losses')
+        places = {'targets': 'continual.targets', **{name: f'continual.losses.{name}' for name in losses}}
+        parts: Dict[str, Part] = {name: PARTS.build(config, places[name])
+                                  for name, config in {'targets': targets, **losses}.items() if config is not None}
         self.split = split
         self.parts = {name: part for name, part in parts.items() if split.step > 0 or part.from_first_step}
         self.observers = {name: part for name, part in parts.items() if overrides(part, 'after_step')}
