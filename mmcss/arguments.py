@@ -4,8 +4,8 @@ from __future__ import annotations
 import functools
 import inspect
 from difflib import get_close_matches
-from typing import (Annotated, Any, Callable, Collection, Dict, Iterable, List, Mapping, Optional, Type, TypeVar,
-                    get_type_hints)
+from typing import (Annotated, Any, Callable, Collection, Dict, Iterable, List, Mapping, Optional, Sequence, Type,
+                    TypeVar, get_type_hints)
 
 from pydantic import AfterValidator, ConfigDict, Field, PydanticUserError, TypeAdapter, ValidationError
 from pydantic_core import PydanticCustomError
@@ -18,9 +18,10 @@ T = TypeVar('T')
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-Share = Annotated[float, Field(ge=0, le=1)]
+Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 Number = Annotated[int, Field(ge=0)]
 Count = Annotated[int, Field(ge=1)]
+Counts = Annotated[Sequence[Count], Field(min_length=1)]
 
 # How pydantic words what it expects, and how an error here does.
 WORDS = (("'str' instances are not allowed as a Sequence value", 'a list'), ('Input should be a valid boolean', 'True or False'),
@@ -29,6 +30,7 @@ WORDS = (("'str' instances are not allowed as a Sequence value", 'a list'), ('In
          ('Input should be a valid dictionary', 'a dict'), ('Input should be a valid mapping', 'a dict'),
          ('Input should be a valid ', 'a '), ('Input should be greater', 'a number greater'),
          ('Input should be less', 'a number less'), ('Input should be ', ''), (' after validation, not 0', ''),
+         ('String should match pattern', 'text that matches'),
          ('a integer', 'an integer'), ('Value should have ', ''), ('List should have ', ''), ('Dictionary should have ', ''))
 
 
@@ -39,22 +41,23 @@ def check_value(key: str, value: Any, kind: Any) -> None:
         key: Full path of the setting, for errors.
         value: What was got; sequences may be lists or tuples, other kinds are
             taken by the letter (True is no number, '1' is none).
-        kind: An annotation, such as ``Positive`` or ``Literal['a', 'b']``.
+        kind: An annotation, such as ``Positive`` or ``Literal['a', 'b']``;
+            with one that can't be checked every value is good.
 
     Raises:
         ValueError: It is not. Names the key, what was got and what is valid.
     """
-    adapter = _adapter(kind)
-    if adapter is None:
-        return
     try:
-        adapter.validate_python(value, strict=True)
+        _adapter(kind).validate_python(value, strict=True)
     except ValidationError as error:
         raise ValueError(_told(key, value, error)) from None
+    except (PydanticUserError, NameError, TypeError):
+        pass  # no kind that can be checked: incomplete, not hashable, or nothing that pydantic knows
 
 
 def check_arguments(takes: Callable[..., Any], given: Mapping[str, Any], place: str,
-                    skip: Collection[str] = (), required: bool = True) -> None:
+                    skip: Collection[str] = (), required: bool = True,
+                    owners: Callable[[str], Collection[str]] = lambda name: ()) -> None:
     """Make sure that a class or function can be called with what a config gives.
 
     Args:
@@ -64,29 +67,32 @@ def check_arguments(takes: Callable[..., Any], given: Mapping[str, Any], place: 
         place: Full path of the config, for errors; '' at the top.
         skip: Arguments that are no settings: others give them.
         required: Whether those without default have to be there.
+        owners: Names of other classes that have a setting of that name.
 
     Raises:
-        ValueError: One is unknown (names the nearest), missing, or of another
-            kind than it is annotated.
+        ValueError: One is unknown (names the nearest, and whose it is),
+            missing, or of another kind than it is annotated.
     """
     kinds = arguments_of(takes)
     valid = [name for name in kinds if name not in skip]
     if not _takes_any(takes):
-        check_names(given, valid, place)
+        check_names(given, valid, place, owners)
     missing = [name for name, argument in kinds.items()
                if required and argument.default is argument.empty and name not in (*given, *skip)]
     if missing:
         raise ValueError(f'{place or "the config"}: got {short(plain(given), 200)}, which lacks {" and ".join(missing)}.')
     for name, value in given.items():
-        if name in kinds and kinds[name].annotation is not inspect.Parameter.empty:
-            check_value(f'{place}.{name}' if place else name, value, kinds[name].annotation)
+        if name in kinds:
+            _check_argument(f'{place}.{name}' if place else name, value, kinds[name])
 
 
-def check_names(given: Iterable[str], valid: Collection[str], place: str) -> None:
-    """Make sure that all names are among the valid ones; an error names the nearest."""
+def check_names(given: Iterable[str], valid: Collection[str], place: str,
+                owners: Callable[[str], Collection[str]] = lambda name: ()) -> None:
+    """Make sure that all names are among the valid ones; an error names the nearest, and whose setting it is."""
     for name in given:
         if name not in valid:
-            raise ValueError(unknown_key(name, valid, place))
+            others = ', '.join(owners(name))
+            raise ValueError(unknown_key(name, valid, place) + (f' {name} is a setting of {others}.' if others else ''))
 
 
 def make(takes: Callable[..., T], given: Mapping[str, Any], place: str, **others: Any) -> T:
@@ -106,7 +112,7 @@ def make(takes: Callable[..., T], given: Mapping[str, Any], place: str, **others
     try:
         return takes(**given, **others)
     except (ValueError, TypeError) as error:
-        raise ValueError(under(place, error, [*given])) from error
+        raise ValueError(under(place, error, arguments_of(takes))) from error
 
 
 def one_of(names: Collection[str]) -> Any:
@@ -126,6 +132,8 @@ def one_of(names: Collection[str]) -> Any:
 def under(place: str, error: Exception, keys: Iterable[str] = ()) -> str:
     """The text of an error with the place of the config in front of it, joined where it begins with one of its keys."""
     text = str(error)
+    if not place:
+        return text
     return f'{place}.{text}' if any(text.startswith((f'{key}:', f'{key}.', f'{key}[')) for key in keys) else f'{place}: {text}'
 
 
@@ -178,12 +186,9 @@ def arguments_of(takes: Callable[..., Any]) -> Dict[str, inspect.Parameter]:
     """The arguments that something takes by name, through ``**kwargs`` those of what it inherits from."""
     found: Dict[str, inspect.Parameter] = {}
     for function in _functions(takes):
-        parameters = inspect.signature(function).parameters.values()
-        hints = _hints(function)
-        for argument in parameters:
-            if argument.kind in (argument.POSITIONAL_OR_KEYWORD, argument.KEYWORD_ONLY) and argument.name not in ('self', 'cls'):
-                found.setdefault(argument.name, argument.replace(annotation=hints.get(argument.name, argument.empty)))
-        if not any(argument.kind is argument.VAR_KEYWORD for argument in parameters):
+        for name, argument in _parameters(function).items():
+            found.setdefault(name, argument)
+        if not _passes_on(function):
             break
     return found
 
@@ -197,10 +202,9 @@ def checked(init: Callable[..., None]) -> Callable[..., None]:
             given = inspect.signature(init).bind(self, *args, **kwargs).arguments
         except TypeError:  # the call below says it, by the name of the class
             given = {}
-        hints = _hints(init)
-        for name, value in given.items():
-            if name in hints:
-                check_value(f'{type(self).__name__}.{name}', value, hints[name])
+        for name, argument in _parameters(init).items():
+            if name in given:
+                _check_argument(f'{type(self).__name__}.{name}', given[name], argument)
         init(self, *args, **kwargs)
 
     return checking
@@ -224,27 +228,38 @@ def _functions(takes: Callable[..., Any]) -> List[Callable[..., Any]]:
 
 def _takes_any(takes: Callable[..., Any]) -> bool:
     functions = _functions(takes)
-    return bool(functions) and all(
-        any(argument.kind is argument.VAR_KEYWORD for argument in inspect.signature(function).parameters.values())
-        for function in functions)
+    return bool(functions) and all(_passes_on(function) for function in functions)
+
+
+def _passes_on(function: Callable[..., Any]) -> bool:
+    """Whether a function takes ``**kwargs``."""
+    return any(argument.kind is argument.VAR_KEYWORD for argument in inspect.signature(function).parameters.values())
 
 
 @functools.lru_cache(maxsize=None)
-def _hints(function: Callable[..., Any]) -> Dict[str, Any]:
+def _parameters(function: Callable[..., Any]) -> Dict[str, inspect.Parameter]:
+    """The arguments that a function itself takes by name, with the kinds that their annotations mean."""
     try:
-        return {name: hint for name, hint in get_type_hints(function, include_extras=True).items() if name != 'return'}
+        hints = get_type_hints(function, include_extras=True)
     except Exception:  # annotations may name what is imported for type checkers alone
-        return {}
+        hints = {}
+    return {name: argument.replace(annotation=hints.get(name, argument.empty))
+            for name, argument in inspect.signature(function).parameters.items()
+            if argument.kind in (argument.POSITIONAL_OR_KEYWORD, argument.KEYWORD_ONLY) and name not in ('self', 'cls')}
+
+
+def _check_argument(key: str, value: Any, argument: inspect.Parameter) -> None:
+    # A default is valid, also None that the annotation does not mention.
+    if argument.annotation is not argument.empty and value is not argument.default:
+        check_value(key, value, argument.annotation)
 
 
 @functools.lru_cache(maxsize=None)
-def _adapter(kind: Any) -> Optional[TypeAdapter]:
-    for options in (dict(config=ConfigDict(arbitrary_types_allowed=True)), {}):
-        try:
-            return TypeAdapter(kind, **options)
-        except PydanticUserError:  # has a config of its own, or is no kind that can be checked
-            continue
-    return None
+def _adapter(kind: Any) -> TypeAdapter:
+    try:
+        return TypeAdapter(kind, config=ConfigDict(arbitrary_types_allowed=True))
+    except PydanticUserError:  # a dataclass or the like, which may have a config of its own
+        return TypeAdapter(kind)
 
 
 def _told(key: str, value: Any, error: ValidationError) -> str:

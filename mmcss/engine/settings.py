@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 import copy
-from typing import Any, Collection, Mapping, Optional, Tuple, Union
+from typing import Any, Collection, Mapping, Union
 
 from mmengine.config import Config
 from mmseg.registry import MODELS
@@ -10,6 +10,8 @@ from mmseg.registry import MODELS
 from ..arguments import arguments_of, check_arguments, check_names, check_value, make
 from ..datasets import BACKGROUND
 from ..files import plain
+from ..hooks.replays import REPLAYS
+from ..models.part_configs import CLASSIFIERS, DECODE_LOSSES, PARTS, check_losses, classifier_config
 from ..scenario import PROTOCOLS, SCENARIOS, Protocol, Scenario
 from .class_settings import StepClasses
 from .outline import check_outline
@@ -61,8 +63,12 @@ def read_method(cfg: Config) -> MethodSettings:
     """
     given = {key: value for key, value in plain(cfg.get('continual', {})).items() if value is not None}
     check_names(given, arguments_of(MethodSettings), 'continual')
-    check_value('continual.losses', given.get('losses', {}), Mapping[str, Optional[PartConfig]])
+    check_losses(given.get('losses', {}), 'continual.losses')
     given['losses'] = {name: part for name, part in given.get('losses', {}).items() if part is not None}
+    given['classifier'] = classifier_config(given.get('classifier'))
+    for key, family in (('targets', PARTS), ('loss_decode', DECODE_LOSSES), ('classifier', CLASSIFIERS), ('online', REPLAYS)):
+        if given.get(key) is not None:
+            family.check(given[key], f'continual.{key}')
     for key, kind in (('memory', MemorySettings), ('unknown', UnknownSettings)):
         if key in given:
             check_value(f'continual.{key}', given[key], PartConfig)
@@ -70,8 +76,6 @@ def read_method(cfg: Config) -> MethodSettings:
             if key == 'memory' and 'online' in given:
                 _refuse_idle(given['memory'])
             given[key] = options
-    if isinstance(given.get('classifier'), str):
-        given['classifier'] = dict(type=given['classifier'])
     method = make(MethodSettings, given, 'continual')
     if cfg.scenario.get('type') == 'DomainIncremental':
         _check_domains(method)

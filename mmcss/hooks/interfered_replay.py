@@ -10,6 +10,7 @@ from mmseg.registry import DATA_SAMPLERS
 from numpy.random import RandomState
 from torch import Tensor, nn
 
+from ..arguments import Count
 from ..datasets.stream import StreamMemory
 from .before_updates import one_optimizer
 from .data_pass import bare_model, training_precision
@@ -30,8 +31,10 @@ class InterferedReplay(Replay):
         candidates: Stored images that are judged, over all processes.
     """
 
-    def __init__(self, images: int = 4, candidates: int = 50) -> None:
+    def __init__(self, images: Count = 4, candidates: Count = 50) -> None:
         super().__init__(images)
+        if candidates < images:
+            raise ValueError(f'candidates: got {candidates}, expected at least as many as images, {images}.')
         self.candidates = candidates
 
     def begin(self, runner: Runner, memory: StreamMemory, random: RandomState) -> None:

@@ -7,7 +7,6 @@ import numpy as np
 from mmengine.dist import all_gather_object, all_reduce, barrier, is_main_process
 from mmengine.registry import HOOKS
 from mmengine.runner import Runner
-from mmseg.registry import DATA_SAMPLERS
 from numpy.random import RandomState
 
 from ..datasets.policies import USES_FEATURES
@@ -17,7 +16,7 @@ from ..losses.stream_watch import StreamWatch
 from .class_means import set_class_means
 from .data_pass import bare_model, common_seed, step_dataset
 from .memory_hook import DEFAULT_POLICY, MemoryHook, looks_of
-from .replays import Replay
+from .replays import REPLAYS, Replay
 
 
 @HOOKS.register_module()
@@ -37,7 +36,7 @@ class OnlineHook(MemoryHook):
     def __init__(self, path: str, size: int, replay: Dict[str, Any], policy: str = DEFAULT_POLICY,
                  export: bool = False) -> None:
         super().__init__(path, size, policy, export)
-        self.replay: Replay = DATA_SAMPLERS.build(dict(replay))
+        self.replay: Replay = REPLAYS.build(replay, 'continual.online')
         self._new: List[int] = []
 
     def before_train(self, runner: Runner) -> None:

@@ -1,22 +1,25 @@
 """How remembered images enter the batches of an online step."""
 from __future__ import annotations
 
-from typing import Any, Dict, List, Sequence
+from typing import Annotated, Any, Dict, List, Sequence
 
 import numpy as np
 from mmengine.dist import get_dist_info
 from mmengine.runner import Runner
 from mmseg.registry import DATA_SAMPLERS
 from numpy.random import RandomState
+from pydantic import Field
 from torch import Tensor
 
+from ..arguments import Checked, Count, NotNegative
 from ..datasets.stream import StreamMemory
+from ..models.part_configs import Family
 from .data_pass import step_dataset
 
 Batch = Dict[str, Any]
 
 
-class Replay:
+class Replay(Checked):
     """Draws remembered images for each batch; the base of all ways.
 
     Every process draws for all of them with equal random numbers, and takes
@@ -28,9 +31,7 @@ class Replay:
 
     wants_confidence = False
 
-    def __init__(self, images: int = 4) -> None:
-        if images < 1:
-            raise ValueError(f'continual.online.images: got {images}, expected at least 1.')
+    def __init__(self, images: Count = 4) -> None:
         self.images = images
 
     def begin(self, runner: Runner, memory: StreamMemory, random: RandomState) -> None:
@@ -60,6 +61,9 @@ class Replay:
     def add(self, batch: Batch, images: Sequence[int]) -> None:
         """Add stored images to a batch."""
         extend(batch, self.load(images))
+
+
+REPLAYS = Family(DATA_SAMPLERS, Replay, 'a replay')
 
 
 def extend(batch: Batch, loaded: Sequence[Dict[str, Any]]) -> None:
@@ -97,7 +101,8 @@ class DynamicReplay(Replay):
 
     wants_confidence = True
 
-    def __init__(self, images: int = 4, eta: float = 1.0, momentum: float = 0.9) -> None:
+    def __init__(self, images: Count = 4, eta: NotNegative = 1.0,
+                 momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9) -> None:
         super().__init__(images)
         self.eta = eta
         self.momentum = momentum

@@ -14,15 +14,16 @@ Authors' code: https://github.com/clovaai/SSUL
 """
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
 from mmseg.registry import MODELS
 from torch import Tensor
 
+from ..arguments import NotNegative, Number
 from ..parts import Needs, Part, StepBatch
-from .decode_loss import DecodeLoss
+from .decode_loss import DecodeLoss, LossName
 
 
 def binary_cross_entropy(logits: Tensor, target: Tensor, first: int = 0, background: bool = False,
@@ -82,10 +83,9 @@ class BinaryCrossEntropyLoss(DecodeLoss):
 
     from_first_step = True
 
-    def __init__(self, num_old: int, classes: str = 'new', loss_name: str = 'loss_bce', **kwargs: Any) -> None:
+    def __init__(self, num_old: Number, classes: Literal['new', 'all'] = 'new', loss_name: LossName = 'loss_bce',
+                 **kwargs: Any) -> None:
         super().__init__(num_old, loss_name=loss_name, **kwargs)
-        if classes not in ('new', 'all'):
-            raise ValueError(f"classes: got {classes!r}, valid are 'new', 'all'.")
         self.first = 0 if classes == 'all' else num_old
 
     def per_pixel(self, logits: Tensor, target: Tensor, ignore_index: int) -> Tensor:
@@ -103,7 +103,7 @@ class BinaryDistillation(Part):
 
     needs = Needs(logits=True)
 
-    def __init__(self, loss_weight: float = 1.0) -> None:
+    def __init__(self, loss_weight: NotNegative = 1.0) -> None:
         self.loss_weight = loss_weight
 
     def loss(self, batch: StepBatch) -> Tensor:

@@ -1,19 +1,22 @@
 """What the losses that stand for a decode head's cross-entropy have in common."""
 from __future__ import annotations
 
-from typing import Literal, Optional, Sequence, get_args
+from typing import Annotated, Any, Literal, Optional, Sequence, get_args
 
 import torch
 import torch.nn as nn
+from pydantic import Field
 from torch import Tensor
 
+from ..arguments import Checked, NotNegative, Number
 from .reduce import mean_over_valid
 
 Average = Literal['valid', 'all']
 AVERAGES = get_args(Average)
+LossName = Annotated[str, Field(pattern='^loss_')]  # others are logged, and not trained on
 
 
-class DecodeLoss(nn.Module):
+class DecodeLoss(Checked, nn.Module):
     """A ``loss_decode`` of any decode head, from a loss per pixel.
 
     Subclasses give :meth:`per_pixel`. They are used from step 1 on; those
@@ -35,11 +38,10 @@ class DecodeLoss(nn.Module):
     from_first_step: bool = False
     reads_batch: bool = False
 
-    def __init__(self, num_old: int, loss_weight: float = 1.0, loss_name: str = 'loss_ce',
-                 average: str = 'valid', class_weight: Optional[Sequence[float]] = None) -> None:
+    def __init__(self, num_old: Number, loss_weight: NotNegative = 1.0, loss_name: LossName = 'loss_ce',
+                 average: Average = 'valid',
+                 class_weight: Optional[Annotated[Sequence[NotNegative], Field(min_length=1)]] = None) -> None:
         super().__init__()
-        if average not in AVERAGES:
-            raise ValueError(f'average: got {average!r}, valid are {", ".join(AVERAGES)}.')
         self.num_old = num_old
         self.loss_weight = loss_weight
         self.loss_name = loss_name
@@ -57,7 +59,7 @@ class DecodeLoss(nn.Module):
                 weight: Optional[Tensor] = None,
                 ignore_index: int = 255,
                 reduction_override: Optional[str] = None,
-                **kwargs) -> Tensor:
+                **kwargs: Any) -> Tensor:
         """Scalar loss of ``[N, C, H, W]`` scores and ``[N, H, W]`` labels.
 
         With ``reduction_override='none'`` the ``[N, H, W]`` losses of the

@@ -7,6 +7,7 @@ import torch
 from mmseg.registry import MODELS
 from torch import Tensor
 
+from ..arguments import NotNegative, Share
 from .importance import update_fisher_
 from .weight_regulariser import PerParameter, WeightRegulariser, pick
 
@@ -30,7 +31,7 @@ class ElasticWeightConsolidation(WeightRegulariser):
 
     handed_on = ('fisher', )
 
-    def __init__(self, loss_weight: float = 100.0, alpha: float = 0.9, start: float = 0.0,
+    def __init__(self, loss_weight: NotNegative = 100.0, alpha: Share = 0.9, start: NotNegative = 0.0,
                  normalise: bool = True) -> None:
         super().__init__(loss_weight, normalise)
         self.alpha = alpha

@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from mmseg.registry import MODELS
 from torch import Tensor
 
+from ..arguments import NotNegative
 from ..parts import Needs, Part, StepBatch
 
 
@@ -22,7 +23,7 @@ class FeatureDistillation(Part):
     needs = Needs(body=True)
     takes_unknown = True
 
-    def __init__(self, loss_weight: float = 100.0) -> None:
+    def __init__(self, loss_weight: NotNegative = 100.0) -> None:
         self.loss_weight = loss_weight
 
     def loss(self, batch: StepBatch) -> Tensor:

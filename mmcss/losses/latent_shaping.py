@@ -12,6 +12,7 @@ from mmengine.dist import all_gather_object, all_reduce
 from mmseg.registry import MODELS
 from torch import Tensor
 
+from ..arguments import NotNegative
 from ..parts import Needs, Part, Prediction, StepBatch
 from ..scenario import IGNORE, Split
 from .prototypes import class_means
@@ -61,10 +62,10 @@ class LatentShaping(Part):
     per_class = {'prototypes': 0, 'counts': 0}
 
     def __init__(self,
-                 matching: float = 0.01,
-                 attraction: float = 1e-3,
-                 repulsion: float = 1e-3,
-                 sparsity: float = 1e-3,
+                 matching: NotNegative = 0.01,
+                 attraction: NotNegative = 1e-3,
+                 repulsion: NotNegative = 1e-3,
+                 sparsity: NotNegative = 1e-3,
                  background: bool = False,
                  first_step: bool = True) -> None:
         self.weights = dict(matching=matching, attraction=attraction, repulsion=repulsion, sparsity=sparsity)

@@ -7,6 +7,7 @@ from __future__ import annotations
 from mmseg.registry import MODELS
 from torch import Tensor
 
+from ..arguments import NotNegative, Positive
 from ..parts import Needs, Part, StepBatch
 
 
@@ -38,7 +39,7 @@ class KnowledgeDistillation(Part):
 
     needs = Needs(logits=True)
 
-    def __init__(self, loss_weight: float = 100.0, alpha: float = 1.0) -> None:
+    def __init__(self, loss_weight: NotNegative = 100.0, alpha: Positive = 1.0) -> None:
         self.loss_weight = loss_weight
         self.alpha = alpha
 

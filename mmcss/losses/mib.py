@@ -4,21 +4,21 @@ Authors' code: https://github.com/fcdl94/MiB
 """
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from mmseg.registry import MODELS
 from torch import Tensor
 
+from ..arguments import Count, NotNegative, Positive
 from ..parts import Needs, Part, StepBatch
-from .decode_loss import DecodeLoss
+from .decode_loss import DecodeLoss, LossName
 
-
-OLD_LABELS = ('taught', 'background')
+OldLabels = Literal['taught', 'background']
 
 
 def unbiased_cross_entropy(logits: Tensor, target: Tensor, num_old: int, ignore_index: int = 255,
-                           old_labels: str = 'taught') -> Tensor:
+                           old_labels: OldLabels = 'taught') -> Tensor:
     """Cross-entropy in which 'background' stands for background or any old class (MiB, eq. 5).
 
     Args:
@@ -73,9 +73,8 @@ class UnbiasedCrossEntropyLoss(DecodeLoss):
         kwargs: Those of :class:`DecodeLoss`.
     """
 
-    def __init__(self, num_old: int, old_labels: str = 'taught', loss_name: str = 'loss_unce', **kwargs: Any) -> None:
-        if old_labels not in OLD_LABELS:
-            raise ValueError(f'old_labels: got {old_labels!r}, valid are {", ".join(OLD_LABELS)}.')
+    def __init__(self, num_old: Count, old_labels: OldLabels = 'taught', loss_name: LossName = 'loss_unce',
+                 **kwargs: Any) -> None:
         super().__init__(num_old, loss_name=loss_name, **kwargs)
         self.old_labels = old_labels
 
@@ -98,7 +97,7 @@ class UnbiasedDistillation(Part):
     needs = Needs(logits=True)
     about_new_classes = True
 
-    def __init__(self, loss_weight: float = 10.0, alpha: float = 1.0) -> None:
+    def __init__(self, loss_weight: NotNegative = 10.0, alpha: Positive = 1.0) -> None:
         self.loss_weight = loss_weight
         self.alpha = alpha
 

@@ -12,8 +12,9 @@ import torch
 from mmseg.registry import MODELS
 from torch import Tensor
 
+from ..arguments import NotNegative, Number, Share
 from ..parts import StepBatch
-from .decode_loss import DecodeLoss
+from .decode_loss import DecodeLoss, LossName
 from .reduce import averaged, by_count
 
 
@@ -85,8 +86,8 @@ class CompositeLoss(DecodeLoss):
 
     reads_batch = True
 
-    def __init__(self, num_old: int, threshold: Optional[float] = 0.8, gamma: float = 0.5,
-                 loss_name: str = 'loss_composite', **kwargs: Any) -> None:
+    def __init__(self, num_old: Number, threshold: Optional[Share] = 0.8, gamma: NotNegative = 0.5,
+                 loss_name: LossName = 'loss_composite', **kwargs: Any) -> None:
         super().__init__(num_old, loss_name=loss_name, **kwargs)
         self.threshold = threshold
         self.gamma = gamma

@@ -7,8 +7,9 @@ import torch
 from mmseg.registry import MODELS
 from torch import Tensor
 
-from .importance import path_importance
-from .weight_regulariser import PerParameter, WeightPath, WeightRegulariser
+from ..arguments import NotNegative
+from .importance import Damping, path_importance
+from .weight_regulariser import GradientOfMove, PerParameter, WeightPath, WeightRegulariser
 
 
 @MODELS.register_module()
@@ -30,8 +31,8 @@ class PathIntegral(WeightRegulariser):
 
     handed_on = ('score', )
 
-    def __init__(self, loss_weight: float = 100.0, gradient: str = 'previous', damping: float = 1e-3,
-                 normalise: bool = True) -> None:
+    def __init__(self, loss_weight: NotNegative = 100.0, gradient: GradientOfMove = 'previous',
+                 damping: Damping = 1e-3, normalise: bool = True) -> None:
         super().__init__(loss_weight, normalise)
         self.gradient = gradient
         self.damping = damping

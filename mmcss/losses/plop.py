@@ -4,17 +4,21 @@ Authors' code: https://github.com/arthurdouillard/CVPR2021_PLOP
 """
 from __future__ import annotations
 
-from typing import List, Sequence
+from typing import List, Literal, Sequence
 
 import torch
 import torch.nn.functional as F
 from mmseg.registry import MODELS
 from torch import Tensor
 
+from ..arguments import Counts, NotNegative
 from ..parts import Needs, Part, StepBatch
 
+Remainder = Literal['share', 'drop']
+Fold = Literal['logsumexp', 'sum', 'trim']
 
-def pooled_strips(x: Tensor, scales: Sequence[int] = (1, 2, 4), remainder: str = 'share') -> List[Tensor]:
+
+def pooled_strips(x: Tensor, scales: Sequence[int] = (1, 2, 4), remainder: Remainder = 'share') -> List[Tensor]:
     """Width- and height-pooled slices of every region of every scale (PLOP, eq. 3 and 4).
 
     At scale s the map is cut into s x s regions; each is averaged over its
@@ -32,8 +36,6 @@ def pooled_strips(x: Tensor, scales: Sequence[int] = (1, 2, 4), remainder: str =
     Returns:
         For each scale two tensors: ``[N, C, H, s]`` and ``[N, C, s, W]``.
     """
-    if remainder not in ('share', 'drop'):
-        raise ValueError(f"remainder: got {remainder!r}, valid are 'share' and 'drop'.")
     strips: List[Tensor] = []
     finer: dict = {}
     for scale in sorted(scales, reverse=True):
@@ -53,7 +55,7 @@ def _from_finer(finer: dict, scale: int):
     return None
 
 
-def _pool(x: Tensor, scale: int, remainder: str):
+def _pool(x: Tensor, scale: int, remainder: Remainder):
     height, width = x.shape[2:]
     rows, columns = height // scale, width // scale
     if height % scale == 0 and width % scale == 0:
@@ -69,7 +71,7 @@ def _pool(x: Tensor, scale: int, remainder: str):
 def local_pod(student: Tensor,
               teacher: Tensor,
               scales: Sequence[int] = (1, 2, 4),
-              remainder: str = 'share',
+              remainder: Remainder = 'share',
               squared: bool = False) -> Tensor:
     """Distance between the local POD embeddings of one layer (PLOP, eq. 5).
 
@@ -97,7 +99,7 @@ def local_pod(student: Tensor,
     return torch.where(positive, torch.where(positive, squares, 1).sqrt(), 0).mean()
 
 
-def fold_new_into_background(logits: Tensor, num_old: int, fold: str = 'logsumexp') -> Tensor:
+def fold_new_into_background(logits: Tensor, num_old: int, fold: Fold = 'logsumexp') -> Tensor:
     """``[N, num_old, h, w]`` logits in which background stands for the new classes, too.
 
     Args:
@@ -108,8 +110,6 @@ def fold_new_into_background(logits: Tensor, num_old: int, fold: str = 'logsumex
             back to the teacher's logits; 'sum' adds the logits themselves, as
             PLOP's released code does; 'trim' leaves the new ones out.
     """
-    if fold not in FOLDS:
-        raise ValueError(f'fold: got {fold!r}, valid are {", ".join(FOLDS)}.')
     return torch.cat((FOLDS[fold](logits, num_old), logits[:, 1:num_old]), dim=1)
 
 
@@ -141,11 +141,11 @@ class LocalPOD(Part):
     needs = Needs(stages=True, embedding=True)
 
     def __init__(self,
-                 loss_weight: float = 0.01,
-                 logits_weight: float = 0.0005,
-                 scales: Sequence[int] = (1, 2, 4),
-                 remainder: str = 'share',
-                 fold: str = 'logsumexp',
+                 loss_weight: NotNegative = 0.01,
+                 logits_weight: NotNegative = 0.0005,
+                 scales: Counts = (1, 2, 4),
+                 remainder: Remainder = 'share',
+                 fold: Fold = 'logsumexp',
                  squared: bool = False) -> None:
         self.loss_weight = loss_weight
         self.logits_weight = logits_weight

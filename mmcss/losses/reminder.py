@@ -4,7 +4,7 @@ Authors' code: https://github.com/HieuPhan33/REMINDER
 """
 from __future__ import annotations
 
-from typing import Dict, Iterable, Optional, Tuple
+from typing import Dict, Iterable, Literal, Optional, Tuple
 
 import torch
 import torch.nn.functional as F
@@ -12,13 +12,11 @@ from mmengine.dist import all_gather_object
 from mmseg.registry import MODELS
 from torch import Tensor
 
+from ..arguments import NotNegative, Positive
 from ..parts import Needs, Part, Prediction, StepBatch
 from ..scenario import Split
 from .prototypes import class_means, class_sums
 from .reduce import averaged, by_count
-
-SOURCES = ('embedding', 'logits')
-WEIGHTINGS = ('pixels', 'batches')
 
 
 def similarity_weights(new: Tensor, old: Tensor, channels: Tensor, delta: float = 1.0) -> Tensor:
@@ -102,16 +100,13 @@ class ClassSimilarityWeightedKD(Part):
     mean_over_images = False
 
     def __init__(self,
-                 loss_weight: float = 0.5,
-                 temperature: float = 3.0,
-                 delta: float = 1.0,
-                 source: str = 'embedding',
-                 weighting: str = 'pixels',
+                 loss_weight: NotNegative = 0.5,
+                 temperature: Positive = 3.0,
+                 delta: NotNegative = 1.0,
+                 source: Literal['embedding', 'logits'] = 'embedding',
+                 weighting: Literal['pixels', 'batches'] = 'pixels',
                  align_corners: Optional[bool] = None,
                  every_pixel: bool = False) -> None:
-        for name, value, valid in (('source', source, SOURCES), ('weighting', weighting, WEIGHTINGS)):
-            if value not in valid:
-                raise ValueError(f'{name}: got {value!r}, valid are {", ".join(valid)}.')
         self.needs = Needs(embedding=source == 'embedding', logits=True)
         self.loss_weight = loss_weight
         self.temperature = temperature

@@ -7,9 +7,10 @@ import torch
 from mmseg.registry import MODELS
 from torch import Tensor
 
+from ..arguments import Count, NotNegative, Share
 from .ewc import ElasticWeightConsolidation
-from .importance import add_segment_score_
-from .weight_regulariser import PerParameter, WeightPath, pick
+from .importance import Damping, add_segment_score_
+from .weight_regulariser import GradientOfMove, PerParameter, WeightPath, pick
 
 
 @MODELS.register_module()
@@ -33,8 +34,9 @@ class RiemannianWalk(ElasticWeightConsolidation):
 
     handed_on = ('fisher', 'score')
 
-    def __init__(self, loss_weight: float = 100.0, alpha: float = 0.9, start: float = 0.0, interval: int = 10,
-                 gradient: str = 'previous', damping: float = 1e-8, normalise: bool = True) -> None:
+    def __init__(self, loss_weight: NotNegative = 100.0, alpha: Share = 0.9, start: NotNegative = 0.0,
+                 interval: Count = 10, gradient: GradientOfMove = 'previous', damping: Damping = 1e-8,
+                 normalise: bool = True) -> None:
         super().__init__(loss_weight, alpha, start, normalise)
         self.interval = interval
         self.gradient = gradient

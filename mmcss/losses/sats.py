@@ -4,17 +4,18 @@ Authors' code: https://github.com/QIU023/SATS_Continual_Semantic_Seg
 """
 from __future__ import annotations
 
-from typing import Optional, Sequence, Tuple
+from typing import Literal, Optional, Sequence, Tuple
 
 import torch
 import torch.nn.functional as F
 from mmseg.registry import MODELS
 from torch import Tensor
 
+from ..arguments import Counts, NotNegative
 from ..parts import Attention, Needs, Part, StepBatch
 
-LAYOUTS = ('permute', 'reshape')
-POOLINGS = ('class', 'global', 'none')
+Layout = Literal['permute', 'reshape']
+Pooling = Literal['class', 'global', 'none']
 
 
 def labels_of_cells(target: Tensor, grid: Tuple[int, int]) -> Tensor:
@@ -30,7 +31,7 @@ def labels_of_cells(target: Tensor, grid: Tuple[int, int]) -> Tensor:
     return F.interpolate(target[:, None].float(), grid, mode='nearest-exact').flatten(1)
 
 
-def rows_of_cells(weights: Tensor, layout: str = 'permute') -> Tensor:
+def rows_of_cells(weights: Tensor, layout: Layout = 'permute') -> Tensor:
     """Rows of attention by cell and head.
 
     Args:
@@ -71,8 +72,8 @@ def attention_distance(student: Tensor,
                        labels: Tensor,
                        classes: range,
                        squared: bool = False,
-                       layout: str = 'permute',
-                       pooling: str = 'class') -> Tensor:
+                       layout: Layout = 'permute',
+                       pooling: Pooling = 'class') -> Tensor:
     """Distance between the attention of two models at one stage (SATS, eq. 1 and 2).
 
     Pooling is linear: the difference is pooled once.
@@ -131,16 +132,11 @@ class AttentionTransfer(Part):
     needs = Needs(attention=True)
 
     def __init__(self,
-                 loss_weight: float = 20.0,
+                 loss_weight: NotNegative = 20.0,
                  squared: bool = False,
-                 layout: str = 'permute',
-                 pooling: str = 'class',
-                 stages: Optional[Sequence[int]] = None) -> None:
-        for name, value, valid in (('layout', layout, LAYOUTS), ('pooling', pooling, POOLINGS)):
-            if value not in valid:
-                raise ValueError(f'{name}: got {value!r}, valid are {", ".join(valid)}.')
-        if stages is not None and (not stages or min(stages) < 1):
-            raise ValueError(f'stages: got {list(stages)!r}, expected numbers from 1, such as [3, 4], or None for all.')
+                 layout: Layout = 'permute',
+                 pooling: Pooling = 'class',
+                 stages: Optional[Counts] = None) -> None:
         self.loss_weight = loss_weight
         self.squared = squared
         self.layout = layout

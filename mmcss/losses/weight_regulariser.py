@@ -4,16 +4,17 @@ Equations and sources: :mod:`mmcss.losses.importance`.
 """
 from __future__ import annotations
 
-from typing import Callable, Dict, Iterable, List, Mapping, Optional, Tuple
+from typing import Callable, Dict, Iterable, List, Literal, Mapping, Optional, Tuple
 
 import torch
 from torch import Tensor, nn
 
+from ..arguments import NotNegative
 from ..parts import Part, StepBatch
 from ..scenario import Split
 from .importance import add_path_, add_penalty_gradient_, normalise, penalty
 
-GRADIENTS = ('previous', 'current')
+GradientOfMove = Literal['previous', 'current']
 PerParameter = List[Tensor]
 
 
@@ -41,7 +42,7 @@ class WeightRegulariser(Part):
     # Kinds of tensors that the next step gets; the importance is their sum.
     handed_on: Tuple[str, ...] = ()
 
-    def __init__(self, loss_weight: float = 100.0, normalise: bool = True) -> None:
+    def __init__(self, loss_weight: NotNegative = 100.0, normalise: bool = True) -> None:
         self.loss_weight = loss_weight
         self.normalise = normalise
         self._names: List[str] = []
@@ -173,9 +174,7 @@ class WeightPath:
             :class:`mmcss.losses.path_integral.PathIntegral`.
     """
 
-    def __init__(self, parameters: List[nn.Parameter], gradient: str) -> None:
-        if gradient not in GRADIENTS:
-            raise ValueError(f'gradient: got {gradient!r}, valid are {", ".join(GRADIENTS)}.')
+    def __init__(self, parameters: List[nn.Parameter], gradient: GradientOfMove) -> None:
         self.saved = [torch.zeros_like(parameter) for parameter in parameters]
         self.last = [parameter.detach().clone() for parameter in parameters]
         # Nothing has moved before the first update, so that 0 will do for its gradient.

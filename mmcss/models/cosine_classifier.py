@@ -1,7 +1,7 @@
 """Classifiers that compare directions."""
 from __future__ import annotations
 
-from typing import Any, Optional
+from typing import Any, List, Mapping, Optional, Union
 
 import torch
 import torch.nn.functional as F
@@ -9,9 +9,11 @@ from mmengine.model import BaseModule
 from mmseg.registry import MODELS
 from torch import Tensor, nn
 
+from ..arguments import Checked, Count, Positive
+
 
 @MODELS.register_module()
-class CosineClassifier(BaseModule):
+class CosineClassifier(Checked, BaseModule):
     """Logits are scaled cosines between the embedding and a vector for each class.
 
     Online EM (Yan et al., ACM MM 2021, section 3.2). Takes the place of a
@@ -24,7 +26,8 @@ class CosineClassifier(BaseModule):
         init_cfg: See BaseModule.
     """
 
-    def __init__(self, in_channels: int, num_classes: int, scale: float = 12.0, init_cfg: Optional[Any] = None) -> None:
+    def __init__(self, in_channels: Count, num_classes: Count, scale: Positive = 12.0,
+                 init_cfg: Optional[Union[Mapping[str, Any], List[Mapping[str, Any]]]] = None) -> None:
         super().__init__(init_cfg)
         self.in_channels = in_channels
         self.scale = scale

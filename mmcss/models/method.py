@@ -3,11 +3,11 @@ from __future__ import annotations
 
 from typing import Any, Dict, Iterable, Mapping, Optional, Union
 
-from mmseg.registry import MODELS
 from torch import Tensor
 
 from ..parts import Needs, Part, StepBatch, overrides
 from ..scenario import Split
+from .part_configs import PARTS, check_losses
 
 
 class Method:
@@ -22,17 +22,20 @@ class Method:
         targets: The part that completes the labels, or its config, or None.
         losses: Each continual loss, or its config, by name; None takes out
             one that a config inherits.
+
+    Raises:
+        ValueError: One can't be built; names the key.
     """
 
     def __init__(self,
                  split: Split,
                  targets: Union[Part, Mapping[str, Any], None] = None,
                  losses: Optional[Mapping[str, Union[Part, Mapping[str, Any], None]]] = None) -> None:
-        if 'targets' in (losses or {}):
-            raise ValueError("continual.losses: no loss may be called 'targets', which names the part of that key.")
-        configs = dict({'targets': targets}, **(losses or {}))
-        parts: Dict[str, Part] = {name: part if isinstance(part, Part) else MODELS.build(part)
-                                  for name, part in configs.items() if part}
+        losses = {} if losses is None else losses
+        check_losses(losses, 'continual.losses')
+        places = {'targets': 'continual.targets', **{name: f'continual.losses.{name}' for name in losses}}
+        parts: Dict[str, Part] = {name: part if isinstance(part, Part) else PARTS.build(part, places[name])
+                                  for name, part in {'targets': targets, **losses}.items() if part is not None}
         self.split = split
         self.parts = {name: part for name, part in parts.items() if split.step > 0 or part.from_first_step}
         self.observers = {name: part for name, part in parts.items() if overrides(part, 'after_step')}

@@ -6,9 +6,11 @@ import torch.nn.functional as F
 from mmseg.registry import MODELS
 from torch import Tensor, nn
 
+from ..arguments import Checked, Count
+
 
 @MODELS.register_module()
-class NearestMean(nn.Conv2d):
+class NearestMean(Checked, nn.Conv2d):
     """A 1x1 convolution in training, the nearest class mean in prediction.
 
     iCaRL (Rebuffi et al., CVPR 2017, algorithm 1), for each cell of the
@@ -27,7 +29,7 @@ class NearestMean(nn.Conv2d):
         predicting: Whether the means answer, in place of the convolution.
     """
 
-    def __init__(self, in_channels: int, num_classes: int) -> None:
+    def __init__(self, in_channels: Count, num_classes: Count) -> None:
         super().__init__(in_channels, num_classes, kernel_size=1)
         self.register_buffer('means', torch.zeros(num_classes, in_channels, 1, 1))
         self.predicting = False

@@ -1,7 +1,7 @@
 """SSUL's classifier as its authors released it: a small head for each step."""
 from __future__ import annotations
 
-from typing import Any, Dict, Mapping, Optional, Sequence
+from typing import Any, Dict, List, Mapping, Optional, Sequence, Union
 
 import torch
 from mmcv.cnn import build_norm_layer
@@ -9,12 +9,14 @@ from mmengine.model import BaseModule
 from mmseg.registry import MODELS
 from torch import Tensor, nn
 
+from ..arguments import Checked, Count
+
 # Where the rows of a new step come from; 'random' keeps the head as it was made.
 SOURCES = {'unknown': 'unknown', 'copy_background': 'background', 'random': None}
 
 
 @MODELS.register_module()
-class StepHeads(BaseModule):
+class StepHeads(Checked, BaseModule):
     """A 3x3 convolution, norm, ReLU and 1x1 convolution for the background, each step, and unknown.
 
     Takes the place of a decode head's classifier; channels are in learning
@@ -30,8 +32,9 @@ class StepHeads(BaseModule):
         init_cfg: See BaseModule.
     """
 
-    def __init__(self, in_channels: int, num_classes: int, steps: Sequence[int],
-                 norm_cfg: Optional[Mapping[str, Any]] = None, init_cfg: Optional[Any] = None) -> None:
+    def __init__(self, in_channels: Count, num_classes: Count, steps: Sequence[Count],
+                 norm_cfg: Optional[Mapping[str, Any]] = None,
+                 init_cfg: Optional[Union[Mapping[str, Any], List[Mapping[str, Any]]]] = None) -> None:
         super().__init__(init_cfg or [
             dict(type='Kaiming', layer='Conv2d', mode='fan_in'),
             dict(type='Constant', layer=['_BatchNorm', 'SyncBatchNorm', 'GroupNorm', 'LayerNorm'], val=1)])

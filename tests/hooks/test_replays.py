@@ -109,8 +109,3 @@ def test_processes_share_one_draw(runner, monkeypatch):
         replay.before_iteration({})
     assert len(set(taken[0] + taken[1])) == 4 and [taken[0][0], taken[1][0], taken[0][1], taken[1][1]] == list(
         RandomState(5).choice(range(6), 4, replace=False))
-
-
-def test_a_replay_of_no_images_is_refused():
-    with pytest.raises(ValueError, match='continual.online.images: got 0, expected at least 1'):
-        UniformReplay(images=0)

@@ -79,13 +79,6 @@ def test_large_logits_stay_finite():
     assert loss.item() == pytest.approx(1200)
 
 
-@pytest.mark.parametrize('settings, message', [
-    (dict(classes='old'), "classes: got 'old'"), (dict(average='mean'), "average: got 'mean', valid are valid, all")])
-def test_unknown_settings(settings, message):
-    with pytest.raises(ValueError, match=message):
-        BinaryCrossEntropyLoss(2, **settings)
-
-
 def test_low_precision():
     logits, target = random(2, 6, 5, 7).bfloat16(), labels(2, 5, 7, classes=6)
     loss = binary_cross_entropy(logits, target)

@@ -1,7 +1,6 @@
 import pytest
 import torch
 
-from mmcss.losses.decode_loss import DecodeLoss
 from mmcss.losses.mib import UnbiasedCrossEntropyLoss, unbiased_cross_entropy
 
 LOGITS = torch.randn(2, 4, 3, 5, generator=torch.Generator().manual_seed(0))
@@ -38,8 +37,3 @@ def test_losses_of_pixels_for_a_sampler():
     found = UnbiasedCrossEntropyLoss(2, class_weight=WEIGHTS, loss_weight=3.)(LOGITS, TARGET, reduction_override='none')
     expected = 3 * unbiased_cross_entropy(LOGITS, TARGET, 2, 255) * torch.tensor(WEIGHTS)[TARGET.clamp(max=3)]
     assert torch.equal(found, expected) and not found[0, 0, :2].any()
-
-
-def test_an_unknown_average():
-    with pytest.raises(ValueError, match="average: got 'some', valid are valid, all"):
-        DecodeLoss(2, average='some')

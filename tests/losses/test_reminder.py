@@ -216,9 +216,3 @@ def test_processes_share_their_sums(monkeypatch):
     monkeypatch.setattr('mmcss.losses.reminder.all_gather_object', lambda own: given)
     together.after_step(SPLIT, [])
     torch.testing.assert_close(together.prototypes, alone.prototypes)
-
-
-@pytest.mark.parametrize('options', [dict(source='pixels'), dict(weighting='images')])
-def test_unknown_options_are_refused(options):
-    with pytest.raises(ValueError, match='valid are'):
-        ClassSimilarityWeightedKD(**options)

@@ -216,17 +216,6 @@ def test_under_autocast_sums_are_in_full_precision(dtype):
     assert found.dtype == torch.float32 and torch.equal(found, expected)
 
 
-@pytest.mark.parametrize('options, message', [
-    (dict(layout='shuffle'), "layout: got 'shuffle', valid are permute, reshape"),
-    (dict(pooling='max'), "pooling: got 'max', valid are class, global, none"),
-    (dict(stages=[0, 1]), r'stages: got \[0, 1\], expected numbers from 1'),
-    (dict(stages=[]), r'stages: got \[\]'),
-])
-def test_unknown_options_are_refused(options, message):
-    with pytest.raises(ValueError, match=message):
-        AttentionTransfer(**options)
-
-
 def test_a_stage_that_the_backbone_has_not():
     with pytest.raises(ValueError, match=r'stages: got \[4, 5\], but this backbone has 4'):
         AttentionTransfer(stages=[4, 5]).loss(make_batch(labels(1, 48, 80)))

@@ -336,9 +336,3 @@ def test_a_step_that_is_finished_twice_is_finished_once(make):
     first = {key: value.clone() for key, value in part.state_dict().items()}
     part.after_step(FIRST, ())
     assert all(torch.equal(first[key], value) for key, value in part.state_dict().items())
-
-
-@pytest.mark.parametrize('make', [PathIntegral, RiemannianWalk])
-def test_unknown_options_are_refused(make):
-    with pytest.raises(ValueError, match="gradient: got 'next', valid are previous, current"):
-        make(gradient='next')

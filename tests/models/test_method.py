@@ -70,7 +70,7 @@ def test_parts_that_compare_with_the_teacher_rest_at_the_first_step():
 
 
 def test_an_unknown_part_is_named():
-    with pytest.raises(KeyError, match='LocalPodd'):
+    with pytest.raises(ValueError, match="^continual.losses.pod.type: got 'LocalPodd', .*, did you mean 'LocalPOD'"):
         method(1, pod=dict(type='LocalPodd'))
 
 

@@ -2,19 +2,18 @@
 from __future__ import annotations
 
 import math
-from typing import Callable, Dict, Iterable, Optional, Tuple
+from typing import Callable, Dict, Iterable, Literal, Optional, Tuple
 
 import torch
 from mmengine.dist import all_gather, all_reduce, get_rank
 from mmseg.registry import MODELS
 from torch import Tensor
 
+from ...arguments import NotNegative, Share
 from ...losses.entropy import CoarseHistogram, MedianPerGroup, Medians, entropy_and_class
 from ...parts import Needs, Part, StepBatch
 from ...scenario import IGNORE, Split
 
-
-MEASURES = ('shannon', 'code')
 ESTIMATORS: Dict[str, Callable[[int], Medians]] = {'median': MedianPerGroup, 'histogram': CoarseHistogram}
 
 
@@ -57,20 +56,16 @@ class EntropyPseudoLabels(Part):
     per_class = {'thresholds': 1}
 
     def __init__(self,
-                 measure: str = 'shannon',
-                 estimator: str = 'median',
-                 floor: float = 1e-3,
+                 measure: Literal['shannon', 'code'] = 'shannon',
+                 estimator: Literal['median', 'histogram'] = 'median',
+                 floor: NotNegative = 1e-3,
                  filter: bool = True,
                  over_processes: bool = True,
                  adaptive_factor: bool = True,
-                 nu_without_background: float = 1.0,
+                 nu_without_background: Share = 1.0,
                  overwrite_old: bool = False,
-                 infinite: Optional[float] = None,
+                 infinite: Optional[NotNegative] = None,
                  true_background: bool = False) -> None:
-        if measure not in MEASURES:
-            raise ValueError(f'measure: got {measure!r}, valid are {", ".join(MEASURES)}.')
-        if estimator not in ESTIMATORS:
-            raise ValueError(f'estimator: got {estimator!r}, valid are {", ".join(ESTIMATORS)}.')
         self.measure = measure
         self.estimator = estimator
         self.floor = floor

@@ -5,6 +5,7 @@ import torch
 from mmseg.registry import MODELS
 from torch import Tensor
 
+from ...arguments import Share
 from ...parts import Needs, Part, StepBatch
 
 
@@ -41,7 +42,7 @@ class SigmoidPseudoLabels(Part):
     needs = Needs(logits=True)
     takes_unknown = True
 
-    def __init__(self, threshold: float = 0.7, softmax: bool = False) -> None:
+    def __init__(self, threshold: Share = 0.7, softmax: bool = False) -> None:
         self.threshold = threshold
         self.softmax = softmax
 

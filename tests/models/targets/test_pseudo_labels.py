@@ -230,14 +230,6 @@ def test_without_filter_every_pixel_is_accepted():
     assert batch.pixel_weight.flatten().tolist() == [1, 1]
 
 
-@pytest.mark.parametrize('settings, message', [
-    (dict(measure='gini'), "measure: got 'gini', valid are shannon, code"),
-    (dict(estimator='mean'), "estimator: got 'mean', valid are median, histogram")])
-def test_unknown_settings(settings, message):
-    with pytest.raises(ValueError, match=message):
-        EntropyPseudoLabels(**settings)
-
-
 def test_thresholds_of_true_background_ask_for_its_labels():
     assert EntropyPseudoLabels(true_background=True).needs == Needs(logits=True, true_background=True)
     assert EntropyPseudoLabels().needs == Needs(logits=True)
