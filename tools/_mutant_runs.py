@@ -20,13 +20,15 @@ import warnings
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any, Dict, Iterable, Iterator, List, Optional, Sequence, Tuple
+from typing import Any, Dict, Iterable, Iterator, List, Mapping, Optional, Sequence, Tuple
 
 import yapf.yapflib.yapf_api as yapf_module
+from mmcss.arguments import arguments_of
 from mmcss.engine import ContinualRunner
 from mmengine.config import Config
 from mmengine.hooks import Hook
 from mmengine.registry import HOOKS
+from mmseg.registry import DATA_SAMPLERS, MODELS
 
 from _mutants import BASES, Mutant, base_config
 
@@ -36,7 +38,10 @@ CLEAR = (ValueError, OSError)
 MEMORY = 8 * 2**30  # bytes of a process
 SECONDS = 30
 # Sections whose keys mmcss reads, and those below them whose keys are names of the user's.
-OWN = ('continual', 'scenario', 'protocol', 'run', 'profile', 'official', 'first_step', 'next_steps')
+STEPS = ('first_step', 'next_steps')
+OWN = ('continual', 'scenario', 'protocol', 'run', 'profile', 'official', *STEPS)
+# Settings that are called like what configs have for variables.
+VARIABLES = ('seed', 'classes')
 FREE = re.compile(r'(continual|official\.continual|next_steps\.continual)\.losses\.\w+')
 # Words by which an error says what would do.
 VALID = re.compile(r"\b(expected|valid|did you mean|lacks?|needs?|must|should|at least|at most|[Gg]ive|[Tt]ake|[Ss]et|[Cc]hoose|"
@@ -69,17 +74,18 @@ class Outcome:
     lacking: Tuple[str, ...] = ()
 
 
-def judge(mutant: Mutant, error: Optional[BaseException], began: bool, trained: bool) -> Outcome:
+def judge(mutant: Mutant, config: Mapping[str, Any], error: Optional[BaseException], began: bool, trained: bool) -> Outcome:
     """The outcome of a run.
 
     Args:
         mutant: What was run.
+        config: The valid config that it comes of.
         error: What it raised, or None.
         began: Whether a step had begun.
         trained: Whether it was to train, not only planned.
     """
     if error is None:
-        return Outcome('silent' if is_own_key(mutant) else 'trained' if trained else 'planned')
+        return Outcome('silent' if is_own_key(mutant, config) else 'trained' if trained else 'planned')
     told = f'{type(error).__name__}: {error}'
     if began and isinstance(error, FloatingPointError) and mutant.value == mutant.value:  # a NaN was there from the start
         return Outcome('diverged', told, _where(error))
@@ -88,16 +94,26 @@ def judge(mutant: Mutant, error: Optional[BaseException], began: bool, trained: 
     return Outcome(kind, told, _where(error), lacking)
 
 
-def is_own_key(mutant: Mutant) -> bool:
-    """Whether a mutant has a key where mmcss alone reads, and none such is known."""
-    place = mutant.place
+def is_own_key(mutant: Mutant, config: Mapping[str, Any]) -> bool:
+    """Whether a mutant of a valid config has a key where mmcss alone reads, and none such is known there."""
+    place, top, *below = mutant.place, *mutant.path
+    stock = top in STEPS and below[:1] not in ([], ['continual'])
     if mutant.action == 'rename':
-        stock = mutant.path[0] in ('first_step', 'next_steps') and len(mutant.path) > 2 and mutant.path[1] != 'continual'
-        own = len(mutant.path) == 1 or (mutant.path[0] in OWN and not stock)
-        return own and not FREE.fullmatch(place)
-    if mutant.action == 'insert' and mutant.kind == 'foreign setting':
-        return mutant.path[0] in OWN and mutant.path[0] not in ('first_step', 'next_steps', 'official')
-    return False
+        return (not below or top in OWN and not (stock and len(below) > 1)) and not FREE.fullmatch(place)
+    if mutant.kind == 'foreign setting':
+        return top in OWN and top != 'official' and not stock and not _takes(mutant, config)
+    # A level up from one of mmcss's own sections is the top.
+    return mutant.action == 'sink' and not below and top in OWN or (
+        mutant.action == 'lift' and len(below) == 1 and top in OWN and top not in STEPS and below[0] not in VARIABLES)
+
+
+def _takes(mutant: Mutant, config: Mapping[str, Any]) -> bool:
+    """Whether the component that a setting is given to has it too."""
+    for key in mutant.path:
+        config = config[key]
+    found = [registry.get(config['type']) for registry in (MODELS, DATA_SAMPLERS)] if 'type' in config else []
+    return mutant.path[0] in STEPS and len(mutant.path) == 1 or any(
+        one is not None and mutant.value[0] in arguments_of(one) for one in found)
 
 
 def lacks(mutant: Mutant, text: str) -> Tuple[str, ...]:
@@ -111,7 +127,7 @@ def lacks(mutant: Mutant, text: str) -> Tuple[str, ...]:
     missing = [] if _says(text, named) else ['key']
     if mutant.action in ('set', 'insert') and mutant.kind != 'foreign setting':
         shown = [repr(mutant.value), str(mutant.value), type(mutant.value).__name__, 'got']
-        shown += ['lacks'] if not mutant.value else []  # as if it were not there
+        shown += ['lacks', 'give'] if not mutant.value else []  # as if it were not there
         missing += [] if _says(text, shown) else ['got']
     return (*missing, *(() if VALID.search(text) else ('valid', )))
 
@@ -140,7 +156,7 @@ def run_mutant(mutant: Mutant, config: Dict[str, Any], train: bool) -> Outcome:
             runner.describe()
     except BaseException as raised:  # whatever it is, it is what the user would see
         error = raised
-    return judge(mutant, error, bool(began), train)
+    return judge(mutant, config, error, bool(began), train)
 
 
 def _where(error: BaseException) -> str:

@@ -78,6 +78,9 @@ def test_what_an_error_lacks(text, lacking):
     assert lacks(mutant(), text) == lacking
 
 
+VALID = dict(continual=dict(memory=dict(size=4), losses=dict(kd=dict(type='KnowledgeDistillation'))), run={}, protocol={}, next_steps={})
+
+
 @pytest.mark.parametrize('mutant, error, began, kind', [
     (mutant(), None, True, 'trained'),
     (mutant(), ValueError("size: got 'x', expected 1"), False, 'refused'),
@@ -92,9 +95,15 @@ def test_what_an_error_lacks(text, lacking):
     (mutant('rename', ('continual', 'losses', 'kd'), 'dk', 'misspelt key'), None, True, 'trained'),
     (mutant('rename', ('env_cfg', 'cudnn_benchmark'), 'cudnn', 'misspelt key'), None, True, 'trained'),
     (mutant('insert', ('run', ), ['size', 4], 'foreign setting'), None, True, 'silent'),
+    (mutant('insert', ('next_steps', ), ['size', 4], 'foreign setting'), None, True, 'trained'),
+    (mutant('insert', ('continual', 'losses', 'kd'), ['loss_weight', 4], 'foreign setting'), None, True, 'trained'),
+    (mutant('insert', ('continual', 'losses', 'kd'), ['size', 4], 'foreign setting'), None, True, 'silent'),
+    (mutant('lift', ('run', 'steps'), None, 'moved'), None, True, 'silent'),
+    (mutant('lift', ('next_steps', 'train_cfg'), None, 'moved'), None, True, 'trained'),
+    (mutant('sink', ('continual', ), 'env_cfg', 'moved'), None, True, 'silent'),
 ])
 def test_judgements(mutant, error, began, kind):
-    assert judge(mutant, error, began, trained=True).kind == kind
+    assert judge(mutant, VALID, error, began, trained=True).kind == kind
 
 
 def test_a_table():
