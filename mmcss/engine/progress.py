@@ -114,8 +114,8 @@ class Progress:
             return None
         others = any(self.folder(step).others(self.about(step)) for step in refused)
         return (f'{self.work_dir} holds finished steps {"of another scenario or method " if others else ""}that this '
-                f'run would train anew: {refused}. --resume goes on with what is left of the same run, --overwrite moves the old '
-                f'steps to {self._replaced.parent} first; or give another --work-dir.')
+                f'run would train anew: {refused}. --resume goes on with what is left of the same run, --overwrite moves '
+                f'the old steps to {self._replaced.parent} first; or give another --work-dir.')
 
     def _beyond(self) -> Iterator[StepFolder]:
         """The folders of a scenario of more steps, if the run is about all of its own."""

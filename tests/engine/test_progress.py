@@ -140,8 +140,8 @@ def test_what_would_be_replaced_unasked(progress_of, method, whose):
     lay(first, 1, 'begun', 'checkpoint')
     files, progress = held(first), progress_of(method=method)
     told = (f'{progress.work_dir} holds finished steps {whose}that this run would train anew: [0]. --resume goes on with '
-            f'what is left of the same run, --overwrite moves the old steps to {progress.work_dir / "replaced"} first; or give '
-            'another --work-dir.')
+            f'what is left of the same run, --overwrite moves the old steps to {progress.work_dir / "replaced"} first; or '
+            'give another --work-dir.')
     assert progress.refusal() == told
     with pytest.raises(ValueError) as error:
         progress.make_room()

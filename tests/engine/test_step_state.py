@@ -67,8 +67,8 @@ ERRORS = {
     'own-source': (ValueError, '--first-step-from: old/step_0/step_0.pth is this run itself; leave the option out and '
                                'start with --step 1 or --resume.'),
     'other-run': (ValueError, "new/step_0 was trained with another scenario or method: ['method'] of split.json differ. "
-                              'Give another --work-dir, or --overwrite in place of --resume, which moves the old steps aside and '
-                              'trains anew.'),
+                              'Give another --work-dir, or --overwrite in place of --resume, which moves the old steps aside '
+                              'and trains anew.'),
     'other-source': (ValueError, 'new/step_0/step_0.pth is another step 0 than that of old/step_0/step_0.pth; leave '
                                  '--first-step-from out to go on with it, or take --overwrite in place of --resume.')}
 
