@@ -69,8 +69,8 @@ class StepFolder:
         numbers = [result.get(key) for key in ('classes', 'IoU', 'scored')]
         if not all(isinstance(values, list) for values in numbers) or len({*map(len, numbers)}) > 1 or not isinstance(
                 result.get('mIoU'), (int, float)):
-            raise ValueError(f'{self.result} is damaged: it lacks the IoU of its classes. Delete it, and have the step '
-                             f'tested again (tools/test.py --step {self.step}).')
+            raise ValueError(f'{self.result} is damaged: it lacks the IoU of its classes. Delete it, and have the step tested '
+                             f'again (tools/test.py --step {self.step}).')
         return result
 
     def checkpoint(self, parent: Optional[str] = None) -> Optional[Path]:

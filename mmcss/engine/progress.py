@@ -41,8 +41,7 @@ class Progress:
         self.resume = bool(cfg.get('resume', False))
         self.overwrite = bool(cfg.get('run', {}).get('overwrite', False))
         if self.resume and self.overwrite:
-            raise ValueError('--resume goes on with the steps that are there, --overwrite begins them anew: give one of '
-                             'them.')
+            raise ValueError('--resume goes on with the steps that are there, --overwrite begins them anew: give one of them.')
         self._folders = [StepFolder(work_dir, step) for step in range(len(scenario))]
         self._said: Set[str] = set()
         self._replaced = work_dir / 'replaced' / time.strftime('%Y%m%d_%H%M%S')
@@ -113,9 +112,9 @@ class Progress:
         if not refused:
             return None
         others = any(self.folder(step).others(self.about(step)) for step in refused)
-        return (f'{self.work_dir} holds finished steps {"of another scenario or method " if others else ""}that this '
-                f'run would train anew: {refused}. --resume goes on with what is left of the same run, --overwrite moves '
-                f'the old steps to {self._replaced.parent} first; or give another --work-dir.')
+        return (f'{self.work_dir} holds finished steps {"of another scenario or method " if others else ""}that this run would '
+                f'train anew: {refused}. --resume goes on with what is left of the same run, --overwrite moves the old steps '
+                f'to {self._replaced.parent} first; or give another --work-dir.')
 
     def _beyond(self) -> Iterator[StepFolder]:
         """The folders of a scenario of more steps, if the run is about all of its own."""
