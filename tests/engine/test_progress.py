@@ -17,7 +17,8 @@ def progress_of(tiny_data, tmp_path):
 
     def make(resume=False, folder='run', method=None, **options):
         changes = dict(continual=method) if method else {}
-        return ContinualRunner.from_cfg(tiny_config(tiny_data, tmp_path / folder, resume=resume, run=options, **changes)).progress
+        cfg = tiny_config(tiny_data, tmp_path / folder, resume=resume, run=options, **changes)
+        return ContinualRunner.from_cfg(cfg).progress
 
     return make
 
@@ -80,7 +81,8 @@ def test_the_state_of_what_is_taken_over(progress_of, tmp_path, weights, method,
 
 def test_what_is_taken_over_is_read_once(progress_of, tmp_path, monkeypatch):
     reads, load = [], progress_module.load_first_step
-    monkeypatch.setattr(progress_module, 'load_first_step', lambda path, *names: (reads.append(path.name), load(path, *names))[1])
+    monkeypatch.setattr(progress_module, 'load_first_step',
+                        lambda path, *names: (reads.append(path.name), load(path, *names))[1])
     for folder in ('source', 'run'):
         lay(progress_of(folder=folder), 0, 'begun', 'hand-over')
     progress = progress_of(resume=True, first_step_from=str(tmp_path / 'source'))
@@ -137,9 +139,9 @@ def test_what_would_be_replaced_unasked(progress_of, method, whose):
     lay(first, 0, 'begun', 'hand-over')
     lay(first, 1, 'begun', 'checkpoint')
     files, progress = held(first), progress_of(method=method)
-    told = (f'{progress.work_dir} holds finished steps {whose}that this run would train anew: [0]. --resume goes on with what '
-            f'is left of the same run, --overwrite moves the old steps to {progress.work_dir / "replaced"} first; or give '
-            'another --work-dir.')
+    told = (f'{progress.work_dir} holds finished steps {whose}that this run would train anew: [0]. --resume goes on with '
+            f'what is left of the same run, --overwrite moves the old steps to {progress.work_dir / "replaced"} first; or '
+            'give another --work-dir.')
     assert progress.refusal() == told
     with pytest.raises(ValueError) as error:
         progress.make_room()

@@ -4,6 +4,7 @@ The tables were written from what a user is promised (docs/reliability.md), not 
 says what a combination comes to, so that the order of the rows is no matter; ``*`` is anything, ``a/b`` is a or b.
 """
 import itertools
+import pickle
 from pathlib import Path
 
 import pytest
@@ -63,11 +64,11 @@ overwrite  START/TAKE                      stale/trained        MOVED
 
 ERRORS = {
     'no-source': (FileNotFoundError, '--first-step-from: there is no old/step_0/step_0.pth.'),
-    'own-source': (ValueError, '--first-step-from: old/step_0/step_0.pth is this run itself; leave the option out and start '
-                               'with --step 1 or --resume.'),
-    'other-run': (ValueError, "new/step_0 was trained with another scenario or method: ['method'] of split.json differ. Give "
-                              'another --work-dir, or --overwrite in place of --resume, which moves the old steps aside and '
-                              'trains anew.'),
+    'own-source': (ValueError, '--first-step-from: old/step_0/step_0.pth is this run itself; leave the option out and '
+                               'start with --step 1 or --resume.'),
+    'other-run': (ValueError, "new/step_0 was trained with another scenario or method: ['method'] of split.json differ. "
+                              'Give another --work-dir, or --overwrite in place of --resume, which moves the old steps aside '
+                              'and trains anew.'),
     'other-source': (ValueError, 'new/step_0/step_0.pth is another step 0 than that of old/step_0/step_0.pth; leave '
                                  '--first-step-from out to go on with it, or take --overwrite in place of --resume.')}
 
@@ -161,3 +162,4 @@ def test_the_words_that_tell_of_states():
         START='train', RESUME='go on', TAKE='take over', FINISH='take over', EVALUATE='test', FINISHED='finished')
     assert State.RESUME.__doc__ == 'Its training was stopped, and goes on from the last whole checkpoint.'
     assert [state.name for state in State if state.begins] == ['START', 'TAKE']
+    assert all(pickle.loads(pickle.dumps(state)) is state for state in State)  # the main process sends it to the others
