@@ -10,7 +10,7 @@ from pydantic import Field
 
 from ..arguments import NotNegative, Number, one_of
 from ..datasets import POLICIES
-from ..datasets.exemplars import Labels
+from ..datasets.exemplars import LABELS, Labels
 from ..datasets.policies import USES_FEATURES
 from ..datasets.replay import Iterations
 from ..files import plain
@@ -31,7 +31,7 @@ class MemorySettings:
 
     size: Number
     policy: Annotated[str, one_of(POLICIES)] = 'class_balanced'
-    labels: Labels = 'stored'
+    labels: Labels = LABELS[0]
     share: Annotated[float, Field(gt=0, lt=1)] = 0.5
     iterations: Iterations = 'kept'
     export: bool = False
