@@ -32,7 +32,7 @@ class ExtendedMixin:
             ``num_classes``. None leaves the convolution.
     """
 
-    unknown, unknown_scores = False, 'sigmoid'
+    unknown = False
 
     def __init__(self, *args: Any, unknown: bool = False, unknown_scores: str = 'sigmoid',
                  classifier: Optional[Mapping[str, Any]] = None, **kwargs: Any) -> None:
