@@ -103,6 +103,7 @@ NUMBERS = [(name, argument) for name, argument in ARGUMENTS if kinds(name, argum
 
 @pytest.mark.parametrize('name, argument', NUMBERS)
 def test_bounds(name, argument):
+    """A setting of a new name enters RANGES; one that means something else in another class RANGES_OF."""
     least, most, beyond = RANGES_OF.get((name, argument)) or RANGES[argument]
     for value in (least, 1000 if most is None else most):
         make(name, **{argument: value})
