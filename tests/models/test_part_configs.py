@@ -1,10 +1,11 @@
 """What the settings of parts may be, and what is said of others."""
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import pytest
-from mmengine.config import ConfigDict
+from mmengine.config import Config, ConfigDict
 from mmengine.registry import MODELS as ROOT
 from mmengine.registry import DefaultScope
 from mmseg.registry import MODELS
@@ -211,6 +212,33 @@ def test_what_is_said_of_the_losses(losses, told):
 def test_classes_of_the_losses():
     found = check_losses(ConfigDict(a=dict(type='LocalPOD'), b=None, c=dict(type='StreamWatch')), 'continual.losses')
     assert found == dict(a=LocalPOD, c=CLASSES['StreamWatch']) and check_losses({}, 'continual.losses') == {}
+
+
+METHODS = sorted((Path(__file__).resolve().parents[2] / 'configs/_base_/methods').glob('*.py'))
+
+
+def merged(base: Any, changes: Any) -> Any:
+    """A config with changes, as a profile makes them."""
+    if not (isinstance(base, dict) and isinstance(changes, dict)):
+        return changes
+    return {**base, **{key: merged(base.get(key), value) for key, value in changes.items()}}
+
+
+@pytest.mark.parametrize('path', METHODS, ids=lambda path: path.stem)
+def test_released_methods_are_taken(path):
+    config = Config.fromfile(path)
+    for changes in ({}, config.get('official', {}).get('continual', {})):
+        method = merged(config.continual, changes)
+        check_losses(method.get('losses', {}), 'continual.losses')
+        for key, family in dict(targets=PARTS, loss_decode=DECODE_LOSSES, online=REPLAYS, classifier=CLASSIFIERS).items():
+            if key in method:
+                family.check(classifier_config(method[key]), f'continual.{key}')
+
+
+def test_an_ablated_loss_is_taken():
+    for name, cls in PARTS.members().items():
+        if 'loss_weight' in arguments_of(cls):
+            PARTS.check(dict(type=name, loss_weight=0), 'a')
 
 
 @pytest.mark.parametrize('config', [
