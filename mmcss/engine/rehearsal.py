@@ -1,0 +1,247 @@
+"""A run played through in miniature before the first step of it trains."""
+from __future__ import annotations
+
+import contextlib
+import gc
+import io
+import os
+import tempfile
+import traceback
+import warnings
+from itertools import islice
+from pathlib import Path
+from types import FrameType
+from typing import Any, Dict, Iterator, List, Mapping, Optional, Tuple
+
+import torch
+from mmengine.config import Config
+from mmengine.dist import get_world_size
+from mmengine.logging import MessageHub, MMLogger
+from mmengine.registry import DefaultScope
+from mmengine.runner import Runner
+from mmengine.visualization import Visualizer
+from mmseg.visualization import SegLocalVisualizer
+
+from ..hooks.data_pass import bare_model
+from ..hooks.random_state_hook import kept_random_state
+from ..models import forget_hand_over
+from ..models.initialisation import CheapInitialisation
+from ..scenario import Scenario
+from .distributed import on_main_process
+from .miniature import RandomImages, ShortScenario, image_size, miniature, without_accelerator
+from .step_config import step_config
+from .teardown import tear_down
+
+MANY = 1_000_000  # images of a step whose number is not known
+# What the runner was building, by the names of its methods.
+BUILDS = dict(
+    build_train_loop='train_cfg', build_val_loop='val_cfg', build_test_loop='test_cfg', build_optim_wrapper='optim_wrapper',
+    build_param_scheduler='param_scheduler', build_visualizer='visualizer', build_log_processor='log_processor',
+    build_logger='log_level', set_randomness='randomness', build_model='model', scale_lr='auto_scale_lr')
+# What stands in the step's config for a key of the user's.
+OWN_HOOKS = dict(MemoryHook='continual.memory', OnlineHook='continual.online', ContinualHook='continual',
+                 RowRatesHook='continual.frozen', BestWeightsHook='run.hand_over', ResultHook='test_evaluator')
+
+
+def rehearse(cfg: Config, scenario: Scenario, num_images: Optional[Mapping[int, int]] = None) -> List[str]:
+    """Train and test steps 0, 1 and the last one on random images, to find what would stop a run in the middle.
+
+    The runner, the model at its full width, and all hooks, schedules,
+    samplers, evaluators and parts are those of the run; images are small and
+    few, each step has one iteration, and files go to a temporary folder. Of
+    several processes the main one does it, as if it were alone. What belongs
+    to the process (random numbers, loggers, settings) is left as it was.
+
+    Args:
+        cfg: The user's config.
+        scenario: Its scenario.
+        num_images: Training images of each step, by its number; without them
+            a step is taken for a long one.
+
+    Returns:
+        Notes on what could not be tried here.
+
+    Raises:
+        ValueError: Names the step and the key of the config.
+    """
+    world_size = get_world_size()
+    return on_main_process(lambda: _rehearse(cfg, scenario, num_images or {}, world_size))
+
+
+def _rehearse(cfg: Config, scenario: Scenario, num_images: Mapping[int, int], world_size: int) -> List[str]:
+    short, notes = ShortScenario.of(scenario), []
+    with untouched(), tempfile.TemporaryDirectory() as folder:
+        configs = [step_config(cfg, short, step, folder) for step in range(len(short))]
+        images = RandomImages(Path(folder), short, cfg.train_dataloader.dataset, image_size(configs[0].model))
+        for split, config in zip(short, configs):
+            steps = [split.step] if split.step < 2 else range(2, len(scenario))
+            number = min(num_images.get(step, MANY) for step in steps)
+            if without_accelerator(config):
+                notes = ['there is no accelerator here: mixed precision was not rehearsed.']
+            _play(miniature(config, images), _name(steps), batches(config, number, world_size))
+    return notes
+
+
+def _name(steps: Any) -> str:
+    return f'step {steps[0]}' if len(steps) == 1 else f'steps {steps[0]} to {steps[-1]}'
+
+
+def batches(config: Config, number: int, world_size: int) -> int:
+    """About how many iterations an epoch of a step of that many images has in each process."""
+    loader = config.train_dataloader
+    return loader.get('num_batch_per_epoch') or -(-number // (loader.get('batch_size', 1) * world_size))
+
+
+class OneBatch:
+    """A data loader that ends after its first batch.
+
+    Args:
+        loader: The loader.
+        length: How many batches it says that it has.
+    """
+
+    def __init__(self, loader: Any, length: int) -> None:
+        self.loader = loader
+        self.length = length
+
+    def __len__(self) -> int:
+        return self.length
+
+    def __iter__(self) -> Iterator[Any]:
+        return islice(self.loader, 1)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.loader, name)
+
+
+class MiniatureRunner(Runner):
+    """A runner whose training ends after one iteration, and which leaves the settings of the process alone."""
+
+    batches: int
+
+    def setup_env(self, env_cfg: Dict[str, Any]) -> None:
+        """Process groups, threads and ways to start processes are the run's own."""
+        self._timestamp, self._rank, self._world_size = 'rehearsal', 0, 1
+
+    def _log_env(self, env_cfg: Dict[str, Any]) -> None:
+        """Not of interest, and slow."""
+
+    def dump_config(self) -> None:
+        """As :meth:`_log_env`."""
+
+    def build_model(self, model: Any) -> torch.nn.Module:
+        """As the stock runner, in less time."""
+        with CheapInitialisation():
+            return super().build_model(model)
+
+    def _init_model_weights(self) -> None:
+        with CheapInitialisation():
+            super()._init_model_weights()
+
+    def build_train_loop(self, loop: Any) -> Any:
+        """As the stock runner; schedules are made for the length that the training has."""
+        built = super().build_train_loop(loop)
+        built.dataloader = OneBatch(built.dataloader, self.batches)
+        if built.max_iters == built.max_epochs * len(built.dataloader.loader):
+            built._max_iters = built.max_epochs * self.batches
+        return built
+
+    def load_or_resume(self) -> None:
+        """Nothing to load; from here on the training has one iteration."""
+        loop = self._train_loop
+        loop.dataloader.length = 1
+        loop._max_epochs = loop._max_iters = 1
+        if self.val_loop is not None:
+            loop.val_begin, loop.val_interval = 1, 1
+
+    def save_checkpoint(self, *args: Any, **kwargs: Any) -> None:
+        """Written only where a hook goes on with the file, and without the optimizer."""
+        if any(getattr(hook, 'save_best', None) or getattr(hook, 'published_keys', None) for hook in self.hooks):
+            super().save_checkpoint(*args, **dict(kwargs, save_optimizer=False))
+        else:
+            self.call_hook('before_save_checkpoint', checkpoint=dict(meta={}, state_dict=bare_model(self).state_dict()))
+
+
+def _play(config: Config, step: str, number: int) -> None:
+    """Train and test one step."""
+    runner = MiniatureRunner.__new__(MiniatureRunner)
+    runner.batches = number
+    try:
+        runner.__init__(**_arguments(config))
+        runner.train()
+        runner.test()
+    except Exception as error:
+        raise ValueError(f'{step}: {_told(error, runner)}') from error
+    finally:
+        if hasattr(runner, '_hooks'):
+            tear_down(runner)
+        forget_hand_over()
+
+
+def _arguments(config: Config) -> Dict[str, Any]:
+    keys = ('model', 'work_dir', 'train_dataloader', 'val_dataloader', 'test_dataloader', 'train_cfg', 'val_cfg', 'test_cfg',
+            'auto_scale_lr', 'optim_wrapper', 'param_scheduler', 'val_evaluator', 'test_evaluator', 'default_hooks',
+            'custom_hooks', 'log_processor', 'visualizer')
+    return dict({key: config.get(key) for key in keys}, log_level=config.get('log_level', 'INFO'),
+                default_scope=config.get('default_scope', 'mmseg'), randomness=config.get('randomness', dict(seed=None)),
+                experiment_name=config.experiment_name, cfg=config)
+
+
+def _told(error: Exception, runner: Runner) -> str:
+    """The key that caused an error, where it was raised, and what it says."""
+    keys, found = _keys(runner), None
+    chain: List[BaseException] = [error]
+    while chain[-1].__cause__ or chain[-1].__context__:
+        chain.append(chain[-1].__cause__ or chain[-1].__context__)
+    for one in reversed(chain):
+        frames = [frame for frame, _ in traceback.walk_tb(one.__traceback__)]
+        for frame in reversed(frames):
+            found = found or _key_of(frame, runner, keys)
+    key, moment = found or ('model', 'train_step')
+    text = str(error) if isinstance(error, ValueError) else f'{type(error).__name__}: {error}'
+    return f'{key}: rehearsed on random images it raised in {moment}: {text}'
+
+
+def _key_of(frame: FrameType, runner: Runner, keys: Mapping[int, str]) -> Optional[Tuple[str, str]]:
+    owner, name = frame.f_locals.get('self'), frame.f_code.co_name
+    if owner is runner and name in BUILDS:
+        return BUILDS[name], name
+    if name == 'build_dataloader':
+        role = next((role for role in ('train', 'val', 'test') if runner.cfg.get(f'{role}_dataloader') is not None), 'train')
+        return f'{role}_dataloader', name
+    for local in (owner, frame.f_locals.get('hook'), frame.f_locals.get('evaluator')):
+        if id(local) in keys:
+            return keys[id(local)], name
+    return None
+
+
+def _keys(runner: Runner) -> Dict[int, str]:
+    return {}
+
+
+@contextlib.contextmanager
+def untouched() -> Iterator[None]:
+    """Leave the process as it was before the block, which is silent and as if alone."""
+    kinds = (MMLogger, MessageHub, DefaultScope, Visualizer, SegLocalVisualizer)
+    instances = [(kind._instance_dict, dict(kind._instance_dict)) for kind in kinds]
+    environment, alone = dict(os.environ), torch.distributed.is_initialized
+    cudnn = torch.backends.cudnn.benchmark, torch.backends.cudnn.deterministic
+    deterministic = torch.are_deterministic_algorithms_enabled()
+    with kept_random_state(), warnings.catch_warnings(), tempfile.TemporaryDirectory() as cache, \
+            contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+        warnings.simplefilter('ignore')
+        gc.freeze()  # or each end of a runner looks through all that torch has imported
+        os.environ['MMCSS_CACHE'] = cache
+        torch.distributed.is_initialized = lambda: False
+        try:
+            yield
+        finally:
+            gc.unfreeze()
+            torch.distributed.is_initialized = alone
+            os.environ.clear()
+            os.environ.update(environment)
+            torch.backends.cudnn.benchmark, torch.backends.cudnn.deterministic = cudnn
+            torch.use_deterministic_algorithms(deterministic)
+            for holder, before in instances:
+                holder.clear()
+                holder.update(before)
