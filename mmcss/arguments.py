@@ -71,7 +71,7 @@ def check_arguments(takes: Callable[..., Any], given: Mapping[str, Any], place: 
     kinds = arguments_of(takes)
     valid = [name for name in kinds if name not in skip]
     for name in given:
-        if name not in valid and not _takes_any(takes):
+        if name not in valid and not takes_any(takes):
             raise ValueError(unknown_key(name, valid, place))
     missing = [name for name, argument in kinds.items()
                if required and argument.default is argument.empty and name not in (*given, *skip)]
@@ -201,7 +201,8 @@ def _functions(takes: Callable[..., Any]) -> List[Callable[..., Any]]:
     return [vars(base)['__init__'] for base in takes.__mro__ if '__init__' in vars(base) and base is not object]
 
 
-def _takes_any(takes: Callable[..., Any]) -> bool:
+def takes_any(takes: Callable[..., Any]) -> bool:
+    """Whether something takes arguments of any name."""
     functions = _functions(takes)
     return bool(functions) and all(
         any(argument.kind is argument.VAR_KEYWORD for argument in inspect.signature(function).parameters.values())

@@ -3,15 +3,14 @@ from __future__ import annotations
 
 import contextlib
 import gc
+import inspect
 import io
 import os
 import tempfile
-import traceback
 import warnings
 from itertools import islice
 from pathlib import Path
-from types import FrameType
-from typing import Any, Dict, Iterator, List, Mapping, Optional, Tuple
+from typing import Any, Dict, Iterator, List, Mapping, Optional
 
 import torch
 from mmengine.config import Config
@@ -27,20 +26,14 @@ from ..hooks.random_state_hook import kept_random_state
 from ..models import forget_hand_over
 from ..models.initialisation import CheapInitialisation
 from ..scenario import Scenario
+from .causes import hook_keys, told
+from .components import check_components
 from .distributed import on_main_process
 from .miniature import RandomImages, ShortScenario, image_size, miniature, without_accelerator
 from .step_config import step_config
-from .teardown import tear_down
 
+OF_THE_PROCESS = ('self', 'cfg', 'launcher', 'env_cfg', 'load_from', 'resume', 'data_preprocessor')
 MANY = 1_000_000  # images of a step whose number is not known
-# What the runner was building, by the names of its methods.
-BUILDS = dict(
-    build_train_loop='train_cfg', build_val_loop='val_cfg', build_test_loop='test_cfg', build_optim_wrapper='optim_wrapper',
-    build_param_scheduler='param_scheduler', build_visualizer='visualizer', build_log_processor='log_processor',
-    build_logger='log_level', set_randomness='randomness', build_model='model', scale_lr='auto_scale_lr')
-# What stands in the step's config for a key of the user's.
-OWN_HOOKS = dict(MemoryHook='continual.memory', OnlineHook='continual.online', ContinualHook='continual',
-                 RowRatesHook='continual.frozen', BestWeightsHook='run.hand_over', ResultHook='test_evaluator')
 
 
 def rehearse(cfg: Config, scenario: Scenario, num_images: Optional[Mapping[int, int]] = None) -> List[str]:
@@ -75,9 +68,13 @@ def _rehearse(cfg: Config, scenario: Scenario, num_images: Mapping[int, int], wo
         images = RandomImages(Path(folder), short, cfg.train_dataloader.dataset, image_size(configs[0].model))
         for split, config in zip(short, configs):
             steps = [split.step] if split.step < 2 else range(2, len(scenario))
+            try:
+                check_components(config, len(cfg.get('custom_hooks') or ()))
+            except ValueError as error:
+                raise ValueError(f'{_name(steps)}: {error}') from error
             number = min(num_images.get(step, MANY) for step in steps)
             if without_accelerator(config):
-                notes = ['there is no accelerator here: mixed precision was not rehearsed.']
+                notes = ['note: there is no accelerator here: mixed precision was not rehearsed.']
             _play(miniature(config, images), _name(steps), batches(config, number, world_size))
     return notes
 
@@ -118,6 +115,13 @@ class MiniatureRunner(Runner):
     """A runner whose training ends after one iteration, and which leaves the settings of the process alone."""
 
     batches: int
+    keys: Dict[int, str]
+
+    def register_hook(self, hook: Any, priority: Any = None) -> None:
+        """As the stock runner; the hook goes by the key of its config."""
+        before = list(map(id, self._hooks))
+        super().register_hook(hook, priority)
+        self.keys.update((id(one), self.keys.get(id(hook), 'default_hooks')) for one in self._hooks if id(one) not in before)
 
     def setup_env(self, env_cfg: Dict[str, Any]) -> None:
         """Process groups, threads and ways to start processes are the run's own."""
@@ -137,6 +141,8 @@ class MiniatureRunner(Runner):
     def _init_model_weights(self) -> None:
         with CheapInitialisation():
             super()._init_model_weights()
+            if self.model.teacher is not None:
+                self.model.teacher.build(next(self.model.parameters()).device)
 
     def build_train_loop(self, loop: Any) -> Any:
         """As the stock runner; schedules are made for the length that the training has."""
@@ -165,58 +171,25 @@ class MiniatureRunner(Runner):
 def _play(config: Config, step: str, number: int) -> None:
     """Train and test one step."""
     runner = MiniatureRunner.__new__(MiniatureRunner)
-    runner.batches = number
+    runner.batches, runner.keys = number, hook_keys(config)
     try:
         runner.__init__(**_arguments(config))
         runner.train()
         runner.test()
-    except Exception as error:
-        raise ValueError(f'{step}: {_told(error, runner)}') from error
+    except Exception as error:  # any: whatever raises here would raise in the run
+        raise ValueError(f'{step}: {told(error, runner, config, runner.keys)}') from error
     finally:
-        if hasattr(runner, '_hooks'):
-            tear_down(runner)
+        for handler in runner.logger.handlers if hasattr(runner, 'logger') else ():
+            handler.close()
         forget_hand_over()
+        runner.__dict__.clear()  # other references to the runner shall not keep the model
+        gc.collect()
 
 
 def _arguments(config: Config) -> Dict[str, Any]:
-    keys = ('model', 'work_dir', 'train_dataloader', 'val_dataloader', 'test_dataloader', 'train_cfg', 'val_cfg', 'test_cfg',
-            'auto_scale_lr', 'optim_wrapper', 'param_scheduler', 'val_evaluator', 'test_evaluator', 'default_hooks',
-            'custom_hooks', 'log_processor', 'visualizer')
-    return dict({key: config.get(key) for key in keys}, log_level=config.get('log_level', 'INFO'),
-                default_scope=config.get('default_scope', 'mmseg'), randomness=config.get('randomness', dict(seed=None)),
-                experiment_name=config.experiment_name, cfg=config)
-
-
-def _told(error: Exception, runner: Runner) -> str:
-    """The key that caused an error, where it was raised, and what it says."""
-    keys, found = _keys(runner), None
-    chain: List[BaseException] = [error]
-    while chain[-1].__cause__ or chain[-1].__context__:
-        chain.append(chain[-1].__cause__ or chain[-1].__context__)
-    for one in reversed(chain):
-        frames = [frame for frame, _ in traceback.walk_tb(one.__traceback__)]
-        for frame in reversed(frames):
-            found = found or _key_of(frame, runner, keys)
-    key, moment = found or ('model', 'train_step')
-    text = str(error) if isinstance(error, ValueError) else f'{type(error).__name__}: {error}'
-    return f'{key}: rehearsed on random images it raised in {moment}: {text}'
-
-
-def _key_of(frame: FrameType, runner: Runner, keys: Mapping[int, str]) -> Optional[Tuple[str, str]]:
-    owner, name = frame.f_locals.get('self'), frame.f_code.co_name
-    if owner is runner and name in BUILDS:
-        return BUILDS[name], name
-    if name == 'build_dataloader':
-        role = next((role for role in ('train', 'val', 'test') if runner.cfg.get(f'{role}_dataloader') is not None), 'train')
-        return f'{role}_dataloader', name
-    for local in (owner, frame.f_locals.get('hook'), frame.f_locals.get('evaluator')):
-        if id(local) in keys:
-            return keys[id(local)], name
-    return None
-
-
-def _keys(runner: Runner) -> Dict[int, str]:
-    return {}
+    """What a runner takes of a config, as :meth:`Runner.from_cfg`; settings of processes are the run's own."""
+    keys = [name for name in inspect.signature(Runner.__init__).parameters if name in config and name not in OF_THE_PROCESS]
+    return dict({key: config[key] for key in keys}, cfg=config)
 
 
 @contextlib.contextmanager
