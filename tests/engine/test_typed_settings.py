@@ -87,7 +87,7 @@ def test_defaults():
     method, view = read('continual'), TrainView()
     assert (method.ignore_as_background, method.keep_old_labels) == (view.ignore_as_background, view.keep_old_labels)
     assert (method.new_rows, method.average, method.over_processes, method.parts) == ('random', 'valid', True, {})
-    assert read('run') == RunSettings(None, None, None, False, 'last', False)
+    assert read('run') == RunSettings(None, None, None, False, 'last', False, True)
 
 
 def test_parts_go_by_their_keys():
