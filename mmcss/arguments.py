@@ -75,7 +75,7 @@ def check_arguments(takes: Callable[..., Any], given: Mapping[str, Any], place: 
     """
     kinds = arguments_of(takes)
     valid = [name for name in kinds if name not in skip]
-    if not _takes_any(takes):
+    if not takes_any(takes):
         check_names(given, valid, place, owners)
     missing = [name for name, argument in kinds.items()
                if required and argument.default is argument.empty and name not in (*given, *skip)]
@@ -226,7 +226,8 @@ def _functions(takes: Callable[..., Any]) -> List[Callable[..., Any]]:
     return [vars(base)['__init__'] for base in takes.__mro__ if '__init__' in vars(base) and base is not object]
 
 
-def _takes_any(takes: Callable[..., Any]) -> bool:
+def takes_any(takes: Callable[..., Any]) -> bool:
+    """Whether something takes arguments of any name."""
     functions = _functions(takes)
     return bool(functions) and all(_passes_on(function) for function in functions)
 

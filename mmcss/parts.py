@@ -142,6 +142,8 @@ class Part(Checked):
     of the checkpoint. What has to last for the step goes through
     :meth:`state_dict`, which is written to the step's folder, where a resumed
     run finds it.
+    What they are built with is checked by the annotations of their ``__init__``
+    (see :mod:`mmcss.arguments`), which say the range of each number.
     Parts that compare student and teacher act from step 1 on; those that set
     ``from_first_step`` act at step 0 as well. ``after_step`` is called after
     every step, so that step 1 finds what step 0 left.

@@ -34,7 +34,7 @@ def load_config(args: argparse.Namespace) -> Config:
     default = Path('work_dirs') / Path(args.config).resolve().parent.name / Path(args.config).stem
     cfg.work_dir = args.work_dir or cfg.get('work_dir') or str(default)
     given = dict(steps=args.step, skip_broken=args.skip_broken or None,
-                 **{key: getattr(args, key, None) for key in ('first_step_from', 'classes', 'overwrite')})
+                 **{key: getattr(args, key, None) for key in ('first_step_from', 'classes', 'overwrite', 'rehearsal')})
     cfg.run = dict(cfg.get('run', {}), **{key: value for key, value in given.items() if value is not None})
     return cfg
 

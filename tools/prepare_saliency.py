@@ -22,6 +22,8 @@ from mmcss.datasets import leaves_of, name_classes
 from mmcss.datasets.saliency import saliency_path
 from mmcss.datasets.readers import LabelReader
 from mmcss.datasets.sources import image_name, open_dataset
+from mmcss.engine.settings import read_settings
+from mmcss.engine.typed_settings import UnknownSettings
 from mmcss.scenario import IGNORE
 from mmengine.config import Config
 from mmengine.dataset import BaseDataset
@@ -131,7 +133,7 @@ def main() -> None:
     args = parse_args()
     init_default_scope('mmseg')
     cfg = Config.fromfile(args.config)
-    folder = args.folder or (cfg.get('continual', {}).get('unknown') or {}).get('folder', 'saliency_map')
+    folder = args.folder or (read_settings(cfg).method(1).unknown or UnknownSettings(of='saliency')).folder
     if args.ground_truth:
         detect = by_labels()
     elif args.opencv:

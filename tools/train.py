@@ -23,6 +23,8 @@ def main() -> None:
     parser.add_argument('--classes', nargs='+', metavar='NAME',
                         help="the classes of that checkpoint in the order of its channels, or a file with one a line; only "
                         'where it does not say them')
+    parser.add_argument('--no-rehearsal', dest='rehearsal', action='store_false', default=None,
+                        help='begin without trying all steps in miniature')
     parser.add_argument('--dry-run', action='store_true', help='print what would be done, and do nothing')
     args = parser.parse_args()
     cfg = load_config(args)

@@ -8,7 +8,7 @@ from typing import Any, Dict, List, Mapping, Optional, Tuple
 import numpy as np
 
 from ..scenario import IGNORE, Split, TrainView
-from .exemplars import LABELS, Exemplar, ExemplarMemory
+from .exemplars import LABELS, Exemplar, ExemplarMemory, Labels
 from .labelled_images import LabelledImages
 from .places import Places
 from .saliency import saliency_path
@@ -51,10 +51,8 @@ class RememberedImages:
     """
 
     def __init__(self, images: LabelledImages, index: np.ndarray, split: Split, view: TrainView,
-                 path: Optional[str] = None, labels: str = 'stored', saliency: Optional[str] = None,
+                 path: Optional[str] = None, labels: Labels = LABELS[0], saliency: Optional[str] = None,
                  brought: bool = True) -> None:
-        if labels not in LABELS:
-            raise ValueError(f'memory.labels: got {labels!r}, valid are {", ".join(LABELS)}.')
         self.folder = Path(path or '.').parent
         self.memory = ExemplarMemory() if path is None else ExemplarMemory.load(path, split)
         self._images, self._split, self._view = images, split, view

@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 from itertools import chain, islice
-from typing import Iterator, List, Literal, get_args
+from typing import Iterator, List, Literal
 
 import torch
 from mmengine.dataset import InfiniteSampler
@@ -11,17 +11,18 @@ from mmseg.registry import DATA_SAMPLERS
 from torch.utils.data import Sampler
 
 Iterations = Literal['kept', 'all_new']
-ITERATIONS = get_args(Iterations)
 
 
 def remembered_share(batch_size: int, share: float) -> int:
     """How many images of a batch are remembered ones.
 
+    Args:
+        batch_size: Images of the batch.
+        share: More than 0 and less than 1.
+
     Raises:
         ValueError: None or all would be.
     """
-    if not 0 < share < 1:
-        raise ValueError(f'memory.share: got {share}, expected a number between 0 and 1.')
     remembered = int(batch_size * share + 0.5)
     if not 0 < remembered < batch_size:
         raise ValueError(f'memory.share: {share} of a batch of {batch_size} leaves no room for new or remembered images; '
@@ -42,17 +43,14 @@ class ReplayBatchSampler(Sampler):
     Args:
         sampler: A stock sampler of the step's images.
         batch_size: Images a batch of one process, remembered ones included.
-        drop_last: Leave out a last batch that is not full.
         share: Remembered images' share of a batch.
         iterations: 'kept': as many batches an epoch as without memory, so
             that an epoch shows only a part of the new images (SSUL-M);
             'all_new': as many as all new images take (SATS-M).
+        drop_last: Leave out a last batch that is not full.
     """
 
-    def __init__(self, sampler: Sampler, batch_size: int, drop_last: bool = False, share: float = 0.5,
-                 iterations: str = 'kept') -> None:
-        if iterations not in ITERATIONS:
-            raise ValueError(f'memory.iterations: got {iterations!r}, valid are {", ".join(ITERATIONS)}.')
+    def __init__(self, sampler: Sampler, batch_size: int, share: float, iterations: Iterations, drop_last: bool = False) -> None:
         remembered = remembered_share(batch_size, share)
         self.sampler = sampler
         self.drop_last = drop_last

@@ -35,6 +35,8 @@ class _Numbers:
         return self._number
 
     def __getattr__(self, name: str) -> Any:
+        if name.startswith('__'):  # of Python's own, as copying asks for
+            raise AttributeError(name)
         raise _OnlyCounted(name)
 
     def __getitem__(self, idx: int) -> Any:

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import copy
+from pathlib import Path
 from typing import Any, Collection, Mapping, Union
 
 from mmengine.config import Config
@@ -41,8 +42,11 @@ def read_settings(cfg: Union[Config, Settings]) -> Settings:
     methods = read_method(configs[0]), read_method(configs[1])
     protocol = read_protocol(cfg, cfg.get('protocol', {}))
     preset = next((name for name in PROTOCOLS if read_protocol(cfg, name) == protocol), 'custom')
+    file = Path(cfg.filename or 'run')
+    run_name = Path(file.absolute().parent.name, file.stem) if cfg.filename else file
     return Settings(given, cfg, given.get('profile', PROFILES[0]), configs, methods, protocol, preset,
-                    make(RunSettings, plain(cfg.get('run', {})), 'run'))
+                    make(RunSettings, plain(cfg.get('run', {})), 'run'),
+                    Path(cfg.get('work_dir') or Path('work_dirs') / run_name), run_name)
 
 
 def _merged(cfg: Config, steps: str) -> Config:

@@ -10,7 +10,7 @@ from pydantic import Field
 
 from ..arguments import NotNegative, Number, one_of
 from ..datasets import POLICIES
-from ..datasets.exemplars import Labels
+from ..datasets.exemplars import LABELS, Labels
 from ..datasets.policies import USES_FEATURES
 from ..datasets.replay import Iterations
 from ..files import plain
@@ -31,7 +31,7 @@ class MemorySettings:
 
     size: Number
     policy: Annotated[str, one_of(POLICIES)] = 'class_balanced'
-    labels: Labels = 'stored'
+    labels: Labels = LABELS[0]
     share: Annotated[float, Field(gt=0, lt=1)] = 0.5
     iterations: Iterations = 'kept'
     export: bool = False
@@ -105,6 +105,7 @@ class RunSettings:
     overwrite: bool = False
     hand_over: HandedOver = 'last'
     skip_broken: bool = False
+    rehearsal: bool = True
 
 
 @dataclass(frozen=True)
@@ -121,6 +122,9 @@ class Settings:
         protocol: How steps are tested.
         protocol_name: The preset that it is equal to, or 'custom'.
         run: What concerns the sequence.
+        work_dir: Folder of all steps.
+        run_name: What the run is called: its config's folder, which says the
+            method, and name.
     """
 
     given: Config
@@ -131,6 +135,8 @@ class Settings:
     protocol: Protocol
     protocol_name: str
     run: RunSettings
+    work_dir: Path
+    run_name: Path
 
     def config(self, step: int) -> Config:
         """How a step is trained."""
@@ -144,14 +150,3 @@ class Settings:
     def stated_method(self) -> Dict[str, Any]:
         """``continual`` by the letter, which tells runs of a work_dir from others."""
         return plain(self.cfg.get('continual', {}))
-
-    @property
-    def run_name(self) -> Path:
-        """What a run is called: its config's folder, which says the method, and name."""
-        file = Path(self.cfg.filename or 'run')
-        return Path(file.absolute().parent.name, file.stem) if self.cfg.filename else file
-
-    @property
-    def work_dir(self) -> Path:
-        """Folder of all steps."""
-        return Path(self.cfg.get('work_dir') or Path('work_dirs') / self.run_name)

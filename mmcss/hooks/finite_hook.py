@@ -158,12 +158,15 @@ def not_finite(model: nn.Module) -> List[str]:
 
     A buffer may be infinite on purpose, like an attention's mask.
     """
-    flags = {name: ~value.detach().isfinite().all() for name, value in model.named_parameters()}
-    flags.update((name, value.isnan().any()) for name, value in model.named_buffers())
-    if not flags:
+    tensors = {**dict(model.named_parameters()), **dict(model.named_buffers())}
+    if not tensors:
         return []
-    found = torch.stack(list(flags.values())).tolist()
-    return [name for name, bad in zip(flags, found) if bad]
+    # A sum takes a tenth of the time of looking at each number; those of which it is not finite are looked at.
+    sums = torch.stack([value.detach().sum().abs().float() for value in tensors.values()]).tolist()
+    suspects = [name for (name, value), total in zip(tensors.items(), sums) if not math.isfinite(total)]
+    parameters = dict(model.named_parameters())
+    return [name for name in suspects if (not tensors[name].isfinite().all() if name in parameters
+                                          else tensors[name].isnan().any())]
 
 
 def _with_nan(state: Mapping[str, Any]) -> List[str]:

@@ -25,9 +25,6 @@ from ..scenario import Split
 from .class_means import set_class_means
 from .data_pass import Pass, averaged_model, common_seed, step_dataset
 
-# Of all steps, streams too: what step 0 has left is what the next ones go on with.
-DEFAULT_POLICY = 'class_balanced'
-
 
 @HOOKS.register_module()
 class MemoryHook(Hook):
@@ -47,11 +44,7 @@ class MemoryHook(Hook):
     # After the parts' last look, before the hand-over, which says that a step is whole.
     priority = 'NORMAL'
 
-    def __init__(self, path: str, size: int, policy: str = DEFAULT_POLICY, export: bool = False) -> None:
-        if policy not in POLICIES:
-            raise ValueError(f'memory.policy: got {policy!r}, valid are {", ".join(POLICIES)}.')
-        if size < 0:
-            raise ValueError(f'memory.size: got {size}, expected at least 0.')
+    def __init__(self, path: str, size: int, policy: str, export: bool) -> None:
         self.path = Path(path)
         self.size = size
         self.policy = policy

@@ -15,7 +15,7 @@ from ..datasets.stream import Look, StreamMemory
 from ..losses.stream_watch import StreamWatch
 from .class_means import set_class_means
 from .data_pass import bare_model, common_seed, step_dataset
-from .memory_hook import DEFAULT_POLICY, MemoryHook, looks_of
+from .memory_hook import MemoryHook, looks_of
 from .replays import REPLAYS, Replay
 
 
@@ -33,8 +33,7 @@ class OnlineHook(MemoryHook):
         replay: Config of a :class:`Replay`.
     """
 
-    def __init__(self, path: str, size: int, replay: Dict[str, Any], policy: str = DEFAULT_POLICY,
-                 export: bool = False) -> None:
+    def __init__(self, path: str, size: int, policy: str, export: bool, replay: Dict[str, Any]) -> None:
         super().__init__(path, size, policy, export)
         self.replay: Replay = REPLAYS.build(replay, 'continual.online')
         self._new: List[int] = []

@@ -37,7 +37,7 @@ class ExtendedMixin:
             ``num_classes``. None leaves the convolution.
     """
 
-    unknown, unknown_scores = False, DEFAULT_SCORES
+    unknown = False
 
     def __init__(self, *args: Any, unknown: bool = False, unknown_scores: str = DEFAULT_SCORES,
                  classifier: Optional[Mapping[str, Any]] = None, **kwargs: Any) -> None:

@@ -23,8 +23,8 @@ def narrowed(model: nn.Module, old: Mapping[str, Tensor], num_old: int) -> nn.Mo
             change from step to step.
     """
     if any(hasattr(module, 'inherit') for module in model.modules()):
-        raise ValueError('previous: a classifier with modules for each step can not be told from its tensors; give the model '
-                         'of the step before, or its StepSession, in place of a file.')
+        raise ValueError('previous: a classifier with modules for each step can not be told from its tensors; give the '
+                         'model of the step before, or its StepSession, in place of a file.')
     _, axes = growing_tensors(model, old, num_old)
     before, wide, narrow = copy.deepcopy(model), model.num_classes, num_old + getattr(model, 'reserved_rows', 0)
     for module in before.modules():

@@ -91,7 +91,8 @@ class Family(Generic[T]):
 
     def _owners(self, setting: str) -> List[str]:
         """Those that have a setting of that name."""
-        return [name for name, cls in self.members().items() if setting in arguments_of(cls)]
+        members: Mapping[str, type] = self.members()
+        return [name for name, cls in members.items() if setting in arguments_of(cls)]
 
 
 def _settings(config: Mapping[str, Any]) -> Dict[str, Any]:

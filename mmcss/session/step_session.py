@@ -3,7 +3,7 @@ from __future__ import annotations
 
 import copy
 from pathlib import Path
-from typing import Any, Callable, Dict, Iterable, Iterator, List, Mapping, Optional, Sequence, Tuple, Union
+from typing import Any, Callable, Dict, Iterable, Iterator, List, Mapping, NamedTuple, Optional, Sequence, Union
 
 import torch.nn as nn
 from torch import Tensor
@@ -20,6 +20,14 @@ from ..parts import Part, StepBatch
 from .image_pass import ImagePass, SeededImages
 from .moments import Moments
 from .part_states import PartStates, State, part_file, save_state
+
+
+class _Before(NamedTuple):
+    """The step before: its state dict (empty at step 0), what its parts have left, and what gives a model to keep."""
+
+    state: Mapping[str, Tensor]
+    left: Union[PathLike, Mapping[str, State], None]
+    model: Callable[[], nn.Module]
 
 
 class StepSession:
@@ -81,12 +89,15 @@ class StepSession:
                              f'{self.split.step}, with the split that the method has.')
         self._expect(begun=False)
         self.loader, self.optimizer = loader, optimizer
-        old, left = self._before()
-        teacher = self._grow(old)
+        before, teacher = self._before(), None
+        if before.state:
+            grow(self.model, before.state, self.split.num_old, self.new_rows)
+            if any(part.uses_teacher for part in self.method.parts.values()):
+                teacher = FrozenTeacher(before.model(), stages=self.stages)
         try:
             self._undo.append(make_student(self.model, self.method, new_rows=self.new_rows, stages=self.stages,
                                            teacher=teacher))
-            self._get_ready(old, PartStates(left))
+            self._get_ready(before)
         except Exception:
             self._leave()
             raise
@@ -136,46 +147,39 @@ class StepSession:
             raise ValueError(f'model: got {self.model.num_classes} channels, expected {channels}: step {step} has '
                              f'{self.split.num_seen} seen classes. Set num_classes of its heads.')
         if (self.previous is None) != (step == 0):
-            raise ValueError(f'previous: got {short(self.previous)} at step {step}; step 0 has none, later ones grow from it.')
-        if isinstance(self.previous, StepSession) and (not self.previous.ended or self.previous.split.seen != self.split.old):
+            raise ValueError(f'previous: got {short(self.previous)} at step {step}; step 0 has none, others grow from it.')
+        if isinstance(self.previous, StepSession) and not (
+                self.previous.ended and self.previous.split.seen == self.split.old):
             raise ValueError(f'previous: got a session of step {self.previous.split.step} with the classes '
                              f'{list(self.previous.split.seen)}, expected one that has ended, with {list(self.split.old)}.')
 
     def _expect(self, begun: bool) -> None:
-        if bool(self._undo) != begun or self.ended:
-            raise RuntimeError(f'the session of step {self.split.step} has {"ended" if self.ended else "begun" if self._undo else "not begun"}; '
-                               'begin it once, train, and end it once.')
+        state = 'ended' if self.ended else 'begun' if self._undo else 'not begun'
+        if state != ('begun' if begun else 'not begun'):
+            raise RuntimeError(f'the session of step {self.split.step} has {state}; begin it once, train, and end it once.')
 
-    def _before(self) -> Tuple[Mapping[str, Tensor], Union[PathLike, Mapping[str, State], None]]:
-        """State dict of the step before, and what its parts have left."""
-        if self.previous is None:
-            return {}, None
-        if not isinstance(self.previous, (StepSession, nn.Module)):
-            return load_hand_over(self.previous, self.split.old)['state_dict'], self.previous
-        model, left = (self.previous.model, self.previous.states) if isinstance(self.previous, StepSession) else (self.previous, {})
-        return {name: value.detach().clone() for name, value in model.state_dict().items()}, left
+    def _before(self) -> _Before:
+        previous = self.previous
+        if previous is None:
+            return _Before({}, None, lambda: None)
+        if isinstance(previous, (str, Path)):
+            state = load_hand_over(previous, self.split.old)['state_dict']
+            return _Before(state, previous, lambda: narrowed(self.model, state, self.split.num_old))
+        model, left = (previous.model, previous.states) if isinstance(previous, StepSession) else (previous, {})
+        state = {name: value.detach().clone() for name, value in model.state_dict().items()}
+        return _Before(state, left, lambda: copy.deepcopy(model))
 
-    def _grow(self, old: Mapping[str, Tensor]) -> Optional[FrozenTeacher]:
-        """Grow the model; the teacher, if the method looks at one."""
-        if not old:
-            return None
-        grow(self.model, old, self.split.num_old, self.new_rows)
-        if not any(part.uses_teacher for part in self.method.parts.values()):
-            return None
-        if isinstance(self.previous, (str, Path)):
-            return FrozenTeacher(narrowed(self.model, old, self.split.num_old), stages=self.stages)
-        return FrozenTeacher(copy.deepcopy(getattr(self.previous, 'model', self.previous)), stages=self.stages)
-
-    def _get_ready(self, old: Mapping[str, Tensor], states: PartStates) -> None:
-        if old and (self.frozen or self.row_lr):
+    def _get_ready(self, before: _Before) -> None:
+        if before.state and (self.frozen or self.row_lr):
             trained = {parameter: parameter.requires_grad for parameter in self.model.parameters()}
             self._undo.append(lambda: [parameter.requires_grad_(flag) for parameter, flag in trained.items()])
-            self.model.hold_still(old, self.frozen, self.row_lr)
+            self.model.hold_still(before.state, self.frozen, self.row_lr)
+        states = PartStates(before.left)
         self.moments, self.states = Moments(self.model, self._look, states), states.kept
         self._undo.append(self.optimizer.register_step_pre_hook(lambda *_: self.moments.before_update()).remove)
-        self.moments.begin(old)
-        handles = hold_rows(self.optimizer, self.model, self.model.row_rates) if self.model.row_rates else []
-        self._undo += [handle.remove for handle in handles]
+        self.moments.begin(before.state)
+        if self.model.row_rates:
+            self._undo += [handle.remove for handle in hold_rows(self.optimizer, self.model, self.model.row_rates)]
 
     def _leave(self) -> None:
         while self._undo:
@@ -187,6 +191,7 @@ class StepSession:
     def _images(self, true_background: bool) -> Iterator[Dict[str, Any]]:
         """Each image of the step once, preprocessed, augmented by random numbers of its own."""
         loader, dataset = self.loader, self.loader.dataset
-        images = SeededImages(dataset.with_true_background() if true_background else dataset, dataset.each_once(), self.seed)
+        shown = dataset.with_true_background() if true_background else dataset
+        images = SeededImages(shown, dataset.each_once(), self.seed)
         for data in DataLoader(images, loader.batch_size or 1, num_workers=loader.num_workers, collate_fn=loader.collate_fn):
             yield self.model.data_preprocessor(data, training=True)

@@ -164,11 +164,6 @@ def test_no_memory_at_all(tmp_path):
                     memory=dict(path=str(tmp_path / 'memory.json')))
 
 
-def test_unknown_labels(tmp_path):
-    with pytest.raises(ValueError, match="memory.labels: got 'all', valid are stored, seen, unshifted"):
-        make(tmp_path, *MEMORY, labels='all')
-
-
 # Exemplars that the step brings as well.
 
 

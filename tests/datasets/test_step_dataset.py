@@ -4,13 +4,14 @@ import pickle
 import numpy as np
 import pytest
 from mmcv.transforms import BaseTransform
+from mmengine.dataset import ConcatDataset, RepeatDataset
 from mmseg.datasets import ADE20KDataset, CityscapesDataset, PascalVOCDataset
 from mmseg.registry import DATASETS, TRANSFORMS
 from PIL import Image
 
 from mmcss.datasets import StepDataset, build_view
 from mmcss.datasets.exemplars import Exemplar, ExemplarMemory
-from mmcss.scenario import IGNORE, Protocol, TrainView
+from mmcss.scenario import IGNORE, Protocol, Split, TrainView
 from tests.makers import LABELS, PIPELINE, folder_config, mapped, split_of, stems, write_folder
 
 # Learning order: background, b, a, d, c.
@@ -47,6 +48,19 @@ def test_train_labels_of_each_step(tmp_path):
     assert contents(make(tmp_path, 0)) == {'i0': [0, 2], 'i2': [0, 2, 255], 'i6': [1, 0]}
     assert contents(make(tmp_path, 1)) == {'i1': [0, 3], 'i2': [3, 0, 255], 'i3': [3, 0]}
     assert contents(make(tmp_path, 2)) == {'i3': [0, 4], 'i4': [4, 0]}
+
+
+def test_it_takes_objects_where_configs_may_stand(tmp_path):
+    """A stock data set, also in others, a split and a view; by default what training sees."""
+    stock = DATASETS.build(folder_config(tmp_path))
+    split = Split.from_dict(split_of(STEPS, 1))
+    expected = make(tmp_path, 1)
+    for dataset, times in ((stock, 1), (RepeatDataset(stock, 2), 2), (ConcatDataset([stock, stock]), 2)):
+        found = StepDataset(dataset, split)
+        assert found.split is split and found.view == TrainView()
+        assert stems(found) == stems(expected) * times and contents(found) == contents(expected)
+    assert contents(StepDataset(stock, split, TrainView('disjoint'))) == contents(make(tmp_path, 1, dict(TRAIN, regime='disjoint')))
+    assert contents(StepDataset(stock, split, Protocol(future='ignore'))) == contents(make(tmp_path, 1, dict(TEST, future='ignore')))
 
 
 @pytest.mark.parametrize('regime, images', [

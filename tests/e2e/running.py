@@ -15,7 +15,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 def run(cfg, **options):
     cfg = cfg.copy()
-    cfg.run = options
+    cfg.run = dict(cfg.run, **options)
     return ContinualRunner.from_cfg(cfg).train()
 
 

@@ -51,7 +51,7 @@ def test_one_that_was_stopped_before_its_memory_was_chosen_is_finished(source, t
 
 def dict_with(cfg, **options):
     cfg = cfg.copy()
-    cfg.run = options
+    cfg.run = dict(cfg.run, **options)
     return cfg
 
 

@@ -1,4 +1,6 @@
-"""Keys that are slips, or stand in another place than they should."""
+"""Keys that are missing, unknown or of another kind are found by their names."""
+from __future__ import annotations
+
 import pytest
 
 from mmcss.engine.outline import check_outline
@@ -6,30 +8,94 @@ from mmcss.engine.settings import read_settings
 from tests.tiny import PLOP, tiny_config
 
 
-@pytest.mark.parametrize('changes, words', [
-    (dict(continuals={}), "continuals: there is no such setting, did you mean 'continual'\\?"),
-    (dict(rnu={}), "rnu: there is no such setting, did you mean 'run'\\?"),
-    (dict(un=dict(steps='0')), "un: .*did you mean 'run'\\?"),
-    (dict(proifle='official'), "proifle: .*did you mean 'profile'\\?"),
-    (dict(param_schedulers=[]), "param_schedulers: .*did you mean 'param_scheduler'\\?"),
-    (dict(default_hooks=dict(chekcpoint=dict(type='CheckpointHook'))), "default_hooks.chekcpoint: .*did you mean 'checkpoint'\\?"),
-    (dict(losses={}), 'losses: there is no such setting, did you mean continual.losses\\? A variable of your own needs'),
-    (dict(new_rows='unknown'), 'new_rows: .*did you mean continual.new_rows'),
-    (dict(steps='0-1'), 'steps: .*did you mean run.steps'),
-    (dict(future='ignore'), 'future: .*did you mean protocol.future'),
-    (dict(regime='disjoint'), 'regime: .*did you mean scenario.regime'),
-    (dict(env_cfg=dict(continual=PLOP)), 'env_cfg.continual: there is no such setting; continual belongs to the top'),
-    (dict(model=dict(official={})), 'model.official: .*belongs to the top'),
-])
-def test_slips(tiny_data, tmp_path, changes, words):
-    with pytest.raises(ValueError, match=words):
-        check_outline(tiny_config(tiny_data, tmp_path, **dict(dict(continual=dict(targets=None)), **changes)))
+def changed(tmp_path, path, value):
+    """A tiny config with one value at a path."""
+    cfg = tiny_config(tmp_path, tmp_path)
+    node, *keys = cfg._cfg_dict, *path.split('.')
+    for key in keys[:-1]:
+        if key not in node:
+            node[key] = {}
+        node = node[key]
+    node[keys[-1]] = value
+    return cfg
 
 
-@pytest.mark.parametrize('variables', [
-    dict(runs=3, resumes='never', background='sky', seed=0, classes=['a'], optimizer=dict(type='SGD'), images='all_of_them'),
-    dict(losses=PLOP['losses'], targets=PLOP['targets']),  # used by continual
-    dict(base=2, increment=1),  # used by scenario
+@pytest.mark.parametrize('path, value, message', [
+    ('model', 1, 'model: got 1, expected a dict.'),
+    ('model.decode_head', 0, 'model.decode_head: got 0, expected a dict, or a list.'),
+    ('train_cfg', True, 'train_cfg: got True, expected a dict.'),
+    ('train_dataloader.dataset', [], 'train_dataloader.dataset: got [], expected a dict.'),
+    ('train_dataloader.dataset.type', 1.5, 'train_dataloader.dataset.type: got 1.5, expected the name of a registered class.'),
+    ('train_dataloader.dataset.metainfo', 'x', "train_dataloader.dataset.metainfo: got 'x', expected a dict."),
+    ('train_dataloader.batch_size', 0, 'train_dataloader.batch_size: got 0, expected a number greater than or equal to 1.'),
+    ('train_dataloader.num_workers', '2', "train_dataloader.num_workers: got '2', expected an integer."),
+    ('test_dataloader.persistent_workers', 'no', "test_dataloader.persistent_workers: got 'no', expected True or False."),
+    ('custom_hooks', ['EMAHook'], "custom_hooks[0]: got 'EMAHook', expected a dict."),
+    ('param_scheduler', 3, 'param_scheduler: got 3, expected'),
+    ('next_steps.optim_wrapper', None, 'next_steps.optim_wrapper: got None, expected a dict.'),
+    ('next_steps.train_dataloader', True, 'next_steps'),
+    ('resume', 'yes', "resume: got 'yes', expected True or False"),
+    ('optim_wrapper.optimizer.type', '', "optim_wrapper.optimizer.type: got '', expected the name of a registered class."),
 ])
-def test_variables_of_one_s_own(tiny_data, tmp_path, variables):
-    assert read_settings(tiny_config(tiny_data, tmp_path, **variables)).method(1).losses == PLOP['losses']
+def test_other_kinds(tmp_path, path, value, message):
+    with pytest.raises(ValueError) as error:
+        read_settings(changed(tmp_path, path, value))
+    assert message in str(error.value)
+
+
+@pytest.mark.parametrize('path, value, message', [
+    ('continuals', dict(losses={}), "continuals: there is no such setting, did you mean 'continual'?"),
+    ('next_step', dict(), "next_step: there is no such setting, did you mean 'next_steps'?"),
+    ('trian_dataloader', dict(), "trian_dataloader: there is no such setting, did you mean 'train_dataloader'?"),
+    ('optim_wraper', dict(), "optim_wraper: there is no such setting, did you mean 'optim_wrapper'?"),
+    ('default_hooks.chekpoint', dict(type='CheckpointHook'),
+     "default_hooks.chekpoint: there is no such setting, did you mean 'checkpoint'?"),
+    ('first_step.train_cfgs', dict(), "first_step.train_cfgs: there is no such setting, did you mean 'train_cfg'?"),
+    ('next_steps.scenario', dict(), "next_steps: ['scenario'] hold for all steps"),
+    ('rnu', dict(), "rnu: there is no such setting, did you mean 'run'?"),
+    ('un', dict(steps='0'), "un: there is no such setting, did you mean 'run'?"),
+    ('proifle', 'official', "proifle: there is no such setting, did you mean 'profile'?"),
+    ('official.continuall', dict(), "official.continuall: there is no such setting, did you mean 'continual'?"),
+])
+def test_slips(tmp_path, path, value, message):
+    """Also beside the key that is meant: what the config inherits."""
+    with pytest.raises(ValueError) as error:
+        read_settings(changed(tmp_path, path, value))
+    assert message in str(error.value)
+
+
+@pytest.mark.parametrize('path, value, message', [
+    ('new_rows', 'unknown', 'new_rows: there is no such setting, did you mean continual.new_rows? A variable of your own needs'),
+    ('steps', '0-1', 'steps: there is no such setting, did you mean run.steps?'),
+    ('future', 'ignore', 'future: there is no such setting, did you mean protocol.future?'),
+    ('regime', 'disjoint', 'regime: there is no such setting, did you mean scenario.regime?'),
+    ('env_cfg.continual', PLOP, 'env_cfg.continual: there is no such setting; continual belongs to the top of the config.'),
+])
+def test_settings_in_another_place(tmp_path, path, value, message):
+    cfg = changed(tmp_path, path, value)
+    cfg.continual = dict(targets=PLOP['targets'])
+    with pytest.raises(ValueError) as error:
+        check_outline(cfg)
+    assert message in str(error.value)
+
+
+@pytest.mark.parametrize('path, value', [
+    ('crop_size', (512, 512)), ('train_pipeline', []), ('test_pipeline', []), ('norm_cfg', dict(type='BN')), ('models', {}),
+    ('default_hooks.visualization', dict(type='SegVisualizationHook')), ('model_list', ['a']), ('next_steps.crop_size', 3),
+    ('runs', 3), ('resumes', 'never'), ('background', 'sky'), ('seed', 0), ('classes', ['a']), ('images', 'all_of_them'),
+    ('losses', PLOP['losses']), ('base', 2),  # used by continual, and by scenario
+    ('custom_imports', None), ('param_scheduler', []), ('param_scheduler', None), ('val_dataloader', None),
+])
+def test_variables_and_stock_keys_are_left_alone(tmp_path, path, value):
+    cfg = changed(tmp_path, path, value)
+    if path.startswith('next_steps'):
+        cfg.crop_size = 2
+    check_outline(cfg)
+
+
+def test_what_is_missing(tmp_path):
+    for key in ('model', 'scenario', 'train_dataloader', 'optim_wrapper', 'train_cfg'):
+        cfg = tiny_config(tmp_path, tmp_path)
+        cfg._cfg_dict.pop(key)
+        with pytest.raises(ValueError, match=rf"the config lacks \['{key}'\]; see the files below configs/_base_"):
+            check_outline(cfg)

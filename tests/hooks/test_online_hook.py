@@ -133,17 +133,3 @@ def test_a_model_without_means_is_left_alone(runner):
 def test_a_batch_that_was_stacked_already_is_refused(runner):
     with pytest.raises(ValueError, match='train_dataloader.collate_fn: online steps add images'):
         hook_of(runner, OnlineHook).before_train_iter(runner, 0, dict(inputs=torch.zeros(2, 3, 8, 8), data_samples=[]))
-
-
-def test_a_memory_without_a_policy_has_one_in_all_steps():
-    """Step 0 is no stream: its memory is chosen by the parent."""
-    online, other = OnlineHook('memory.json', 3, dict(type='UniformReplay')), MemoryHook('memory.json', 3)
-    assert online.policy == other.policy == 'class_balanced'
-
-
-@pytest.mark.parametrize('options, message', [
-    (dict(size=3, policy='best'), "memory.policy: got 'best'"), (dict(size=-1), 'memory.size: got -1'),
-])
-def test_bad_settings(options, message):
-    with pytest.raises(ValueError, match=message):
-        OnlineHook('memory.json', replay=dict(type='UniformReplay'), **options)

@@ -69,6 +69,14 @@ def test_parts_that_compare_with_the_teacher_rest_at_the_first_step():
     assert made.needs == Needs(embedding=True)
 
 
+def test_parts_may_be_there_already():
+    """None takes one out, as in a config."""
+    targets, loss = Constant(None), Constant(2)
+    made = Method(make_split(3, 2), targets, dict(a=loss, b=None, c=dict(type=Constant, value=3)))
+    assert made.parts['targets'] is targets and made.parts['a'] is loss and list(made.parts) == ['targets', 'a', 'c']
+    assert list(Method(make_split(0, 2), targets, dict(a=loss)).parts) == []
+
+
 def test_an_unknown_part_is_named():
     with pytest.raises(ValueError, match="^continual.losses.pod.type: got 'LocalPodd', .*, did you mean 'LocalPOD'"):
         method(1, pod=dict(type='LocalPodd'))

@@ -1,14 +1,17 @@
+import copy
 import math
 
 import pytest
 import torch
 import torch.nn.functional as F
 from mmengine.structures import PixelData
+from mmseg.models import EncoderDecoder
 from mmseg.registry import MODELS
 
 from mmcss.engine.model_config import replace_cross_entropy, student_model
-from mmcss.models import EntropyPseudoLabels
-from mmcss.models.segmentors import with_targets
+from mmcss.losses import UnbiasedDistillation
+from mmcss.models import ContinualMixin, EntropyPseudoLabels, FrozenTeacher, Method
+from mmcss.models.segmentors import make_student, student_class, with_targets
 from mmcss.parts import Needs, Part
 from tests.losses import loops
 from tests.models.makers import (MODEL_CONFIGS, build, encoder_decoder, hand_over, images, initialise, labels, make_split,
@@ -250,3 +253,36 @@ def test_copies_with_other_labels_keep_the_rest():
         assert type(copy) is type(sample) and copy.metainfo == sample.metainfo
         assert torch.equal(copy.gt_sem_seg.data, one[None] + 1) and torch.equal(sample.gt_sem_seg.data, one[None])
         assert torch.equal(copy.gt_edge_map.data, sample.gt_edge_map.data)
+
+
+@pytest.mark.parametrize('name', list(MODEL_CONFIGS))
+def test_a_stock_model_becomes_a_student_and_a_stock_model_again(tmp_path, name):
+    """With the losses of the student that a config makes."""
+    config = MODEL_CONFIGS[name]
+    expected, old = student_and_teacher(tmp_path, config, OLD, NEW, MIB)
+    stock = build(with_classes(config, SEEN))
+    stock.load_state_dict(expected.state_dict())
+    kind, own = type(stock), set(vars(stock))
+    again = make_student(stock, Method(expected.split, losses=dict(unkd=UnbiasedDistillation(loss_weight=10.))),
+                         teacher=FrozenTeacher(copy.deepcopy(old)))
+    assert isinstance(stock, ContinualMixin) and isinstance(stock, kind) and student_class(kind) is type(stock)
+    found = []
+    for model in (expected, stock):
+        torch.manual_seed(4)
+        found.append(model.train().loss(images(), samples(labels([0, 3, 4, 255]))))
+    assert 'loss_unkd' in found[0] and found[0].keys() == found[1].keys()
+    assert all(torch.equal(found[0][key], found[1][key]) for key in found[0])
+    again()
+    assert type(stock) is kind and set(vars(stock)) == own
+
+
+def test_what_can_not_become_a_student_stays_as_it_was():
+    method = Method(make_split(OLD, NEW), targets=EntropyPseudoLabels())
+    student = build(plain_student(with_classes(encoder_decoder(), SEEN)))
+    for model in (student, torch.nn.Identity()):
+        with pytest.raises(TypeError, match=f'model: got {type(model).__name__}, expected a stock EncoderDecoder'):
+            make_student(model, method)
+    stock = build(with_classes(encoder_decoder(), SEEN))
+    with pytest.raises(ValueError, match=r"continual.stages: \['neck'\] are no modules of this model"):
+        make_student(stock, method, stages=['neck'])
+    assert type(stock) is EncoderDecoder and 'method' not in vars(stock)

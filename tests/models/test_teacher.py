@@ -79,6 +79,14 @@ def test_it_is_built_when_first_needed_and_once(tmp_path):
     assert teacher.model is first is not None
 
 
+def test_a_model_may_be_given_itself():
+    model = build(with_classes(encoder_decoder('ASPP', auxiliary=True), OLD)).train()
+    teacher = FrozenTeacher(model, stages=['backbone.layer1'])
+    assert teacher.model is model is teacher.build(torch.device('cpu')) and model.tapped_stages == ('backbone.layer1', )
+    assert not model.training and not model.with_auxiliary_head
+    assert not any(parameter.requires_grad for parameter in model.parameters())
+
+
 def test_testing_a_student_needs_no_teacher(tmp_path):
     student, _ = student_and_teacher(tmp_path, encoder_decoder(), OLD, NEW, METHOD)
     (tmp_path / 'step_0.pth').unlink()

@@ -8,15 +8,20 @@ import pytest
 import torch
 
 from mmcss.models.targets import accepted_share
+from mmcss.session import Moments, PartStates
 from tests.parity.closed_form import data_samples, labels, official_student
 
 IMAGES = torch.zeros(2, 3, 16, 16)
 
 
+def begin(model):
+    """Let the parts look at the images before training."""
+    Moments(model, lambda *_: [model.look(IMAGES, data_samples(), model.method.needs)], PartStates()).begin({})
+
+
 def iterate(model):
     """Losses by name, and the sum of absolute gradients at the small logits."""
-    for name, part in model.method.parts.items():
-        part.before_step(model.split, [model.look(IMAGES, data_samples(), model.method.needs)])
+    begin(model)
     losses = model.loss(IMAGES, data_samples())
     sum(value for name, value in losses.items() if 'loss' in name).backward()
     return {name: value.item() for name, value in losses.items()}, model.decode_head.logits.grad.abs().sum().item()
@@ -42,8 +47,8 @@ def test_iteration(method, expected, gradient):
 def test_plop_pseudo_labels():
     model = official_student('plop')
     part = model.method.parts['targets']
+    begin(model)
     batch = model.look(IMAGES, data_samples(), model.method.needs)
-    part.before_step(model.split, [batch])
     assert part.thresholds[0].tolist() == pytest.approx([.1170, .001, .118214], abs=5e-7)
     part.targets(batch)
     counts = torch.bincount(batch.target.flatten(), minlength=256)

@@ -1,0 +1,104 @@
+"""Which key of a config caused an error that its runner raised."""
+from __future__ import annotations
+
+import re
+import traceback
+from types import FrameType
+from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
+
+import torch
+from mmengine.config import Config
+from mmengine.runner import Runner
+
+from ..arguments import under
+from ..files import plain, short
+
+AN_OBJECT = re.compile(r' in <[^>]* object at 0x[^>]*>')  # mmengine adds the hook so
+# What the runner was building, by the names of its methods.
+BUILDS = dict(
+    build_train_loop='train_cfg', build_val_loop='val_cfg', build_test_loop='test_cfg', build_optim_wrapper='optim_wrapper',
+    build_param_scheduler='param_scheduler', build_visualizer='visualizer', build_log_processor='log_processor',
+    build_logger='log_level', set_randomness='randomness', build_model='model', scale_lr='auto_scale_lr')
+# What stands in the step's config for a key of the user's.
+OWN_HOOKS = dict(MemoryHook='continual.memory', OnlineHook='continual.online', ContinualHook='continual',
+                 RowRatesHook='continual.frozen', BestWeightsHook='run.hand_over', ResultHook='test_evaluator')
+
+
+def hook_keys(config: Config) -> Dict[int, str]:
+    """The key of each hook's config, by its identity; what the step has of its own goes by what asks for it."""
+    keys = {id(hook): f'default_hooks.{name}' for name, hook in (config.get('default_hooks') or {}).items()}
+    keys.update((id(hook), OWN_HOOKS.get(hook.type, f'custom_hooks[{i}]')) for i, hook in enumerate(config.custom_hooks))
+    return keys
+
+
+def told(error: Exception, runner: Runner, config: Config, keys: Mapping[int, str]) -> str:
+    """Which key caused an error, what it was, and what the error says.
+
+    The cause is the component that was at work where it was raised: the
+    innermost one on the way there that the config has a key for.
+
+    Args:
+        error: What was raised.
+        runner: Whose training or test raised it, as far as it was built.
+        config: The runner's.
+        keys: Of hooks and their configs, by identity (:func:`hook_keys`).
+    """
+    known: Dict[int, str] = {**keys, **_keys(runner)}
+    chain: List[BaseException] = [error]
+    while chain[-1].__cause__ or chain[-1].__context__:
+        chain.append(chain[-1].__cause__ or chain[-1].__context__)
+    frames = [frame for one in chain for frame, _ in traceback.walk_tb(one.__traceback__)]
+    key, moment = next((found for found in (_found(frame, frames, runner, known) for frame in reversed(frames)) if found),
+                       ('the config', 'train'))
+    key, value = _located(config, key)
+    if isinstance(error, ValueError) and 'got ' in str(error):  # it says all that there is to say
+        settled = str(error).startswith(('continual.', key))
+        return str(error) if settled else under(key, error, value if isinstance(value, Mapping) else ())
+    got = '' if value is None else f'got {short(plain(value), 200)}, which fails '
+    return f'{key}: {got}on random images (in {moment}): {type(error).__name__}: {AN_OBJECT.sub("", str(error))}'
+
+
+def _keys(runner: Runner) -> Dict[int, str]:
+    """The key of each component that is built, by its identity."""
+    model, keys = getattr(runner, 'model', None), {}
+    if isinstance(model, torch.nn.Module):
+        keys.update((id(module), f'model.{name}'.rstrip('.')) for name, module in model.named_modules())
+        for name, part in {**model.method.parts, **model.method.observers}.items():
+            keys[id(part)] = 'continual.targets' if name == 'targets' else f'continual.losses.{name}'
+    for role in ('val', 'test'):
+        evaluator = getattr(getattr(runner, f'_{role}_loop', None), 'evaluator', None)
+        for i, metric in enumerate(getattr(evaluator, 'metrics', ())):
+            keys[id(metric)] = f'{role}_evaluator[{i}]'
+    wrapper, schedulers = getattr(runner, 'optim_wrapper', None), getattr(runner, 'param_schedulers', None)
+    keys.update({id(wrapper): 'optim_wrapper', id(getattr(wrapper, 'optimizer', wrapper)): 'optim_wrapper.optimizer',
+                 id(getattr(runner, 'visualizer', wrapper)): 'visualizer'})
+    keys.update((id(one), f'param_scheduler[{i}]') for i, one in enumerate(schedulers if isinstance(schedulers, list) else ()))
+    return keys
+
+
+def _found(frame: FrameType, frames: Sequence[FrameType], runner: Runner, keys: Mapping[int, str]) -> Optional[Tuple[str, str]]:
+    """The key of what a frame is of, and the name of its function."""
+    owner, name = frame.f_locals.get('self'), frame.f_code.co_name
+    names = [one.f_code.co_name for one in frames]
+    role = next((role for role in ('val', 'test') if f'build_{role}_loop' in names), 'train')
+    if name == 'build_dataloader':
+        return f'{role}_dataloader', name
+    if owner is runner and name == 'build_evaluator':
+        return f'{role}_evaluator', name
+    if owner is runner and name in BUILDS:
+        return BUILDS[name], name
+    return next(((keys[id(one)], name) for one in (owner, frame.f_locals.get('hook')) if one is not None and id(one) in keys),
+                None)
+
+
+def _located(config: Config, key: str) -> Tuple[str, Any]:
+    """The part of a path that a step's config has, and what stands there."""
+    node: Any = config.model if key.startswith('continual') else config
+    names = re.findall(r'[^.\[\]]+', key)
+    for number, name in enumerate(names):
+        try:
+            node = node[int(name)] if name.isdigit() else node[name]
+        except (KeyError, IndexError, TypeError):
+            rest = '.'.join(names[number:])
+            return (key[:-len(rest) - 1], node) if number and key.endswith(f'.{rest}') else (key, None)
+    return key, node

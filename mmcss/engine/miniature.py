@@ -1,0 +1,224 @@
+"""A scenario and the configs of its steps in miniature: few steps, few small images, all that acts on them as it is."""
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Dict, Iterator, List, Mapping, Sequence
+
+import numpy as np
+import torch
+from mmcv.transforms import BaseTransform
+from mmengine.config import Config
+from mmengine.optim import AmpOptimWrapper
+from mmengine.registry import OPTIM_WRAPPERS
+from mmseg.registry import TRANSFORMS
+from PIL import Image
+
+from ..files import plain
+from ..scenario import IGNORE, Scenario, Split
+from .model_config import walk, without_pretrained
+from .stated_classes import leaf_configs, stated_names
+
+SIZE = 64
+# Models that ask for larger images than the others, by the type of a part.
+SIZES = {'LRASPPHead': 400, 'MaskFormerHead': 128, 'Mask2FormerHead': 128}
+GRID = 16  # blocks of one label, in each direction
+IMAGES = 2  # of each step
+# Where hooks and metrics write beside the work_dir.
+FOLDERS = ('out_dir', 'output_dir', 'test_out_dir', 'collect_dir')
+
+
+@dataclass(frozen=True)
+class ShortScenario:
+    """The first steps of a scenario and its last one, which brings all that is left.
+
+    Args:
+        splits: Those steps.
+        regime: The scenario's.
+    """
+
+    splits: Sequence[Split]
+    regime: str
+
+    @classmethod
+    def of(cls, scenario: Scenario) -> 'ShortScenario':
+        """At most three steps of a scenario."""
+        splits, last = list(scenario)[:2], scenario[len(scenario) - 1]
+        if len(scenario) > 2:
+            before = splits[1]
+            last = replace(last, step=2, old=before.seen, new=last.seen[before.num_seen:])
+            if last.domains is not None and before.domains is not None:
+                old = before.domains.seen
+                last = replace(last, domains=replace(last.domains, old=old, new=last.domains.seen[len(old):]))
+            splits.append(last)
+        return cls(tuple(splits), scenario.regime)
+
+    def __len__(self) -> int:
+        return len(self.splits)
+
+    def __getitem__(self, step: int) -> Split:
+        return self.splits[step]
+
+    def __iter__(self) -> Iterator[Split]:
+        return iter(self.splits)
+
+    def images(self, step: int) -> Dict[str, Any]:
+        """Images of domains tell them by their folder."""
+        return {} if self.splits[step].domains is None else dict(domains=dict(rule=dict(regex='(.*)/')))
+
+
+def image_size(model: Mapping[str, Any]) -> int:
+    """Height and width of small images that a model takes."""
+    return max([SIZE, *(SIZES.get(str(node.get('type')), 0) for node in walk(plain(model)))])
+
+
+def for_small_images(model: Mapping[str, Any], size: int) -> Dict[str, Any]:
+    """A model's config for images of that height and width, on any device, without weights to fetch."""
+    model = without_pretrained(plain(model))
+    preprocessor = model.get('data_preprocessor')
+    if preprocessor and preprocessor.get('size') is not None:
+        model['data_preprocessor'] = dict(preprocessor, size=(size, size))
+    if model.get('test_cfg', {}).get('mode') == 'slide':
+        model['test_cfg'] = dict(model['test_cfg'], crop_size=(size, size), stride=(size * 2 // 3, size * 2 // 3))
+    for node in walk(model.get('backbone', {})):  # of these the tables of positions are made for one size
+        if isinstance(node.get('img_size'), (list, tuple, int)) and node['type'] in ('BEiT', 'MAE'):
+            node['img_size'] = (size, size)
+    return model
+
+
+@TRANSFORMS.register_module()
+class RandomPixels(BaseTransform):
+    """Stands for the loader of images.
+
+    Required keys: img_path. Added keys: img, img_shape, ori_shape.
+
+    Args:
+        size: Height and width in pixels.
+        channels: Of the images.
+    """
+
+    def __init__(self, size: int, channels: int = 3) -> None:
+        self.size = size
+        self.channels = channels
+
+    def transform(self, results: Dict[str, Any]) -> Dict[str, Any]:
+        """Draw the pixels of an image, by its path always the same."""
+        random = np.random.RandomState([*str(results['img_path'])[-8:].encode()])
+        results['img'] = random.randint(0, 256, (self.size, self.size, self.channels), dtype=np.uint8)
+        results['img_shape'] = results['ori_shape'] = (self.size, self.size)
+        return results
+
+
+class RandomImages:
+    """Files of random images with labels of each step: background, new classes, some ignored.
+
+    Args:
+        folder: Where they are written to.
+        scenario: Whose steps.
+        dataset: Config of the data set that they stand for, which says what
+            its label values mean.
+        size: Height and width in pixels.
+    """
+
+    saliency = 'saliency'
+
+    def __init__(self, folder: Path, scenario: ShortScenario, dataset: Mapping[str, Any], size: int) -> None:
+        self.folder = folder
+        self.size = size
+        self.names = stated_names(dataset)
+        self.random = np.random.RandomState(0)
+        for split in scenario:
+            domains = ('', ) if split.domains is None else split.domains.new
+            for number in range(max(IMAGES, len(domains))):
+                domain = domains[number % len(domains)]
+                first = split.seen[:split.first_foreground]
+                shown = split.new if split.domains is None else split.seen
+                self._write('train', f'{Path(domain, str(split.step))}_{number}', [*first, *split.foreground(shown)])
+        last = scenario[len(scenario) - 1]
+        self._write('test', 'all' if last.domains is None else f'{scenario[0].brings[0]}/all', last.seen)
+
+    def _write(self, role: str, name: str, classes: Sequence[str]) -> None:
+        values = [self.names.raw_ids[one] for one in classes]
+        blocks = np.resize(values, (GRID, GRID)).astype(np.uint8)
+        labels = np.kron(self.random.permutation(blocks), np.ones((self.size // GRID, ) * 2, dtype=np.uint8))
+        labels[0] = IGNORE
+        salient = (self.random.rand(*labels.shape) < 0.5).astype(np.uint8)
+        for kind, pixels in (('images', salient), ('labels', labels), (self.saliency, salient)):
+            path = self.folder / (kind if kind == self.saliency else f'{kind}/{role}') / f'{name}.png'
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(pixels).save(path, compress_level=0)
+
+    def config(self, dataset: Mapping[str, Any], role: str, channels: int) -> Dict[str, Any]:
+        """Of the stock data set that reads them, with the end of another one's pipeline."""
+        leaf = next(leaf_configs(dataset))
+        transforms = [plain(one) for one in leaf.get('pipeline') or ()]
+        ending = [one for one in transforms[:-1] if one['type'] == 'GenerateEdge']
+        ending += [one for one in transforms[-1:] if one['type'] != 'TestTimeAug'] or [dict(type='PackSegInputs')]
+        return dict(
+            type='BaseSegDataset', data_root=str(self.folder), serialize_data=False, img_suffix='.png', seg_map_suffix='.png',
+            reduce_zero_label=min(self.names.raw_ids[name] for name in self.names.listed) > 0,
+            data_prefix=dict(img_path=f'images/{role}', seg_map_path=f'labels/{role}'),
+            metainfo=dict(classes=list(self.names.listed)),
+            pipeline=[dict(type='RandomPixels', size=self.size, channels=channels), dict(type='LoadAnnotations'), *ending])
+
+
+class QuietConfig(Config):
+    """A config that nobody reads: making its text pretty, as hooks ask for, takes half a second."""
+
+    @property
+    def pretty_text(self) -> str:
+        """Not pretty."""
+        return self.text
+
+
+def miniature(config: Config, images: RandomImages) -> Config:
+    """The plain config of a step, for a few small images.
+
+    Sampler, collate function, optimizer, schedules, loops, hooks, evaluators
+    and the method stay as they are.
+
+    Args:
+        config: Of :func:`step_config` for a :class:`ShortScenario`.
+        images: What to train and to test on.
+    """
+    small = copy.deepcopy(config._cfg_dict.to_dict())
+    model = small['model'] = dict(for_small_images(small['model'], images.size))
+    if model['continual'].get('teacher'):
+        model['continual']['teacher'] = for_small_images(model['continual']['teacher'], images.size)
+    channels = model['backbone'].get('in_channels', 3)
+    for role in ('train', 'val', 'test'):
+        if small.get(f'{role}_dataloader'):
+            _with_images(small[f'{role}_dataloader'], images, 'train' if role == 'train' else 'test', channels)
+    small.update(load_from=None, resume=False, launcher='none', compile=False,
+                 visualizer=dict(small['visualizer'], vis_backends=None, save_dir=None))
+    if without_accelerator(config):
+        small['optim_wrapper'] = {key: value for key, value in small['optim_wrapper'].items()
+                                  if key in ('optimizer', 'constructor', 'paramwise_cfg', 'clip_grad', 'accumulative_counts')}
+    for node in walk([small.get('default_hooks'), small['custom_hooks'], small['test_evaluator'], small.get('val_evaluator')]):
+        node.update({key: str(images.folder / 'out') for key in FOLDERS if node.get(key)})
+    return QuietConfig(small)
+
+
+def without_accelerator(config: Config) -> bool:
+    """Whether a step is of mixed precision, and there is no device for it here."""
+    kind = config.optim_wrapper.get('type', 'OptimWrapper')
+    kind = OPTIM_WRAPPERS.get(kind) if isinstance(kind, str) else kind
+    return isinstance(kind, type) and issubclass(kind, AmpOptimWrapper) and not torch.cuda.is_available()
+
+
+def _with_images(loader: Dict[str, Any], images: RandomImages, role: str, channels: int) -> None:
+    """Let a loader deal out the images in batches of two, in this process."""
+    dataset: Dict[str, Any] = loader['dataset']
+    loader.update(num_workers=0, persistent_workers=False, batch_size=min(loader.get('batch_size', 1), IMAGES))
+    for key in ('prefetch_factor', 'num_batch_per_epoch', 'multiprocessing_context', 'timeout'):
+        loader.pop(key, None)
+    if 'share' in (loader.get('batch_sampler') or {}):
+        loader['batch_sampler']['share'] = 0.5
+    dataset['dataset'] = images.config(dataset['dataset'], role, channels)
+    dataset.pop('skip_broken', None)
+    if 'min_length' in dataset:
+        dataset['min_length'] = min(dataset['min_length'], loader['batch_size'])
+    if 'saliency' in dataset:
+        dataset['saliency'] = images.saliency
+

@@ -1,0 +1,224 @@
+"""A run played through in miniature before the first step of it trains."""
+from __future__ import annotations
+
+import contextlib
+import gc
+import inspect
+import io
+import os
+import tempfile
+import warnings
+from dataclasses import replace
+from itertools import islice
+from pathlib import Path
+from typing import Any, Dict, Iterator, List, Mapping, Optional, Union
+
+import torch
+from mmengine.config import Config
+from mmengine.dist import get_world_size
+from mmengine.logging import MessageHub, MMLogger
+from mmengine.registry import DefaultScope
+from mmengine.runner import Runner
+from mmengine.visualization import Visualizer
+from mmseg.visualization import SegLocalVisualizer
+
+from ..hooks.data_pass import bare_model
+from ..models import forget_hand_over
+from ..models.initialisation import CheapInitialisation
+from ..random_state import kept_random_state
+from ..scenario import Scenario
+from .causes import hook_keys, told
+from .components import check_components
+from .distributed import on_main_process
+from .miniature import RandomImages, ShortScenario, image_size, miniature, without_accelerator
+from .settings import read_settings
+from .step_config import step_config
+from .typed_settings import Settings
+
+OF_THE_PROCESS = ('self', 'cfg', 'launcher', 'env_cfg', 'load_from', 'resume', 'data_preprocessor')
+MANY = 1_000_000  # images of a step whose number is not known
+
+
+def rehearse(cfg: Union[Config, Settings], scenario: Scenario, num_images: Optional[Mapping[int, int]] = None) -> List[str]:
+    """Train and test steps 0, 1 and the last one on random images, to find what would stop a run in the middle.
+
+    The runner, the model at its full width, and all hooks, schedules,
+    samplers, evaluators and parts are those of the run; images are small and
+    few, each step has one iteration, and files go to a temporary folder. Of
+    several processes the main one does it, as if it were alone. What belongs
+    to the process (random numbers, loggers, settings) is left as it was.
+
+    Args:
+        cfg: The user's config.
+        scenario: Its scenario.
+        num_images: Training images of each step, by its number; without them
+            a step is taken for a long one.
+
+    Returns:
+        Notes on what could not be tried here.
+
+    Raises:
+        ValueError: Names the step and the key of the config.
+    """
+    settings, world_size = read_settings(cfg), get_world_size()
+    return on_main_process(lambda: _rehearse(settings, scenario, num_images or {}, world_size))
+
+
+def _rehearse(settings: Settings, scenario: Scenario, num_images: Mapping[int, int], world_size: int) -> List[str]:
+    short, notes = ShortScenario.of(scenario), []
+    with untouched(), tempfile.TemporaryDirectory() as folder:
+        here = replace(settings, work_dir=Path(folder))
+        configs = [step_config(here, short, step) for step in range(len(short))]
+        images = RandomImages(Path(folder), short, settings.cfg.train_dataloader.dataset, image_size(configs[0].model))
+        for split, config in zip(short, configs):
+            steps = [split.step] if split.step < 2 else range(2, len(scenario))
+            try:
+                check_components(config, len(settings.config(split.step).get('custom_hooks') or ()))
+            except ValueError as error:
+                raise ValueError(f'{_name(steps)}: {error}') from error
+            number = min(num_images.get(step, MANY) for step in steps)
+            if without_accelerator(config):
+                notes = ['note: there is no accelerator here: mixed precision was not rehearsed.']
+            _play(miniature(config, images), _name(steps), batches(config, number, world_size))
+    return notes
+
+
+def _name(steps: Any) -> str:
+    return f'step {steps[0]}' if len(steps) == 1 else f'steps {steps[0]} to {steps[-1]}'
+
+
+def batches(config: Config, number: int, world_size: int) -> int:
+    """About how many iterations an epoch of a step of that many images has in each process."""
+    loader = config.train_dataloader
+    return loader.get('num_batch_per_epoch') or -(-number // (loader.get('batch_size', 1) * world_size))
+
+
+class OneBatch:
+    """A data loader that ends after its first batch.
+
+    Args:
+        loader: The loader.
+        length: How many batches it says that it has.
+    """
+
+    def __init__(self, loader: Any, length: int) -> None:
+        self.loader = loader
+        self.length = length
+
+    def __len__(self) -> int:
+        return self.length
+
+    def __iter__(self) -> Iterator[Any]:
+        return islice(self.loader, 1)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.loader, name)
+
+
+class MiniatureRunner(Runner):
+    """A runner whose training ends after one iteration, and which leaves the settings of the process alone."""
+
+    batches: int
+    keys: Dict[int, str]
+
+    def register_hook(self, hook: Any, priority: Any = None) -> None:
+        """As the stock runner; the hook goes by the key of its config."""
+        before = list(map(id, self._hooks))
+        super().register_hook(hook, priority)
+        self.keys.update((id(one), self.keys.get(id(hook), 'default_hooks')) for one in self._hooks if id(one) not in before)
+
+    def setup_env(self, env_cfg: Dict[str, Any]) -> None:
+        """Process groups, threads and ways to start processes are the run's own."""
+        self._timestamp, self._rank, self._world_size = 'rehearsal', 0, 1
+
+    def _log_env(self, env_cfg: Dict[str, Any]) -> None:
+        """Not of interest, and slow."""
+
+    def dump_config(self) -> None:
+        """As :meth:`_log_env`."""
+
+    def build_model(self, model: Any) -> torch.nn.Module:
+        """As the stock runner, in less time."""
+        with CheapInitialisation():
+            return super().build_model(model)
+
+    def _init_model_weights(self) -> None:
+        with CheapInitialisation():
+            super()._init_model_weights()
+            if self.model.teacher is not None:
+                self.model.teacher.build(next(self.model.parameters()).device)
+
+    def build_train_loop(self, loop: Any) -> Any:
+        """As the stock runner; schedules are made for the length that the training has."""
+        built = super().build_train_loop(loop)
+        built.dataloader = OneBatch(built.dataloader, self.batches)
+        if built.max_iters == built.max_epochs * len(built.dataloader.loader):
+            built._max_iters = built.max_epochs * self.batches
+        return built
+
+    def load_or_resume(self) -> None:
+        """Nothing to load; from here on the training has one iteration."""
+        loop = self._train_loop
+        loop.dataloader.length = 1
+        loop._max_epochs = loop._max_iters = 1
+        if self.val_loop is not None:
+            loop.val_begin, loop.val_interval = 1, 1
+
+    def save_checkpoint(self, *args: Any, **kwargs: Any) -> None:
+        """Written only where a hook goes on with the file, and without the optimizer."""
+        if any(getattr(hook, 'save_best', None) or getattr(hook, 'published_keys', None) for hook in self.hooks):
+            super().save_checkpoint(*args, **dict(kwargs, save_optimizer=False))
+        else:
+            self.call_hook('before_save_checkpoint', checkpoint=dict(meta={}, state_dict=bare_model(self).state_dict()))
+
+
+def _play(config: Config, step: str, number: int) -> None:
+    """Train and test one step."""
+    runner = MiniatureRunner.__new__(MiniatureRunner)
+    runner.batches, runner.keys = number, hook_keys(config)
+    try:
+        runner.__init__(**_arguments(config))
+        runner.train()
+        runner.test()
+    except Exception as error:  # any: whatever raises here would raise in the run
+        raise ValueError(f'{step}: {told(error, runner, config, runner.keys)}') from error
+    finally:
+        for handler in runner.logger.handlers if hasattr(runner, 'logger') else ():
+            handler.close()
+        forget_hand_over()
+        runner.__dict__.clear()  # other references to the runner shall not keep the model
+        gc.collect()
+
+
+def _arguments(config: Config) -> Dict[str, Any]:
+    """What a runner takes of a config, as :meth:`Runner.from_cfg`; settings of processes are the run's own."""
+    keys = [name for name in inspect.signature(Runner.__init__).parameters if name in config and name not in OF_THE_PROCESS]
+    return dict({key: config[key] for key in keys}, cfg=config)
+
+
+@contextlib.contextmanager
+def untouched() -> Iterator[None]:
+    """Leave the process as it was before the block, which is silent and as if alone."""
+    kinds = (MMLogger, MessageHub, DefaultScope, Visualizer, SegLocalVisualizer)
+    instances = [(kind._instance_dict, dict(kind._instance_dict)) for kind in kinds]
+    environment, alone = dict(os.environ), torch.distributed.is_initialized
+    cudnn = torch.backends.cudnn.benchmark, torch.backends.cudnn.deterministic
+    deterministic = torch.are_deterministic_algorithms_enabled()
+    with kept_random_state(), warnings.catch_warnings(), tempfile.TemporaryDirectory() as cache, \
+            contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+        warnings.simplefilter('ignore')
+        gc.freeze()  # or each end of a runner looks through all that torch has imported
+        os.environ['MMCSS_CACHE'] = cache
+        torch.distributed.is_initialized = lambda: False
+        try:
+            yield
+        finally:
+            gc.unfreeze()
+            torch.distributed.is_initialized = alone
+            os.environ.clear()
+            os.environ.update(environment)
+            torch.backends.cudnn.benchmark, torch.backends.cudnn.deterministic = cudnn
+            torch.use_deterministic_algorithms(deterministic)
+            for holder, before in instances:
+                holder.clear()
+                holder.update(before)

@@ -1,0 +1,212 @@
+import os
+import random
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from mmengine.config import Config
+from mmengine.logging import MessageHub, MMLogger
+from mmengine.registry import DefaultScope, OPTIM_WRAPPERS
+
+from mmcss.engine import ContinualRunner, build_scenario
+from mmcss.engine.rehearsal import batches, rehearse
+from mmcss.hooks.random_state_hook import random_state
+from tests.e2e.running import assert_equal_states, state
+from tests.processes import spawn
+from tests.tiny import MIB, PLOP, REMINDER_M, SSUL_M, tiny_config
+
+NOWHERE = Path('no/data/here')
+
+
+def tiny(**changes):
+    return tiny_config(NOWHERE, NOWHERE / 'work', **changes)
+
+
+def rehearsed(**changes):
+    cfg = tiny(**changes)
+    return rehearse(cfg, build_scenario(cfg))
+
+
+def message(cfg, **options):
+    with pytest.raises(ValueError) as caught:
+        rehearse(cfg, build_scenario(cfg), **options)
+    return str(caught.value)
+
+
+VALIDATED = dict(
+    val_cfg=dict(type='ValLoop'), val_evaluator=dict(type='IoUMetric'), val_dataloader=tiny().test_dataloader,
+    default_hooks=dict(checkpoint=dict(type='CheckpointHook', interval=1, save_best='mIoU')), run=dict(hand_over='best'))
+ITERATIONS = dict(
+    train_cfg=dict(type='IterBasedTrainLoop', max_iters=20), param_scheduler=[dict(type='PolyLR', by_epoch=False)],
+    default_hooks=dict(checkpoint=dict(type='CheckpointHook', interval=10, by_epoch=False)),
+    train_dataloader=dict(tiny().train_dataloader, sampler=dict(type='InfiniteSampler')))
+ONLINE = dict(
+    continual=dict(PLOP, memory=dict(size=4), online=dict(type='InterferedReplay', images=1)),
+    next_steps=dict(train_cfg=dict(type='EpochBasedTrainLoop', max_epochs=1)))
+
+
+@pytest.mark.parametrize('changes', [
+    {}, dict(continual=MIB), dict(continual=SSUL_M), dict(continual=REMINDER_M), ONLINE, ITERATIONS, VALIDATED,
+    dict(continual=dict(SSUL_M, unknown=dict(of='saliency'), memory=dict(size=4, export=True))),
+    dict(continual={}, scenario=dict(type='DomainIncremental', domains=['day', 'night', ['rain', 'snow']], rule=dict(prefix=3))),
+    dict(continual={}, scenario=dict(type='ClassIncremental', base=2, increment=1, joint=True)),
+    dict(custom_hooks=[dict(type='EMAHook')]),
+], ids=['plop', 'mib', 'ssul', 'herding', 'online', 'iterations', 'best', 'saliency', 'domains', 'joint', 'average'])
+def test_what_trains_passes_without_its_data(changes):
+    assert rehearsed(**changes) == []
+    assert not NOWHERE.exists()
+
+
+FAULTS = {
+    'misspelt metric': (
+        dict(test_evaluator=[dict(type='IoUMetric', iou_metrics=['mIOU'])]),
+        "step 0: test_evaluator[0]: got {'type': 'IoUMetric', 'iou_metrics': ['mIOU']}, which fails on random images (in "
+        'compute_metrics): KeyError: "metrics [\'mIOU\'] is not supported"'),
+    'setting of an optimizer': (
+        dict(optim_wrapper=dict(type='OptimWrapper', optimizer=dict(type='SGD', lrr=0.1))),
+        "step 0: optim_wrapper.optimizer.lrr: there is no such setting, did you mean 'lr'?; valid are lr, momentum, "),
+    'optimizer': (
+        dict(optim_wrapper=dict(type='OptimWrapper', optimizer=dict(type='SGDD', lr=0.1))),
+        "step 0: optim_wrapper.optimizer.type: got 'SGDD', which is not in the registry of this kind (optimizer), did you "
+        "mean 'SGD'?"),
+    'value of an optimizer': (
+        dict(optim_wrapper=dict(type='OptimWrapper', optimizer=dict(type='SGD', lr='fast'))),
+        "step 0: optim_wrapper: got {'type': 'OptimWrapper', 'optimizer': {'type': 'SGD', 'lr': 'fast'}}, which fails on "
+        'random images (in build_optim_wrapper): TypeError: '),
+    'later step': (
+        dict(next_steps=dict(optim_wrapper=dict(optimizer=dict(lr=-1.)))),
+        "step 1: optim_wrapper: got {'type': 'OptimWrapper', 'optimizer': {'type': 'SGD', 'lr': -1.0, 'momentum': 0.9}}, which "
+        'fails on random images (in build_optim_wrapper): ValueError: '),
+    'schedule': (
+        dict(param_scheduler=[dict(type='PolyLR', begin=20, by_epoch=False), dict(type='PolyLR', begin=5, end=3)]),
+        'step 0: param_scheduler: end should be larger than begin, but got begin=5, end=3'),
+    'setting of a hook': (
+        dict(default_hooks=dict(logger=dict(type='LoggerHook', intervall=1))),
+        "step 0: default_hooks.logger.intervall: there is no such setting, did you mean 'interval'?; valid are interval, "),
+    'hook': (
+        dict(custom_hooks=[dict(type='EMAHook', momentun=1)]),
+        "step 0: custom_hooks[0]: got {'type': 'EMAHook', 'momentun': 1}, which fails on random images (in before_run): "
+        "TypeError: ExponentialMovingAverage.__init__() got an unexpected keyword argument 'momentun'"),
+    'visualizer': (
+        dict(visualizer=dict(type='SegLocalVisualizer', vis_backends=[dict(type='WandbBackend')])),
+        "step 0: visualizer.vis_backends[0].type: got 'WandbBackend', which is not in the registry of this kind (vis_backend), "
+        "did you mean 'WandbVisBackend'?"),
+    'head': (
+        dict(model=dict(tiny().model, decode_head=dict(tiny().model.decode_head, in_channels=63))),
+        "step 0: model.decode_head: got {'type': 'FCNHead', 'in_channels': 63, "),
+    'part': (
+        dict(continual=dict(PLOP, losses=dict(pod=dict(type='LocalPOD', fold='nonsense')))),
+        "step 1: continual.losses.pod"),
+}
+
+
+@pytest.mark.parametrize('name', FAULTS)
+def test_faults_are_told_with_their_key(name):
+    changes, expected = FAULTS[name]
+    assert message(tiny(**changes)).startswith(expected)
+
+
+@pytest.mark.parametrize('role', ['train', 'test'])
+def test_loaders_and_their_transforms_are_built(role):
+    def told(**changes):
+        cfg = tiny()
+        loader = cfg[f'{role}_dataloader']
+        pipeline = [*loader.dataset.pipeline]
+        pipeline[1:1] = changes.pop('transforms', [])
+        loader.dataset.pipeline = pipeline
+        loader.update(changes)
+        return message(cfg)
+
+    key = f'step 0: {role}_dataloader'
+    assert told(num_worker=1).startswith(f"{key}.num_worker: there is no such setting, did you mean 'num_workers'?")
+    assert told(prefetch_factor=2).startswith(f'{key}: got {{')
+    assert told(transforms=[dict(type='RandomFlipp')]).startswith(
+        f"{key}.dataset.pipeline[1].type: got 'RandomFlipp', which is not in the registry of this kind (transform), did you "
+        "mean 'RandomFlip'?")
+    assert told(transforms=[dict(type='RandomCrop', crop_size=(0, 0))]).startswith(
+        f"{key}.dataset.pipeline[1]: got {{'type': 'RandomCrop', 'crop_size': (0, 0)}}, which can not be built: AssertionError")
+
+
+def test_workers_that_live_on_need_workers():
+    cfg = tiny()
+    cfg.test_dataloader.persistent_workers = True
+    assert message(cfg).endswith('which can not be built: ValueError: persistent_workers option needs num_workers > 0')
+
+
+def test_schedules_have_the_length_of_the_step():
+    """A warm-up longer than a step of few images, which trains 3 epochs of 2 batches."""
+    cfg = tiny(param_scheduler=[dict(type='LinearLR', start_factor=0.1, end=6, by_epoch=False),
+                                dict(type='PolyLR', begin=6, by_epoch=False)])
+    scenario = build_scenario(cfg)
+    assert rehearse(cfg, scenario, {0: 12, 1: 9, 2: 9}) == []
+    expected = 'param_scheduler: end should be larger than begin, but got begin=6, end=6'
+    assert message(cfg, num_images={0: 12, 1: 8}) == f'step 1: {expected}'
+    assert message(cfg, num_images={0: 12, 1: 9, 2: 8}) == f'step 2: {expected}'
+
+
+def test_iterations_of_an_epoch():
+    config = Config(dict(train_dataloader=dict(batch_size=4)))
+    assert [batches(config, number, 2) for number in (8, 9, 16)] == [1, 2, 2]
+    config.train_dataloader.num_batch_per_epoch = 7
+    assert batches(config, 1000, 2) == 7
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason='of a machine without accelerator')
+def test_mixed_precision_is_left_out_where_there_is_no_accelerator():
+    wrapper = dict(type='AmpOptimWrapper', loss_scale='dynamic', optimizer=dict(type='SGD', lr=0.1))
+    assert rehearsed(optim_wrapper=wrapper) == ['note: there is no accelerator here: mixed precision was not rehearsed.']
+
+
+def test_the_process_is_left_as_it_was(capfd):
+    OPTIM_WRAPPERS.get('OptimWrapper')
+    logger, hub = MMLogger.get_instance('kept', logger_name='kept'), MessageHub.get_instance('kept')
+    random.seed(3), np.random.seed(4), torch.manual_seed(5)
+    before, environment, filters = random_state(), dict(os.environ), list(warnings.filters)
+    scopes, threads = dict(DefaultScope._instance_dict), torch.get_num_threads()
+    rehearsed(randomness=dict(seed=1, deterministic=True))
+    with pytest.raises(ValueError):
+        rehearsed(test_evaluator=[dict(type='IoUMetric', iou_metrics=['mIOU'])])
+    after = random_state()
+    assert before['python'][2] == after['python'][2] and torch.equal(before['python'][1], after['python'][1])
+    assert torch.equal(before['numpy'][1], after['numpy'][1]) and torch.equal(before['torch'], after['torch'])
+    assert dict(os.environ) == environment and list(warnings.filters) == filters
+    assert (MMLogger.get_current_instance(), MessageHub.get_current_instance()) == (logger, hub)
+    assert dict(DefaultScope._instance_dict) == scopes and torch.get_num_threads() == threads
+    assert not torch.are_deterministic_algorithms_enabled()
+    assert capfd.readouterr() == ('', '')
+
+
+def test_a_run_is_the_same_with_it(tiny_data, tmp_path):
+    for rehearsal in (True, False):
+        cfg = tiny_config(tiny_data, tmp_path / str(rehearsal), run=dict(steps='0-1', rehearsal=rehearsal))
+        ContinualRunner.from_cfg(cfg).train()
+    for step in (0, 1):
+        assert_equal_states(state(tmp_path / 'True', step), state(tmp_path / 'False', step))
+
+
+def test_a_run_begins_with_it_unless_it_is_switched_off(tiny_data, tmp_path):
+    wrong = dict(test_evaluator=[dict(type='IoUMetric', iou_metrics=['mIOU'])])
+    for run in (dict(rehearsal=True), dict(rehearsal=False)):
+        runner = ContinualRunner.from_cfg(tiny_config(tiny_data, tmp_path, run=dict(run, steps='0'), **wrong))
+        if run['rehearsal']:
+            for job in (runner.train, runner.describe):
+                with pytest.raises(ValueError, match=r'step 0: test_evaluator\[0\]'):
+                    job()
+            assert not any(tmp_path.iterdir())
+        else:
+            assert 'config against' in runner.describe()
+
+
+def in_processes(rank):
+    """What each of two processes finds."""
+    torch.distributed.init_process_group('gloo')
+    assert rehearsed(continual=REMINDER_M) == []
+    with pytest.raises(ValueError, match='step 0: optim_wrapper.optimizer.lrr: there is no such setting'):
+        rehearsed(optim_wrapper=dict(type='OptimWrapper', optimizer=dict(type='SGD', lrr=0.1)))
+    assert torch.distributed.is_initialized()
+
+
+def test_processes_hear_of_it_together():
+    spawn(in_processes)
