@@ -7,14 +7,14 @@ from dataclasses import fields
 from typing import Any, Dict, Mapping, Optional, Tuple
 
 from mmengine.config import Config
-from mmseg.registry import DATA_SAMPLERS, MODELS
+from mmseg.registry import MODELS
 
 from ..datasets import BACKGROUND, POLICIES
 from ..datasets.exemplars import LABELS
 from ..datasets.policies import USES_FEATURES
 from ..datasets.replay import ITERATIONS
 from ..files import plain
-from ..hooks.replays import Replay
+from ..hooks.replays import REPLAYS
 from ..models.extended import UNKNOWN_SCORES
 from ..scenario import PROTOCOLS, SCENARIOS, Protocol, Scenario
 from .class_settings import StepClasses
@@ -148,14 +148,7 @@ def _check_domains(method: Mapping[str, Any]) -> None:
 
 def _check_online(method: Mapping[str, Any]) -> None:
     online, memory = method['online'], method.get('memory')
-    replay = DATA_SAMPLERS.get(online['type']) if isinstance(online, Mapping) and 'type' in online else None
-    if replay is None or not issubclass(replay, Replay):
-        raise ValueError(f'continual.online: got {plain(online)!r}, expected a dict with type; valid are '
-                         f'{", ".join(sorted(cls.__name__ for cls in Replay.__subclasses__()))}.')
-    try:
-        DATA_SAMPLERS.build(dict(online))
-    except TypeError as error:
-        raise ValueError(f'continual.online: {error}') from error
+    REPLAYS.build(online, 'continual.online')
     if not memory:
         raise ValueError('continual.online: there is no memory to replay; set continual.memory.')
     idle = sorted({'share', 'iterations'} & set(memory))
