@@ -7,12 +7,15 @@ from __future__ import annotations
 
 import inspect
 from difflib import get_close_matches
-from typing import Any, Collection, Dict, Iterator, Mapping, Optional, Sequence, Tuple, Union
+from os.path import commonprefix
+from typing import Any, Callable, Collection, Dict, Iterator, Mapping, Optional, Sequence, Tuple, Union
 
 from mmengine.config import Config
 from mmengine.runner import Runner
 
-from ..arguments import Count, Number, check_names, check_value
+from ..arguments import Count, Number, arguments_of, check_names, check_value
+from ..scenario import ClassIncremental, Protocol
+from .typed_settings import MethodSettings, RunSettings
 
 # Keys of the user's config that no step's config has.
 OWN_KEYS = ('scenario', 'continual', 'protocol', 'profile', 'official', 'first_step', 'next_steps', 'run', 'runner_type')
@@ -29,7 +32,7 @@ KINDS: Dict[str, Any] = {
                                 'optim_wrapper', 'train_cfg', 'default_hooks', 'env_cfg', 'official', 'model.backbone')},
     **{key: Optional[Section] for key in ('val_dataloader', 'test_dataloader', 'val_cfg', 'test_cfg', 'visualizer',
                                           'model.data_preprocessor', 'log_processor', 'randomness', 'tta_model', 'custom_imports')},
-    'protocol': Union[str, Section],
+    'protocol': Union[str, Section], 'profile': str,
     'model.decode_head': Heads, 'model.auxiliary_head': Optional[Heads],
     'test_evaluator': Optional[Heads], 'val_evaluator': Optional[Heads],
     'param_scheduler': Union[Heads, Section, None], 'custom_hooks': Optional[Sequence[Section]],
@@ -41,6 +44,12 @@ OF_LOADERS: Dict[str, Any] = {
     'num_batch_per_epoch': Optional[Count],
 }
 KINDS.update({f'{role}_dataloader.{key}': kind for role in ('train', 'val', 'test') for key, kind in OF_LOADERS.items()})
+# The sections, and what takes their settings.
+SECTIONS: Dict[str, Optional[Callable[..., Any]]] = {
+    'continual': MethodSettings, 'run': RunSettings, 'protocol': Protocol, 'scenario': ClassIncremental.from_config,
+    'first_step': None, 'next_steps': None, 'official': None}
+# Settings that are called like what configs have for variables.
+VARIABLES = ('classes', 'background', 'seed')
 # How alike two keys are before one is taken for a slip of the other: configs may hold variables of their own.
 ALIKE = 0.88
 
@@ -74,6 +83,7 @@ def _check_keys(cfg: Config) -> None:
     """Find slips of keys."""
     known = {*OWN_KEYS, *STACK_KEYS}
     _refuse_slips(cfg, known, '')
+    _refuse_misplaced(cfg, known)
     _refuse_slips(cfg.get('default_hooks', {}), DEFAULT_HOOKS, 'default_hooks')
     for steps in ('first_step', 'next_steps'):
         given = cfg.get(steps, {})
@@ -86,11 +96,38 @@ def _check_keys(cfg: Config) -> None:
 
 def _refuse_slips(given: Mapping[str, Any], known: Collection[str], place: str) -> None:
     for key in given:
-        near = get_close_matches(key, known, n=1, cutoff=ALIKE) if key not in known else []
+        near = [] if key in known else get_close_matches(key, known, n=1, cutoff=ALIKE) or [
+            other for other in known if _one_slip(key, other)]
         if near and _fits(given[key], KINDS.get(near[0], Any)):
             where = f'{place}.{key}' if place else key
             raise ValueError(f'{where}: there is no such setting, did you mean {near[0]!r}? A variable of your own needs '
                              'another name.')
+
+
+def _one_slip(word: str, other: str) -> bool:
+    """Whether two words differ by one letter, or by two that are exchanged."""
+    start = len(commonprefix([word, other]))
+    end = len(commonprefix([word[start:][::-1], other[start:][::-1]]))
+    rest, instead = word[start:len(word) - end], other[start:len(other) - end]
+    return max(len(rest), len(instead)) <= 1 or (len(rest) == 2 and rest == instead[::-1])
+
+
+def _refuse_misplaced(cfg: Config, known: Collection[str]) -> None:
+    """Find sections of mmcss within those of the stack, and settings of a section beside it.
+
+    One that a section has as well is a variable that is used there.
+    """
+    for key in STACK_KEYS:
+        inside = cfg[key] if isinstance(cfg.get(key), Mapping) else {}
+        for name in set(SECTIONS) & set(inside):
+            raise ValueError(f'{key}.{name}: there is no such setting; {name} belongs to the top of the config.')
+    sections = {section: cfg.get(section, {}) for section in SECTIONS}
+    for section, takes in SECTIONS.items():
+        for name, argument in arguments_of(takes).items() if takes else ():
+            used = any(isinstance(given, Mapping) and name in given for given in sections.values())
+            if name in cfg and not used and name not in (*known, *VARIABLES) and _fits(cfg[name], argument.annotation):
+                raise ValueError(f'{name}: there is no such setting, did you mean {section}.{name}? A variable of your own '
+                                 'needs another name.')
 
 
 def _fits(value: Any, kind: Any) -> bool:

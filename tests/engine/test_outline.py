@@ -5,7 +5,7 @@ import pytest
 
 from mmcss.engine.outline import check_outline
 from mmcss.engine.settings import read_settings
-from tests.tiny import tiny_config
+from tests.tiny import PLOP, tiny_config
 
 
 def changed(tmp_path, path, value):
@@ -79,3 +79,30 @@ def test_what_is_missing(tmp_path):
         cfg._cfg_dict.pop(key)
         with pytest.raises(ValueError, match=rf"the config lacks \['{key}'\]; see the files below configs/_base_"):
             check_outline(cfg)
+
+
+@pytest.mark.parametrize('changes, words', [
+    (dict(rnu={}), "rnu: there is no such setting, did you mean 'run'\\?"),
+    (dict(un=dict(steps='0')), "un: .*did you mean 'run'\\?"),
+    (dict(proifle='official'), "proifle: .*did you mean 'profile'\\?"),
+    (dict(param_schedulers=[]), "param_schedulers: .*did you mean 'param_scheduler'\\?"),
+    (dict(losses={}), 'losses: there is no such setting, did you mean continual.losses\\? A variable of your own needs'),
+    (dict(new_rows='unknown'), 'new_rows: .*did you mean continual.new_rows'),
+    (dict(steps='0-1'), 'steps: .*did you mean run.steps'),
+    (dict(future='ignore'), 'future: .*did you mean protocol.future'),
+    (dict(regime='disjoint'), 'regime: .*did you mean scenario.regime'),
+    (dict(env_cfg=dict(continual=PLOP)), 'env_cfg.continual: there is no such setting; continual belongs to the top'),
+    (dict(model=dict(official={})), 'model.official: .*belongs to the top'),
+])
+def test_short_slips_and_settings_in_another_place(tmp_path, changes, words):
+    with pytest.raises(ValueError, match=words):
+        check_outline(tiny_config(tmp_path, tmp_path, **dict(dict(continual=dict(targets=None)), **changes)))
+
+
+@pytest.mark.parametrize('variables', [
+    dict(runs=3, resumes='never', background='sky', seed=0, classes=['a'], optimizer=dict(type='SGD'), images='all_of_them'),
+    dict(losses=PLOP['losses'], targets=PLOP['targets']),  # used by continual
+    dict(base=2, increment=1),  # used by scenario
+])
+def test_variables_of_one_s_own(tmp_path, variables):
+    assert read_settings(tiny_config(tmp_path, tmp_path, **variables)).method(1).losses == PLOP['losses']
