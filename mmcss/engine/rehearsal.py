@@ -10,7 +10,7 @@ import tempfile
 import warnings
 from itertools import islice
 from pathlib import Path
-from typing import Any, Dict, Iterator, List, Mapping, Optional
+from typing import Any, Dict, Iterator, List, Mapping, Optional, Sequence
 
 import torch
 from mmengine.config import Config
@@ -28,8 +28,9 @@ from ..models.initialisation import CheapInitialisation
 from ..scenario import Scenario
 from .causes import hook_keys, told
 from .components import check_components
-from .distributed import on_main_process
+from .distributed import on_main_process, say
 from .miniature import RandomImages, ShortScenario, image_size, miniature, without_accelerator
+from .plan import StepPlan
 from .step_config import step_config
 
 OF_THE_PROCESS = ('self', 'cfg', 'launcher', 'env_cfg', 'load_from', 'resume', 'data_preprocessor')
@@ -61,6 +62,23 @@ def rehearse(cfg: Config, scenario: Scenario, num_images: Optional[Mapping[int, 
     return on_main_process(lambda: _rehearse(cfg, scenario, num_images or {}, world_size))
 
 
+def rehearse_plans(cfg: Config, scenario: Scenario, plans: Sequence[StepPlan], untrained: Sequence[int]) -> None:
+    """Rehearse a run that is planned, unless nothing of it is to be trained or ``run.rehearsal`` is False.
+
+    Args:
+        cfg: The user's config.
+        scenario: Its scenario.
+        plans: Of all steps.
+        untrained: The steps that are going to be trained.
+
+    Raises:
+        ValueError: See :func:`rehearse`.
+    """
+    if untrained and cfg.get('run', {}).get('rehearsal', True):
+        for note in rehearse(cfg, scenario, {step: plans[step].num_train or MANY for step in untrained}):
+            say(f'note: {note}')
+
+
 def _rehearse(cfg: Config, scenario: Scenario, num_images: Mapping[int, int], world_size: int) -> List[str]:
     short, notes = ShortScenario.of(scenario), []
     with untouched(), tempfile.TemporaryDirectory() as folder:
@@ -74,7 +92,7 @@ def _rehearse(cfg: Config, scenario: Scenario, num_images: Mapping[int, int], wo
                 raise ValueError(f'{_name(steps)}: {error}') from error
             number = min(num_images.get(step, MANY) for step in steps)
             if without_accelerator(config):
-                notes = ['note: there is no accelerator here: mixed precision was not rehearsed.']
+                notes = ['there is no accelerator here: mixed precision was not rehearsed.']
             _play(miniature(config, images), _name(steps), batches(config, number, world_size))
     return notes
 

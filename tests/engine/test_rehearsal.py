@@ -156,7 +156,7 @@ def test_iterations_of_an_epoch():
 @pytest.mark.skipif(torch.cuda.is_available(), reason='of a machine without accelerator')
 def test_mixed_precision_is_left_out_where_there_is_no_accelerator():
     wrapper = dict(type='AmpOptimWrapper', loss_scale='dynamic', optimizer=dict(type='SGD', lr=0.1))
-    assert rehearsed(optim_wrapper=wrapper) == ['note: there is no accelerator here: mixed precision was not rehearsed.']
+    assert rehearsed(optim_wrapper=wrapper) == ['there is no accelerator here: mixed precision was not rehearsed.']
 
 
 def test_the_process_is_left_as_it_was(capfd):
