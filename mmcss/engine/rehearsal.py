@@ -217,10 +217,11 @@ def untouched() -> Iterator[None]:
     instances = [(kind._instance_dict, dict(kind._instance_dict)) for kind in kinds]
     environment, alone = dict(os.environ), torch.distributed.is_initialized
     cudnn = torch.backends.cudnn.benchmark, torch.backends.cudnn.deterministic
-    deterministic = torch.are_deterministic_algorithms_enabled()
+    threads, deterministic = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
     with kept_random_state(), warnings.catch_warnings(), tempfile.TemporaryDirectory() as cache, \
             contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
         warnings.simplefilter('ignore')
+        torch.set_num_threads(1)  # several wait for each other longer than small images take
         gc.freeze()  # or each end of a runner looks through all that torch has imported
         os.environ['MMCSS_CACHE'] = cache
         torch.distributed.is_initialized = lambda: False
@@ -228,6 +229,7 @@ def untouched() -> Iterator[None]:
             yield
         finally:
             gc.unfreeze()
+            torch.set_num_threads(threads)
             torch.distributed.is_initialized = alone
             os.environ.clear()
             os.environ.update(environment)
