@@ -4,7 +4,7 @@ from __future__ import annotations
 import time
 import warnings
 from dataclasses import asdict
-from typing import Any, Dict, List, Mapping, Sequence
+from typing import Any, Dict, List, Mapping
 
 from mmengine.config import Config
 from mmengine.dist import barrier, get_world_size, is_main_process
@@ -24,7 +24,7 @@ from .plain_checkpoints import plain_checkpoints
 from .plan import StepPlan, config_difference, make_plan, plan_table
 from .pretty_configs import formatted_once
 from .progress import Progress
-from .rehearsal import rehearse
+from .rehearsal import rehearse_plans
 from .run_lock import alone
 from .settings import build_scenario, read_settings
 from .step_config import deploy_config, step_config, training_settings
@@ -81,8 +81,7 @@ class ContinualRunner:
         """
         plans = together(self.plan)
         say('\n'.join([*self._told_profile(), plan_table(plans, together(self.progress.intents))]))
-        for note in self._rehearsed(plans):
-            say(note)
+        rehearse_plans(self.settings, self.scenario, plans, self.progress.untrained())
         check_shared(self.work_dir)  # nothing is written before all processes have looked
         with named_full_disk(self.work_dir), alone(self.work_dir), plain_checkpoints(), formatted_once():
             on_main_process(self.progress.make_room)
@@ -121,8 +120,8 @@ class ContinualRunner:
 
     def describe(self) -> str:
         """The plan as text: steps, images, and how the steps' configs differ."""
-        plans = self.plan()
-        lines = [*self._told_profile(), plan_table(plans, self.progress.intents()), *self._rehearsed(plans)]
+        lines = [*self._told_profile(), plan_table(plans := self.plan(), self.progress.intents())]
+        rehearse_plans(self.settings, self.scenario, plans, self.progress.untrained())
         refused = self.progress.refusal()
         lines += [f'\nnote: the run would be refused: {refused}'] if refused else []
         for step, config in enumerate(self.configs):
@@ -130,13 +129,6 @@ class ContinualRunner:
             lines.append(f'\nstep {step}, config against {f"step {step - 1}" if step else "the one given"}:')
             lines.extend(f'  {line}' for line in config_difference(before, config))
         return '\n'.join(lines)
-
-    def _rehearsed(self, plans: Sequence[StepPlan]) -> List[str]:
-        """What a rehearsal of the steps that are going to be trained has to say."""
-        numbers = {step: plans[step].num_train for step in self.progress.untrained()}
-        if not numbers or not self.settings.run.rehearsal:
-            return []
-        return rehearse(self.settings, self.scenario, {step: number for step, number in numbers.items() if number})
 
     def _trained(self) -> List[int]:
         """The trained steps, of which some are asked for."""

@@ -91,8 +91,6 @@ def extended_model(model: Config, unknown: Optional[str], classifier: Optional[M
         model['unknown_scores'] = unknown
     if classifier:
         cls = MODELS.get(classifier['type'])
-        if cls is None:
-            raise ValueError(f"continual.classifier.type: {classifier['type']!r} is not in the MODELS registry.")
         grows = 'steps' in inspect.signature(cls.__init__).parameters
         model['classifier'] = dict(plain(classifier), **(dict(steps=list(steps)) if grows else {}))
     return model

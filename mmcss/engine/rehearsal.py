@@ -11,7 +11,7 @@ import warnings
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
-from typing import Any, Dict, Iterator, List, Mapping, Optional, Union
+from typing import Any, Dict, Iterator, List, Mapping, Optional, Sequence, Union
 
 import torch
 from mmengine.config import Config
@@ -29,8 +29,9 @@ from ..random_state import kept_random_state
 from ..scenario import Scenario
 from .causes import hook_keys, told
 from .components import check_components
-from .distributed import on_main_process
+from .distributed import on_main_process, say
 from .miniature import RandomImages, ShortScenario, image_size, miniature, without_accelerator
+from .plan import StepPlan
 from .settings import read_settings
 from .step_config import step_config
 from .typed_settings import Settings
@@ -64,6 +65,23 @@ def rehearse(cfg: Union[Config, Settings], scenario: Scenario, num_images: Optio
     return on_main_process(lambda: _rehearse(settings, scenario, num_images or {}, world_size))
 
 
+def rehearse_plans(settings: Settings, scenario: Scenario, plans: Sequence[StepPlan], untrained: Sequence[int]) -> None:
+    """Rehearse a run that is planned, unless nothing of it is to be trained or ``run.rehearsal`` is False.
+
+    Args:
+        settings: The run's.
+        scenario: Its scenario.
+        plans: Of all steps.
+        untrained: The steps that are going to be trained.
+
+    Raises:
+        ValueError: See :func:`rehearse`.
+    """
+    if untrained and settings.run.rehearsal:
+        for note in rehearse(settings, scenario, {step: plans[step].num_train or MANY for step in untrained}):
+            say(f'note: {note}')
+
+
 def _rehearse(settings: Settings, scenario: Scenario, num_images: Mapping[int, int], world_size: int) -> List[str]:
     short, notes = ShortScenario.of(scenario), []
     with untouched(), tempfile.TemporaryDirectory() as folder:
@@ -78,7 +96,7 @@ def _rehearse(settings: Settings, scenario: Scenario, num_images: Mapping[int, i
                 raise ValueError(f'{_name(steps)}: {error}') from error
             number = min(num_images.get(step, MANY) for step in steps)
             if without_accelerator(config):
-                notes = ['note: there is no accelerator here: mixed precision was not rehearsed.']
+                notes = ['there is no accelerator here: mixed precision was not rehearsed.']
             _play(miniature(config, images), _name(steps), batches(config, number, world_size))
     return notes
 
@@ -203,10 +221,11 @@ def untouched() -> Iterator[None]:
     instances = [(kind._instance_dict, dict(kind._instance_dict)) for kind in kinds]
     environment, alone = dict(os.environ), torch.distributed.is_initialized
     cudnn = torch.backends.cudnn.benchmark, torch.backends.cudnn.deterministic
-    deterministic = torch.are_deterministic_algorithms_enabled()
+    threads, deterministic = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
     with kept_random_state(), warnings.catch_warnings(), tempfile.TemporaryDirectory() as cache, \
             contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
         warnings.simplefilter('ignore')
+        torch.set_num_threads(1)  # several wait for each other longer than small images take
         gc.freeze()  # or each end of a runner looks through all that torch has imported
         os.environ['MMCSS_CACHE'] = cache
         torch.distributed.is_initialized = lambda: False
@@ -214,6 +233,7 @@ def untouched() -> Iterator[None]:
             yield
         finally:
             gc.unfreeze()
+            torch.set_num_threads(threads)
             torch.distributed.is_initialized = alone
             os.environ.clear()
             os.environ.update(environment)

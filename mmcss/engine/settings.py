@@ -70,9 +70,10 @@ def read_method(cfg: Config) -> MethodSettings:
     check_losses(given.get('losses', {}), 'continual.losses')
     given['losses'] = {name: part for name, part in given.get('losses', {}).items() if part is not None}
     given['classifier'] = classifier_config(given.get('classifier'))
-    for key, family in (('targets', PARTS), ('loss_decode', DECODE_LOSSES), ('classifier', CLASSIFIERS), ('online', REPLAYS)):
+    for key, check in (('targets', PARTS.check), ('loss_decode', DECODE_LOSSES.check), ('classifier', CLASSIFIERS.check),
+                       ('online', REPLAYS.build)):  # replays compare their arguments with one another
         if given.get(key) is not None:
-            family.check(given[key], f'continual.{key}')
+            check(given[key], f'continual.{key}')
     for key, kind in (('memory', MemorySettings), ('unknown', UnknownSettings)):
         if key in given:
             check_value(f'continual.{key}', given[key], PartConfig)

@@ -1,7 +1,7 @@
 """What the losses that stand for a decode head's cross-entropy have in common."""
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal, Optional, Sequence, get_args
+from typing import Annotated, Any, Literal, Optional, Sequence
 
 import torch
 import torch.nn as nn
@@ -12,7 +12,6 @@ from ..arguments import Checked, NotNegative, Number
 from .reduce import mean_over_valid
 
 Average = Literal['valid', 'all']
-AVERAGES = get_args(Average)
 LossName = Annotated[str, Field(pattern='^loss_')]  # others are logged, and not trained on
 
 

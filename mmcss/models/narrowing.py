@@ -37,5 +37,7 @@ def narrowed(model: nn.Module, old: Mapping[str, Tensor], num_old: int) -> nn.Mo
         module = before.get_submodule(owner)
         tensor = old[name].to(getattr(module, last))
         setattr(module, last, nn.Parameter(tensor) if isinstance(getattr(module, last), nn.Parameter) else tensor)
+        if isinstance(module, nn.LayerNorm):  # over the classes (Segmenter)
+            module.normalized_shape = tuple(tensor.shape)
     before.load_state_dict(old, strict=True)
     return before

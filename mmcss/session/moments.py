@@ -45,12 +45,12 @@ class Moments:
                 with self.states.previous(name) as state:
                     check_classes(part, state, lambda: (split.num_old, ))
                     part.load_previous(state)
-            with self.states.begun(name) as state:
-                if state is not None:
+            with self.states.begun(name) as begun:
+                if begun is not None:
                     # The step may have been stopped before or behind the classes of its own.
-                    check_classes(part, state, lambda: (0, split.num_old, split.num_seen))
-                    part.load_state_dict(state)
-            if state is None:
+                    check_classes(part, begun, lambda: (0, split.num_old, split.num_seen))
+                    part.load_state_dict(begun)
+            if begun is None:
                 if overrides(part, 'before_step'):
                     part.before_step(split, self.look(name, part, False))
                 self.states.keep(name, part.state_dict())

@@ -88,7 +88,7 @@ class StepSession:
             raise ValueError(f'loader.dataset: got {type(loader.dataset).__name__}, expected the StepDataset of step '
                              f'{self.split.step}, with the split that the method has.')
         self._expect(begun=False)
-        self.loader, self.optimizer = loader, optimizer
+        self.loader, self.dataset, self.optimizer = loader, loader.dataset, optimizer
         before, teacher = self._before(), None
         if before.state:
             grow(self.model, before.state, self.split.num_old, self.new_rows)
@@ -136,7 +136,7 @@ class StepSession:
         self.ended = True
         if path is not None:
             Path(path).parent.mkdir(parents=True, exist_ok=True)
-            meta = dict(step=self.split.step, classes=list(self.split.seen), dataset_meta=self.loader.dataset.metainfo)
+            meta = dict(step=self.split.step, classes=list(self.split.seen), dataset_meta=self.dataset.metainfo)
             save_hand_over(path, self.model.state_dict(), meta)
             for name, state in self.states.items():
                 save_state(part_file(path, name), state)
@@ -161,7 +161,7 @@ class StepSession:
     def _before(self) -> _Before:
         previous = self.previous
         if previous is None:
-            return _Before({}, None, lambda: None)
+            return _Before({}, None, nn.Module)
         if isinstance(previous, (str, Path)):
             state = load_hand_over(previous, self.split.old)['state_dict']
             return _Before(state, previous, lambda: narrowed(self.model, state, self.split.num_old))
@@ -190,8 +190,7 @@ class StepSession:
 
     def _images(self, true_background: bool) -> Iterator[Dict[str, Any]]:
         """Each image of the step once, preprocessed, augmented by random numbers of its own."""
-        loader, dataset = self.loader, self.loader.dataset
-        shown = dataset.with_true_background() if true_background else dataset
-        images = SeededImages(shown, dataset.each_once(), self.seed)
+        loader, shown = self.loader, self.dataset.with_true_background() if true_background else self.dataset
+        images = SeededImages(shown, self.dataset.each_once(), self.seed)
         for data in DataLoader(images, loader.batch_size or 1, num_workers=loader.num_workers, collate_fn=loader.collate_fn):
             yield self.model.data_preprocessor(data, training=True)

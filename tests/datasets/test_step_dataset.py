@@ -59,8 +59,9 @@ def test_it_takes_objects_where_configs_may_stand(tmp_path):
         found = StepDataset(dataset, split)
         assert found.split is split and found.view == TrainView()
         assert stems(found) == stems(expected) * times and contents(found) == contents(expected)
-    assert contents(StepDataset(stock, split, TrainView('disjoint'))) == contents(make(tmp_path, 1, dict(TRAIN, regime='disjoint')))
-    assert contents(StepDataset(stock, split, Protocol(future='ignore'))) == contents(make(tmp_path, 1, dict(TEST, future='ignore')))
+    for view, config in ((TrainView('disjoint'), dict(TRAIN, regime='disjoint')),
+                         (Protocol(future='ignore'), dict(TEST, future='ignore'))):
+        assert contents(StepDataset(stock, split, view)) == contents(make(tmp_path, 1, config))
 
 
 @pytest.mark.parametrize('regime, images', [

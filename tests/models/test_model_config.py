@@ -316,13 +316,9 @@ def test_a_classifier_that_grows_by_steps_is_told_them():
     assert found['classifier'] == dict(type='FCNHead') and found['unknown'] is False
 
 
-@pytest.mark.parametrize('model, classifier, message', [
-    (dict(type='SAN'), None, 'SAN has neither; EncoderDecoder, CascadeEncoderDecoder have'),
-    (dict(type='EncoderDecoder'), dict(type='StepHead'), "classifier.type: 'StepHead' is not in the MODELS registry"),
-])
-def test_models_that_can_not_be_extended(model, classifier, message):
-    with pytest.raises(ValueError, match=message):
-        extended_model(model, 'sigmoid', classifier, (2, ))
+def test_models_that_can_not_be_extended():
+    with pytest.raises(ValueError, match='SAN has neither; EncoderDecoder, CascadeEncoderDecoder have'):
+        extended_model(dict(type='SAN'), 'sigmoid', None, (2, ))
 
 
 @pytest.mark.parametrize('place', ['decode_head', 'auxiliary_head'])

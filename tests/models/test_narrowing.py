@@ -5,6 +5,7 @@ from mmseg.registry import MODELS
 from mmcss.engine.model_config import extended_model
 from mmcss.models.narrowing import narrowed
 from tests.models.makers import MODEL_CONFIGS, build, encoder_decoder, images, with_classes
+from tests.models.test_heads import KNET, SEGMENTER
 
 OLD, SEEN = 3, 5
 
@@ -14,9 +15,9 @@ def predictions(model):
         return model.eval().encode_decode(images(), [dict(img_shape=(32, 32))] * 2)
 
 
-@pytest.mark.parametrize('name', list(MODEL_CONFIGS))
-def test_it_is_the_model_of_the_step_before(name):
-    old, model = (build(with_classes(MODEL_CONFIGS[name], number), seed=number) for number in (OLD, SEEN))
+@pytest.mark.parametrize('config', [*MODEL_CONFIGS.values(), KNET, SEGMENTER], ids=[*MODEL_CONFIGS, 'KNet', 'Segmenter'])
+def test_it_is_the_model_of_the_step_before(config):
+    old, model = (build(with_classes(config, number), seed=number) for number in (OLD, SEEN))
     before = {key: value.clone() for key, value in model.state_dict().items()}
     found = narrowed(model, old.state_dict(), OLD)
     assert torch.equal(predictions(found), predictions(old)) and predictions(found).shape[1] == OLD

@@ -5,12 +5,15 @@ from pathlib import Path
 
 import pytest
 import torch
+from mmengine.runner import set_random_seed
 from mmseg.models import EncoderDecoder
 from mmseg.registry import DATA_SAMPLERS
 from torch.utils.data import RandomSampler
 
 from mmcss.engine import ContinualRunner
-from mmcss.models import load_hand_over
+from mmcss.losses import LocalPOD
+from mmcss.models import EntropyPseudoLabels, Method, load_hand_over
+from mmcss.session import StepSession
 from mmcss.session.part_states import load_state
 from tests.tiny import PLOP, tiny_config
 
@@ -63,12 +66,35 @@ def work_dir(namespace, tiny_data, tmp_path_factory):
     return Path(config.work_dir)
 
 
+def difference(state, expected):
+    """The largest one of all tensors of two state dicts."""
+    assert state.keys() == expected.keys()
+    return max((state[name].double() - expected[name].double()).abs().max().item() for name in state)
+
+
 @pytest.mark.parametrize('step', [0, 1])
 def test_weights_are_those_of_a_run(namespace, work_dir, step):
-    paths = (folder / f'step_{step}' / f'step_{step}.pth' for folder in (namespace['folder'] / 'work_dirs' / 'squares', work_dir))
-    found, expected = (load_hand_over(path, namespace['scenario'][step].seen)['state_dict'] for path in paths)
-    assert found.keys() == expected.keys()
-    assert max((found[name].double() - expected[name].double()).abs().max().item() for name in found) <= 1e-6
+    found, expected = (load_hand_over(folder / f'step_{step}' / f'step_{step}.pth')['state_dict']
+                       for folder in (namespace['folder'] / 'work_dirs' / 'squares', work_dir))
+    assert difference(found, expected) <= 1e-6
+
+
+def test_a_session_goes_on_from_what_a_run_has_left(namespace, work_dir, monkeypatch):
+    """Step 1 of the example again, with the run's hand-over for the step before."""
+    monkeypatch.chdir(namespace['folder'])
+    split, network = namespace['split'], namespace['network']
+    set_random_seed(0)
+    model = network(split.num_seen)
+    model.init_weights()
+    plop = Method(split, targets=EntropyPseudoLabels(), losses=dict(local_pod=LocalPOD()))
+    session = StepSession(model, plop, work_dir / 'step_0' / 'step_0.pth', new_rows='background')
+    session.begin(namespace['loader'], torch.optim.SGD(model.parameters(), lr=0.01, momentum=0.9))
+    for _ in range(2):
+        for data in namespace['loader']:
+            session.step(data)
+    session.end()
+    expected = load_hand_over(work_dir / 'step_1' / 'step_1.pth')['state_dict']
+    assert difference(model.state_dict(), expected) <= 1e-6
 
 
 def test_the_method_had_something_to_do(namespace, work_dir):

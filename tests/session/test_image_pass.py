@@ -65,5 +65,6 @@ def test_augmentations_depend_on_image_and_seed():
     whole, part = SeededImages(Noise(), range(7), 5), SeededImages(Noise(), [4, 2], 5)
     assert (len(whole), len(part), part.metainfo) == (7, 2, dict(classes=('a', )))
     assert (part[0], part[1]) == (whole[4], whole[2])
-    numbers = [image[1:] for images in (whole, SeededImages(Noise(), range(7), 6)) for image in map(images.__getitem__, range(7))]
+    other = SeededImages(Noise(), range(7), 6)
+    numbers = [images[image][1:] for images in (whole, other) for image in range(7)]
     assert len(set(numbers)) == 14
