@@ -24,6 +24,7 @@ from ..models.growth import grow, growing_tensors, new_row_initialiser
 from ..models.heads import embedding_reader, map_head, output_layer, warnings_of
 from ..scenario import Scenario, Split
 from .checks import check_testing, check_training
+from .components import check_components, under_key
 from .distributed import agree, together
 from .ignored_labels import check_ignored_labels
 from .lone_images import check_lone_images
@@ -60,6 +61,8 @@ def make_plan(configs: Sequence[Config], scenario: Scenario, trained: Container[
             loop that would not come to an end.
     """
     init_default_scope('mmseg')
+    for step, config in enumerate(configs[:2]):  # later ones have the components of the second
+        check_components(config, f'step {step}')
     new_row_initialiser(configs[-1].model.continual.get('new_rows', 'random'))
     check_growth(configs)
     _warn_of_small_memory(configs[-1], scenario)
@@ -70,8 +73,7 @@ def make_plan(configs: Sequence[Config], scenario: Scenario, trained: Container[
     lone: Dict[bool, Tuple[Config, int]] = {}
     for split, config in zip(scenario, configs):
         to_train = split.step in trained
-        chosen = {role: _select(sources, config[f'{role}_dataloader'].dataset, split, to_train, to_train or role == 'test')
-                  for role in roles}
+        chosen = {role: _select(sources, config, role, split, to_train, to_train or role == 'test') for role in roles}
         counts = [None if chosen.get(role) is None else len(chosen[role]) for role in ('train', 'test')]
         if counts[1] == 0:
             raise ValueError(f'step {split.step} has no test image with a class of {list(split.seen)}; '
@@ -128,10 +130,13 @@ def _fingerprint(dataset: BaseDataset) -> str:
     return f'{len(dataset)} images, digest {digest.hexdigest()[:8]}'
 
 
-def _select(opened: Dict[str, LabelledImages], dataset: Mapping[str, Any], split: Split, complete: bool,
+def _select(opened: Dict[str, LabelledImages], config: Config, role: str, split: Split, complete: bool,
             needed: bool) -> Optional[np.ndarray]:
+    place = f'{role}_dataloader.dataset'
+    dataset, settings = config[f'{role}_dataloader'].dataset, plain(config._cfg_dict)
     try:
-        source = _source(opened, dataset)
+        with under_key(place, settings[f'{role}_dataloader']['dataset']['dataset'], settings):
+            source = _source(opened, dataset)
     except (ValueError, FileNotFoundError):
         if needed:
             raise
@@ -147,8 +152,7 @@ def check_growth(configs: Sequence[Config]) -> None:
     if len(configs) < 2:
         return
     # The students: unknown parts of a method are found too. What lies in the folder of step 0 is no matter here.
-    old, new = (MODELS.build(dict(config.model, continual=dict(config.model.continual, previous=None)))
-                for config in configs[:2])
+    old, new = (_student(config) for config in configs[:2])
     if is_main_process():
         for head, text in warnings_of(new).items():
             warnings.warn(f'{head}: {text}.')
@@ -164,6 +168,12 @@ def check_growth(configs: Sequence[Config]) -> None:
         output_layer(map_head(new))
     if any(part.needs.attention for part in parts):
         attention_source(new.backbone)
+
+
+def _student(config: Config) -> Any:
+    settings = plain(config._cfg_dict)
+    with under_key('model', settings['model'], settings):
+        return MODELS.build(dict(config.model, continual=dict(config.model.continual, previous=None)))
 
 
 def plan_table(plans: Sequence[StepPlan], intents: Sequence[str]) -> str:

@@ -90,10 +90,7 @@ def _rehearse(settings: Settings, scenario: Scenario, num_images: Mapping[int, i
         images = RandomImages(Path(folder), short, settings.cfg.train_dataloader.dataset, image_size(configs[0].model))
         for split, config in zip(short, configs):
             steps = [split.step] if split.step < 2 else range(2, len(scenario))
-            try:
-                check_components(config, len(settings.config(split.step).get('custom_hooks') or ()))
-            except ValueError as error:
-                raise ValueError(f'{_name(steps)}: {error}') from error
+            check_components(config, _name(steps))
             number = min(num_images.get(step, MANY) for step in steps)
             if without_accelerator(config):
                 notes = ['there is no accelerator here: mixed precision was not rehearsed.']
@@ -187,6 +184,7 @@ class MiniatureRunner(Runner):
         if any(getattr(hook, 'save_best', None) or getattr(hook, 'published_keys', None) for hook in self.hooks):
             super().save_checkpoint(*args, **dict(kwargs, save_optimizer=False))
         else:
+            inspect.signature(super().save_checkpoint).bind(*args, **kwargs)
             self.call_hook('before_save_checkpoint', checkpoint=dict(meta={}, state_dict=bare_model(self).state_dict()))
 
 
