@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+from dataclasses import is_dataclass
 from difflib import get_close_matches
 from typing import (Annotated, Any, Callable, Collection, Dict, Iterable, List, Mapping, Optional, Sequence, Type,
                     TypeVar, get_type_hints)
@@ -186,7 +187,8 @@ def arguments_of(takes: Callable[..., Any]) -> Dict[str, inspect.Parameter]:
     """The arguments that something takes by name, through ``**kwargs`` those of what it inherits from."""
     found: Dict[str, inspect.Parameter] = {}
     for function in _functions(takes):
-        for name, argument in _parameters(function).items():
+        # Fields that a dataclass inherits are annotated in the module where they stand.
+        for name, argument in _parameters(function, takes if is_dataclass(takes) else function).items():
             found.setdefault(name, argument)
         if not _passes_on(function):
             break
@@ -202,7 +204,7 @@ def checked(init: Callable[..., None]) -> Callable[..., None]:
             given = inspect.signature(init).bind(self, *args, **kwargs).arguments
         except TypeError:  # the call below says it, by the name of the class
             given = {}
-        for name, argument in _parameters(init).items():
+        for name, argument in _parameters(init, init).items():
             if name in given:
                 _check_argument(f'{type(self).__name__}.{name}', given[name], argument)
         init(self, *args, **kwargs)
@@ -238,10 +240,10 @@ def _passes_on(function: Callable[..., Any]) -> bool:
 
 
 @functools.lru_cache(maxsize=None)
-def _parameters(function: Callable[..., Any]) -> Dict[str, inspect.Parameter]:
+def _parameters(function: Callable[..., Any], annotated: Any) -> Dict[str, inspect.Parameter]:
     """The arguments that a function itself takes by name, with the kinds that their annotations mean."""
     try:
-        hints = get_type_hints(function, include_extras=True)
+        hints = get_type_hints(annotated, include_extras=True)
     except Exception:  # annotations may name what is imported for type checkers alone
         hints = {}
     return {name: argument.replace(annotation=hints.get(name, argument.empty))

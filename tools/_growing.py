@@ -9,21 +9,21 @@ from typing import Any, Dict, Optional, Tuple
 import torch
 from mmcss.engine import build_scenario, deploy_config, step_config
 from mmcss.engine.folders import StepFolder
-from mmcss.engine.model_config import walk, without_pretrained
-from mmcss.engine.random_batch import random_batch
+from mmcss.engine.miniature import for_small_images
+from mmcss.engine.model_config import walk
 from mmcss.files import plain
 from mmcss.models import load_hand_over, save_hand_over
 from mmcss.models.growth import growing_tensors
 from mmcss.models.heads import decode_heads
+from mmcss.models.initialisation import CheapInitialisation
 from mmcss.models.teacher import predict
 from mmcss.parts import Needs
 from mmengine.config import Config
 from mmengine.model import revert_sync_batchnorm
 from mmseg.registry import MODELS
 from torch import nn
-from torch.overrides import TorchFunctionMode
 
-from _random_step import prepare, train
+from _random_step import prepare, random_batch, train
 
 CONFIGS = Path(__file__).resolve().parents[1] / 'configs' / '_base_'
 # What a stock model needs that is not installed here: what its error says, and what to call it.
@@ -91,7 +91,7 @@ class Growing:
                                       configs[0].model.continual.get('losses'))
         if not student:
             return old, None
-        with SkipLargeInitialisation():
+        with CheapInitialisation():
             student = build(configs[1])
             if student.teacher is not None:
                 student.teacher.model = self.teacher
@@ -149,7 +149,7 @@ class Growing:
 
     def compare(self, student: nn.Module) -> None:
         """Load a student into the stock model, which has to predict the same."""
-        with SkipLargeInitialisation():
+        with CheapInitialisation():
             stock = revert_sync_batchnorm(MODELS.build(deploy_config(self.cfg, self.scenario, 1).model))
         stock.load_state_dict(student.state_dict(), strict=True)
         inputs = self.batch(student.split)['inputs']
@@ -170,33 +170,12 @@ def step_zero_config(model: Config, method: str, size: int) -> Config:
 
 def small(model: Dict[str, Any], size: int) -> Dict[str, Any]:
     """A stock model for small images of nine classes on any device, without weights to fetch."""
-    model = without_pretrained(model)
+    model = for_small_images(model, size)
     for node in walk(model):
         if isinstance(node.get('class_weight'), (list, tuple)):  # of another data set's classes
             node['class_weight'] = list(node['class_weight'])[:9]
     model['data_preprocessor'] = None
-    # Placeholders and sizes that the stock leaf configs fill in.
-    if model.get('test_cfg', {}).get('mode') == 'slide':
-        model['test_cfg'] = dict(mode='slide', crop_size=(size, size), stride=(size * 2 // 3, size * 2 // 3))
-    for node in walk(model.get('backbone', {})):
-        if isinstance(node.get('img_size'), (list, tuple)) and node['type'] in ('BEiT', 'MAE'):
-            node['img_size'] = (size, size)
     return model
-
-
-class SkipLargeInitialisation(TorchFunctionMode):
-    """Large tensors stay as they were allocated: half of the time would go into random numbers that are loaded over."""
-
-    random = ('normal_', 'uniform_', 'kaiming_normal_', 'kaiming_uniform_', 'xavier_uniform_', 'trunc_normal_')
-    large = 100_000
-
-    def __torch_function__(self, function, types, args=(), kwargs=None):
-        kwargs = kwargs or {}
-        if getattr(function, '__name__', '') in self.random:
-            tensor = args[0] if args else kwargs['tensor']
-            if tensor.numel() > self.large:
-                return tensor
-        return function(*args, **kwargs)
 
 
 def build(config: Config) -> nn.Module:

@@ -24,13 +24,12 @@ from mmengine.registry import init_default_scope
 from mmseg.registry import MODELS
 from mmcss.engine import build_scenario, step_config
 from mmcss.engine.folders import StepFolder
-from mmcss.engine.random_batch import random_batch
 from mmcss.models import save_hand_over
 from mmcss.scenario import Split
 from prettytable import PrettyTable
 from torch import nn
 
-from _random_step import prepare, train
+from _random_step import prepare, random_batch, train
 
 
 def parse_args() -> argparse.Namespace:

@@ -23,7 +23,7 @@ from typing import Callable, Dict, Iterator, List, Optional, Sequence
 
 import mmcss  # noqa: F401  first: it makes `_base_ = ['mmseg::...']` work under both stacks
 import mmseg
-from mmcss.engine.model_config import walk
+from mmcss.engine.miniature import image_size
 from mmcss.engine.type_names import with_named_types
 from mmengine.config import Config, ConfigDict
 from mmengine.registry import init_default_scope
@@ -53,8 +53,6 @@ FULL_CONFIGS = (
     'stdc/stdc1_4xb12-80k_cityscapes-512x1024',
     'twins/twins_svt-s_fpn_fpnhead_8xb4-80k_ade20k-512x512',
 )
-# Models that ask for larger images than the others, by the name of a head.
-SIZES = {'LRASPPHead': 400, 'MaskFormerHead': 128, 'Mask2FormerHead': 128}
 NO_ATTENTION = 'the attention of'
 
 
@@ -103,8 +101,7 @@ def check(name: str, methods: Sequence[str], folder: str, size: int = 64, batch:
     try:
         # A config may import what is not installed.
         model = alter(load(name).model)
-        names = [node['type'] for node in walk(model.to_dict()) if 'type' in node]
-        growing = Growing(model, max([size] + [SIZES[kind] for kind in names if kind in SIZES]), batch, folder)
+        growing = Growing(model, max(size, image_size(model)), batch, folder)
         growing.alone()
         report.heads, report.grown, report.moved = growing.describe()
         for method in sorted(methods, key=lambda method: method == 'ssul'):  # whose model is another one, last

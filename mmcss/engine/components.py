@@ -240,7 +240,8 @@ def _check_names(takes: Any, given: Mapping[str, Any], place: str, more: Collect
     valid = [*arguments_of(takes), *more]
     unknown = [name for name in given if name not in (*valid, 'type')]
     if unknown and not takes_any(takes):
-        raise ValueError(unknown_key(unknown[0], [name for name in valid if name not in GIVEN], place))
+        told = unknown_key(unknown[0], [name for name in valid if name not in GIVEN], place)
+        raise ValueError(f'{told[:-1]}, of {takes.__name__}.')
 
 
 def _names(registry: Registry) -> List[str]:

@@ -21,7 +21,7 @@ from .typed_settings import MethodSettings, RunSettings
 
 # Keys of the user's config that no step's config has.
 OWN_KEYS = ('scenario', 'continual', 'protocol', 'profile', 'official', 'first_step', 'next_steps', 'run', 'runner_type')
-NEEDED = ('model', 'scenario', 'train_dataloader', 'optim_wrapper', 'train_cfg')
+NEEDED = ('model', 'scenario', 'train_dataloader', 'optim_wrapper', 'train_cfg', 'model.backbone', 'model.decode_head')
 # What Runner.from_cfg takes, and variables of stock configs that are called alike.
 STACK_KEYS = (*list(inspect.signature(Runner.__init__).parameters)[1:], 'custom_imports', 'compile',
               'model_wrapper_cfg', 'find_unused_parameters', 'tta_model', 'tta_pipeline', 'train_pipeline', 'test_pipeline', 'vis_backends', 'models')
@@ -36,7 +36,7 @@ KINDS: Dict[str, Any] = {
     **{key: Optional[Section] for key in ('val_dataloader', 'test_dataloader', 'val_cfg', 'test_cfg', 'visualizer',
                                           'model.data_preprocessor', 'log_processor', 'randomness', 'tta_model', 'custom_imports')},
     'protocol': Union[str, Section], 'profile': str,
-    'model.decode_head': Heads, 'model.auxiliary_head': Optional[Heads],
+    'model.decode_head': Heads, 'model.auxiliary_head': Optional[Heads], 'model.train_cfg': Optional[Section], 'model.test_cfg': Optional[Section],
     'test_evaluator': Optional[Heads], 'val_evaluator': Optional[Heads],
     'param_scheduler': Union[Heads, Section, None], 'custom_hooks': Optional[Sequence[Section]],
     **{f'continual.{key}': Optional[Section] for key in ('losses', 'memory', 'unknown', 'targets', 'loss_decode', 'online')},
@@ -78,7 +78,8 @@ def check_outline(cfg: Config, changed_by: str = '') -> None:
         if found:
             check_value(f'{changed_by}.{key}' if _find(changes, key)[0] else key, value, kind)
     needed = [*NEEDED, *(f'{role}_dataloader.dataset' for role in ('train', 'val', 'test') if cfg.get(f'{role}_dataloader'))]
-    missing = [key for key in needed if not _find(cfg, key)[1]]
+    needed += [] if 'constructor' in (cfg.get('optim_wrapper') or {}) else ['optim_wrapper.optimizer']
+    missing = [key for key in needed if not _find(cfg, key)[1] and (cfg.get(key.split('.')[0]) or '.' not in key)]
     if missing:
         raise ValueError(f'the config lacks {missing}; see the files below configs/_base_.')
     for place, kind in _types(cfg._cfg_dict):

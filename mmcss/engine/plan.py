@@ -20,7 +20,7 @@ from ..datasets.sources import leaves_of, open_dataset
 from ..files import plain, short
 from ..models.attention import attention_source
 from ..models.freezing import freeze
-from ..models.growth import grow, growing_tensors, new_row_initialiser
+from ..models.growth import grow, growing_tensors
 from ..models.heads import embedding_reader, map_head, output_layer, warnings_of
 from ..scenario import Scenario, Split
 from .checks import check_testing, check_training
@@ -63,7 +63,6 @@ def make_plan(configs: Sequence[Config], scenario: Scenario, trained: Container[
     init_default_scope('mmseg')
     for step, config in enumerate(configs[:2]):  # later ones have the components of the second
         check_components(config, f'step {step}')
-    new_row_initialiser(configs[-1].model.continual.get('new_rows', 'random'))
     check_growth(configs)
     _warn_of_small_memory(configs[-1], scenario)
     for split, config in zip(scenario, configs):
@@ -156,10 +155,9 @@ def check_growth(configs: Sequence[Config]) -> None:
     if is_main_process():
         for head, text in warnings_of(new).items():
             warnings.warn(f'{head}: {text}.')
-    _, axes = growing_tensors(new, old.state_dict(), old.split.num_seen, new.new_rows)
-    grow(new, old.state_dict(), old.split.num_seen, new.new_rows)
-    method = configs[1].model.continual
-    freeze(new, new.split, axes.rows, method.get('frozen') or (), method.get('row_lr') or {})
+    _, axes = growing_tensors(new, old.state_dict(), old.split.num_seen, new.learning.new_rows)
+    grow(new, old.state_dict(), old.split.num_seen, new.learning.new_rows)
+    freeze(new, new.split, axes.rows, new.learning.frozen, new.learning.row_lr)
     hooks = configs[1].get('custom_hooks', [])
     parts = [*new.method.parts.values(), *new.method.observers.values()]
     if any(part.needs.embedding for part in parts):

@@ -8,15 +8,15 @@ from typing import Annotated, Any, Dict, Literal, Mapping, Optional, Sequence, T
 from mmengine.config import Config
 from pydantic import Field
 
-from ..arguments import NotNegative, Number, one_of
+from ..arguments import Number, one_of
 from ..datasets import POLICIES
 from ..datasets.exemplars import LABELS, Labels
 from ..datasets.policies import USES_FEATURES
 from ..datasets.replay import Iterations
 from ..files import plain
 from ..losses.decode_loss import Average
-from ..models import NEW_ROWS
 from ..models.extended import DEFAULT_SCORES, UNKNOWN_SCORES
+from ..models.learning import Learning
 from ..scenario import Protocol, TrainView
 from ..scenario.views import Unknown
 
@@ -58,24 +58,19 @@ class UnknownSettings:
 
 
 @dataclass(frozen=True)
-class MethodSettings:
+class MethodSettings(Learning):
     """How steps learn: ``continual``."""
 
     targets: Optional[PartConfig] = None
     losses: Mapping[str, PartConfig] = field(default_factory=dict)
     loss_decode: Optional[PartConfig] = None
-    new_rows: Annotated[str, one_of(NEW_ROWS)] = 'random'
     average: Average = 'valid'
     ignore_as_background: bool = TrainView.ignore_as_background
     keep_old_labels: bool = TrainView.keep_old_labels
     unknown: Optional[UnknownSettings] = None
     classifier: Optional[PartConfig] = None
-    frozen: Sequence[str] = ()
-    row_lr: Mapping[str, NotNegative] = field(default_factory=dict)
-    stages: Sequence[str] = ()
     memory: Optional[MemorySettings] = None
     online: Optional[PartConfig] = None
-    over_processes: bool = True
 
     def __post_init__(self) -> None:
         if self.memory and self.memory.labels == 'unshifted' and not self.unknown:

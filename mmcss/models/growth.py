@@ -8,7 +8,7 @@ import torch.nn as nn
 from torch import Tensor
 
 from .heads import OtherAxes, other_axes
-from .new_rows import NEW_ROWS
+from .new_rows import DEFAULT_NEW_ROWS, NEW_ROWS
 
 StateDict = Mapping[str, Tensor]
 
@@ -101,7 +101,7 @@ def class_axes(old: StateDict, new: StateDict, num_old: int, num_seen: int, requ
 
 
 @torch.no_grad()
-def grow(model: nn.Module, old: StateDict, num_old: int, new_rows: str = 'random') -> None:
+def grow(model: nn.Module, old: StateDict, num_old: int, new_rows: str = DEFAULT_NEW_ROWS) -> None:
     """Load the tensors of the step before into a model with more classes.
 
     Old rows are copied, new rows start as ``new_rows`` says, everything else
@@ -139,7 +139,7 @@ def widening(model: nn.Module, axes: ClassAxes, num_old: int) -> Widening:
 
 
 def growing_tensors(model: nn.Module, old: StateDict, num_old: int,
-                    new_rows: str = 'random') -> Tuple[StateDict, ClassAxes]:
+                    new_rows: str = DEFAULT_NEW_ROWS) -> Tuple[StateDict, ClassAxes]:
     """The step before with what modules that grow by themselves inherit, and where its tensors gain classes.
 
     Args:

@@ -42,8 +42,9 @@ def copy_unknown(name: str, rows: Tensor, new: slice) -> None:
     rows[new] = rows[-1:]
 
 
+DEFAULT_NEW_ROWS = 'random'
 NEW_ROWS: Dict[str, Callable[[str, Tensor, slice], None]] = {
-    'random': keep_random,
+    DEFAULT_NEW_ROWS: keep_random,
     'background': share_background,
     'copy_background': copy_background,
     'unknown': copy_unknown,

@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import functools
 from contextlib import contextmanager, nullcontext
+from dataclasses import fields
 from pathlib import Path
 from typing import Any, Callable, ContextManager, Dict, Iterator, List, Mapping, Optional, Sequence, Type
 
@@ -21,6 +22,7 @@ from .extended import ExtendedCascadeEncoderDecoder, ExtendedEncoderDecoder, Ext
 from .freezing import body_is_frozen, freeze, still_modules
 from .growth import Widening, grow, growing_tensors, widening
 from .hand_over import load_hand_over
+from .learning import Learning
 from .method import Method
 from .over_processes import means_over_processes
 from .taps import check_stages, given_features, watch_training
@@ -38,12 +40,9 @@ class ContinualMixin:
     Args:
         continual: What the step's config adds to the model's: ``split``
             (:meth:`Split.to_dict`), ``targets`` and ``losses`` (see
-            :class:`Method`), ``new_rows`` (see :func:`grow`), ``frozen`` and
-            ``row_lr`` (see :func:`freeze`), ``stages`` (names of the modules
-            whose outputs are the stages; without, the backbone's), ``previous`` (hand-over file to
-            grow from, or None), ``teacher`` (stock config of the step
-            before, or None) and ``over_processes`` (whether what is a mean
-            over the batch is one over the images of all processes; True).
+            :class:`Method`), ``previous`` (hand-over file to grow from, or
+            None), ``teacher`` (stock config of the step before, or None), and
+            what :class:`Learning` takes.
 
     Attributes:
         row_rates: Factors on the learning rate of parameters whose rows
@@ -56,20 +55,17 @@ class ContinualMixin:
     def __init__(self, *args: Any, continual: Mapping[str, Any], **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         method = Method(Split.from_dict(continual['split']), continual.get('targets'), continual.get('losses'))
-        previous, stages, teacher = continual.get('previous'), continual.get('stages') or (), continual.get('teacher')
-        self.take_method(method, continual.get('new_rows', 'random'), stages,
-                         FrozenTeacher(teacher, previous, stages) if teacher else None,
-                         continual.get('over_processes', True))
+        learning = Learning(**{key.name: continual[key.name] for key in fields(Learning) if key.name in continual})
+        previous, teacher = continual.get('previous'), continual.get('teacher')
+        self.take_method(method, learning, FrozenTeacher(teacher, previous, learning.stages) if teacher else None)
         self.previous = previous
         # Without the step before (as when a plan looks at the model) nothing can be trained.
-        frozen, rates = continual.get('frozen') or (), continual.get('row_lr') or {}
-        if (frozen or rates) and previous is not None and Path(previous).is_file():
-            self.hold_still(load_hand_over(previous, self.split.old)['state_dict'], frozen, rates)
-        self._holds_still = bool(frozen) and previous is not None
+        if (learning.frozen or learning.row_lr) and previous is not None and Path(previous).is_file():
+            self.hold_still(load_hand_over(previous, self.split.old)['state_dict'])
+        self._holds_still = bool(learning.frozen) and previous is not None
 
-    def take_method(self, method: Method, new_rows: str = 'random', stages: Sequence[str] = (),
-                    teacher: Optional[FrozenTeacher] = None, over_processes: bool = True) -> None:
-        """Become the student of a method's step; see the arguments of the class.
+    def take_method(self, method: Method, learning: Learning, teacher: Optional[FrozenTeacher] = None) -> None:
+        """Become the student of a method's step.
 
         Raises:
             ValueError: The method can't do with this model.
@@ -80,20 +76,19 @@ class ContinualMixin:
         if self.unknown and helpless:
             raise ValueError(f'continual.unknown: {helpless} compare the channels of classes alone; '
                              'take them or unknown out.')
-        self.new_rows = new_rows
+        self.learning = learning
         self.previous_id: Optional[str] = None
-        self.over_processes = over_processes
-        self.tapped_stages = tuple(stages)
+        self.tapped_stages = tuple(learning.stages)
         check_stages(self, self.tapped_stages)
         self.teacher = teacher
         self.row_rates: Dict[str, Tensor] = {}
         self._holds_still = False
 
-    def hold_still(self, old: Mapping[str, Tensor], frozen: Sequence[str], rates: Mapping[str, float]) -> None:
+    def hold_still(self, old: Mapping[str, Tensor]) -> None:
         """Switch gradients off, of a model that grows from the step before (its state dict); see :func:`freeze`."""
         _, axes = growing_tensors(self, old, self.split.num_old)
-        self.row_rates = freeze(self, self.split, axes.rows, frozen, rates)
-        self._holds_still = bool(frozen)
+        self.row_rates = freeze(self, self.split, axes.rows, self.learning.frozen, self.learning.row_lr)
+        self._holds_still = bool(self.learning.frozen)
 
     def train(self, mode: bool = True) -> 'ContinualMixin':
         """As every module's; what is frozen stays in evaluation mode."""
@@ -110,11 +105,11 @@ class ContinualMixin:
         if self.previous is not None:
             old = load_hand_over(self.previous, self.split.old)
             self.previous_id = old['meta']['id']
-            grow(self, old['state_dict'], len(old['meta']['classes']), self.new_rows)
+            grow(self, old['state_dict'], len(old['meta']['classes']), self.learning.new_rows)
 
     def widening(self, old: Mapping[str, Tensor]) -> Widening:
         """Where what belongs to tensors of the step before, whose state dict is given, stands in this model."""
-        _, axes = growing_tensors(self, old, self.split.num_old, self.new_rows)
+        _, axes = growing_tensors(self, old, self.split.num_old, self.learning.new_rows)
         return widening(self, axes, self.split.num_old)
 
     def loss(self, inputs: Tensor, data_samples: Sequence[SegDataSample]) -> Dict[str, Tensor]:
@@ -147,7 +142,7 @@ class ContinualMixin:
 
     def _together(self, batch: Callable[[], StepBatch]) -> ContextManager[None]:
         """Where losses are means over the images of all processes, if there are several and they shall be."""
-        if not self.over_processes or get_world_size() == 1:
+        if not self.learning.over_processes or get_world_size() == 1:
             return nullcontext()
         return means_over_processes(self, batch())
 
@@ -204,13 +199,15 @@ class ContinualCascadeEncoderDecoder(ContinualMixin, ExtendedCascadeEncoderDecod
     """:class:`mmseg.models.CascadeEncoderDecoder` that learns the classes of one step."""
 
 
-def make_student(model: EncoderDecoder, method: Method, **settings: Any) -> Callable[[], None]:
+def make_student(model: EncoderDecoder, method: Method, learning: Learning,
+                 teacher: Optional[FrozenTeacher] = None) -> Callable[[], None]:
     """Turn a stock segmentor that is there already into the student of a method's step.
 
     Args:
         model: The segmentor; its class is exchanged.
         method: The method.
-        settings: See :meth:`ContinualMixin.take_method`.
+        learning: How it learns besides.
+        teacher: The model of the step before, if the method looks at it.
 
     Returns:
         What makes it the stock segmentor again.
@@ -230,7 +227,7 @@ def make_student(model: EncoderDecoder, method: Method, **settings: Any) -> Call
 
     model.__class__ = student_class(stock)
     try:
-        model.take_method(method, **settings)
+        model.take_method(method, learning, teacher)
     except ValueError:
         restore()
         raise

@@ -10,11 +10,13 @@ from torch import Tensor
 from torch.optim import Optimizer
 from torch.utils.data import DataLoader
 
+from ..arguments import make
 from ..datasets import StepDataset
 from ..files import PathLike, short
 from ..models import FrozenTeacher, Method, forget_hand_over, grow, load_hand_over, save_hand_over
 from ..models.freezing import hold_rows
 from ..models.narrowing import narrowed
+from ..models.learning import Learning
 from ..models.segmentors import make_student
 from ..parts import Part, StepBatch
 from .image_pass import ImagePass, SeededImages
@@ -63,11 +65,11 @@ class StepSession:
     """
 
     def __init__(self, model: nn.Module, method: Method, previous: Union['StepSession', nn.Module, PathLike, None] = None,
-                 new_rows: str = 'random', frozen: Sequence[str] = (), row_lr: Optional[Mapping[str, float]] = None,
-                 stages: Sequence[str] = (), seed: int = 0) -> None:
+                 new_rows: str = Learning.new_rows, frozen: Sequence[str] = Learning.frozen,
+                 row_lr: Optional[Mapping[str, float]] = None, stages: Sequence[str] = Learning.stages, seed: int = 0) -> None:
         self.model, self.method, self.split = model, method, method.split
         self.previous = previous
-        self.new_rows, self.frozen, self.row_lr, self.stages = new_rows, tuple(frozen), dict(row_lr or {}), tuple(stages)
+        self.learning = make(Learning, dict(new_rows=new_rows, frozen=frozen, row_lr=row_lr or {}, stages=stages), 'StepSession')
         self.seed = seed
         self.states: Dict[str, State] = {}
         self.ended = False
@@ -91,12 +93,11 @@ class StepSession:
         self.loader, self.dataset, self.optimizer = loader, loader.dataset, optimizer
         before, teacher = self._before(), None
         if before.state:
-            grow(self.model, before.state, self.split.num_old, self.new_rows)
+            grow(self.model, before.state, self.split.num_old, self.learning.new_rows)
             if any(part.uses_teacher for part in self.method.parts.values()):
-                teacher = FrozenTeacher(before.model(), stages=self.stages)
+                teacher = FrozenTeacher(before.model(), stages=self.learning.stages)
         try:
-            self._undo.append(make_student(self.model, self.method, new_rows=self.new_rows, stages=self.stages,
-                                           teacher=teacher))
+            self._undo.append(make_student(self.model, self.method, self.learning, teacher))
             self._get_ready(before)
         except Exception:
             self._leave()
@@ -170,10 +171,10 @@ class StepSession:
         return _Before(state, left, lambda: copy.deepcopy(model))
 
     def _get_ready(self, before: _Before) -> None:
-        if before.state and (self.frozen or self.row_lr):
+        if before.state and (self.learning.frozen or self.learning.row_lr):
             trained = {parameter: parameter.requires_grad for parameter in self.model.parameters()}
             self._undo.append(lambda: [parameter.requires_grad_(flag) for parameter, flag in trained.items()])
-            self.model.hold_still(before.state, self.frozen, self.row_lr)
+            self.model.hold_still(before.state)
         states = PartStates(before.left)
         self.moments, self.states = Moments(self.model, self._look, states), states.kept
         self._undo.append(self.optimizer.register_step_pre_hook(lambda *_: self.moments.before_update()).remove)

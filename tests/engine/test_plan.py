@@ -31,7 +31,7 @@ def test_plan_counts_images_and_writes_nothing(tiny_data, tmp_path):
     (dict(continual=dict(row_lr=dict(bckground=0.))), r"continual.row_lr: got \['bckground'\], valid are background, old"),
     (dict(continual=dict(new_rows='unknown')), "'unknown' needs a model with an unknown class"),
     (dict(continual=dict(PLOP, unknown=dict(of='background'))), r"continual.unknown: \['targets', 'local_pod'\] compare"),
-    (dict(continual=dict(classifier='StepHead')), "continual.classifier.type: got 'StepHead', which is not registered"),
+    (dict(continual=dict(classifier='StepHead')), "continual.classifier.type: got 'StepHead', which is not registered, did you mean 'StepHeads'"),
     (dict(continual=dict(unknown=dict(of='saliency'))), 'the saliency map .*000.png of .* can not be read'),
     (dict(continual=dict(memory=dict(size=4, share=.1))), '0.1 of a batch of 4 leaves no room'),
     (dict(next_steps=dict(train_dataloader=dict(dataset=dict(data_prefix=dict(img_path='gone'))))), 'gone'),

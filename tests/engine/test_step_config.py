@@ -143,7 +143,7 @@ def test_deploy_config_is_stock(tmp_path):
 
 
 @pytest.mark.parametrize('change, message', [
-    (dict(continual=dict(loses={})), "continual.loses: there is no such setting, did you mean 'losses'\\?; valid are targets, losses"),
+    (dict(continual=dict(loses={})), "continual.loses: there is no such setting, did you mean 'losses'\\?; valid are new_rows, frozen"),
     (dict(protocol=dict(future='x')), "protocol.future: got 'x'"),
     (dict(protocol=dict(futre='ignore')), "protocol.futre: there is no such setting, did you mean 'future'\\?; valid are future, background"),
     (dict(protocol='plopp'), "protocol: got 'plopp', expected one of default, plop"),

@@ -11,6 +11,7 @@ from mmseg.registry import MODELS
 from mmcss.engine.model_config import replace_cross_entropy, student_model
 from mmcss.losses import UnbiasedDistillation
 from mmcss.models import ContinualMixin, EntropyPseudoLabels, FrozenTeacher, Method
+from mmcss.models.learning import Learning
 from mmcss.models.segmentors import make_student, student_class, with_targets
 from mmcss.parts import Needs, Part
 from tests.losses import loops
@@ -264,7 +265,7 @@ def test_a_stock_model_becomes_a_student_and_a_stock_model_again(tmp_path, name)
     stock.load_state_dict(expected.state_dict())
     kind, own = type(stock), set(vars(stock))
     again = make_student(stock, Method(expected.split, losses=dict(unkd=UnbiasedDistillation(loss_weight=10.))),
-                         teacher=FrozenTeacher(copy.deepcopy(old)))
+                         Learning(), FrozenTeacher(copy.deepcopy(old)))
     assert isinstance(stock, ContinualMixin) and isinstance(stock, kind) and student_class(kind) is type(stock)
     found = []
     for model in (expected, stock):
@@ -281,8 +282,8 @@ def test_what_can_not_become_a_student_stays_as_it_was():
     student = build(plain_student(with_classes(encoder_decoder(), SEEN)))
     for model in (student, torch.nn.Identity()):
         with pytest.raises(TypeError, match=f'model: got {type(model).__name__}, expected a stock EncoderDecoder'):
-            make_student(model, method)
+            make_student(model, method, Learning())
     stock = build(with_classes(encoder_decoder(), SEEN))
     with pytest.raises(ValueError, match=r"continual.stages: \['neck'\] are no modules of this model"):
-        make_student(stock, method, stages=['neck'])
+        make_student(stock, method, Learning(stages=['neck']))
     assert type(stock) is EncoderDecoder and 'method' not in vars(stock)
