@@ -3,7 +3,7 @@ from __future__ import annotations
 
 import warnings
 from contextlib import contextmanager
-from typing import Any, Collection, Dict, Iterator, List, Mapping, NamedTuple, Tuple
+from typing import Any, Collection, Dict, Iterator, List, Mapping, NamedTuple, Sequence, Tuple
 
 from mmengine.config import Config
 from mmengine.registry import Registry
@@ -46,20 +46,27 @@ class Component(NamedTuple):
     more: Tuple[str, ...] = ()
 
 
-def check_components(config: Config, num_custom: int) -> None:
-    """See that the components of a step's config exist and take their settings; build transforms and loaders.
+def check_components(configs: Sequence[Config]) -> None:
+    """See that the components of steps exist and take their settings; build transforms and loaders.
 
     No data is read and no model is built.
 
     Args:
-        config: The plain config of a step.
-        num_custom: How many of its custom hooks are the user's own.
+        configs: The plain config of each step; those behind step 1 have its
+            components.
 
     Raises:
-        ValueError: Names the key, and the nearest valid one.
+        ValueError: Names the step, the key, and the nearest valid one.
     """
-    settings = plain(config._cfg_dict)
-    for one in _components(settings, num_custom):
+    for step, config in enumerate(configs[:2]):
+        try:
+            _check_all(plain(config._cfg_dict))
+        except ValueError as error:
+            raise ValueError(f'step {step}: {error}') from error
+
+
+def _check_all(settings: Dict[str, Any]) -> None:
+    for one in _components(settings):
         _check(one)
     for role in ('train', 'val', 'test'):
         loader = settings.get(f'{role}_dataloader')
@@ -84,7 +91,7 @@ def under_key(place: str, given: Any) -> Iterator[None]:
         raise ValueError(f'{place}: got {short(given, 200)}, which can not be built: {type(error).__name__}: {error}') from error
 
 
-def _components(settings: Dict[str, Any], num_custom: int) -> Iterator[Component]:
+def _components(settings: Dict[str, Any]) -> Iterator[Component]:
     wrapper = settings['optim_wrapper']
     if isinstance(wrapper.get('optimizer'), dict):  # several optimizers have a constructor of the user's own
         yield Component(OPTIM_WRAPPERS, dict(dict(type='OptimWrapper'), **wrapper), 'optim_wrapper',
@@ -110,7 +117,7 @@ def _components(settings: Dict[str, Any], num_custom: int) -> Iterator[Component
     if (settings.get('log_processor') or {}).get('type'):
         yield Component(LOG_PROCESSORS, settings['log_processor'], 'log_processor')
     hooks = [(f'default_hooks.{name}', hook) for name, hook in (settings.get('default_hooks') or {}).items() if hook]
-    hooks += [(f'custom_hooks[{i}]', hook) for i, hook in enumerate(settings['custom_hooks'][:num_custom])]
+    hooks += _each(settings['custom_hooks'], 'custom_hooks')
     yield from (Component(HOOKS, hook, place, ('priority', )) for place, hook in hooks)
     yield from _model_parts(settings['model'], 'model')
 
