@@ -5,7 +5,7 @@ import traceback
 import warnings
 from contextlib import contextmanager
 from inspect import Parameter
-from typing import Any, Collection, Dict, Iterator, List, Mapping, NamedTuple, Optional, Tuple
+from typing import Any, Collection, Dict, Iterator, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
 from mmengine.config import Config
 from mmengine.registry import Registry
@@ -52,22 +52,23 @@ class Component(NamedTuple):
     more: Tuple[str, ...] = ()
 
 
-def check_components(config: Config, step: str) -> None:
-    """See that the components of a step's config exist and take their settings; build transforms and loaders.
+def check_components(configs: Sequence[Config]) -> None:
+    """See that the components of steps exist and take their settings; build transforms and loaders.
 
     No data is read and no model is built.
 
     Args:
-        config: The plain config of a step.
-        step: What it is called, for errors.
+        configs: The plain config of each step; those behind step 1 have its
+            components.
 
     Raises:
-        ValueError: Names the key, and the nearest valid one.
+        ValueError: Names the step, the key, and the nearest valid one.
     """
-    try:
-        _check_all(plain(config._cfg_dict))
-    except ValueError as error:
-        raise ValueError(f'{step}: {error}') from error
+    for step, config in enumerate(configs[:2]):
+        try:
+            _check_all(plain(config._cfg_dict))
+        except ValueError as error:
+            raise ValueError(f'step {step}: {error}') from error
 
 
 def _check_all(settings: Mapping[str, Any]) -> None:
@@ -125,7 +126,7 @@ def expectation(settings: Mapping[str, Any], place: str) -> str:
     By the annotations of what takes the settings: stock classes mean them
     loosely, so that they are asked only where something has failed.
     """
-    components = [one for one in (*_components(settings), *_of_data(settings)) if f'{one.place}.'.startswith(f'{place}.')]
+    components = [one for one in (*_components(settings), *_of_data(settings)) if one.place == place or one.place.startswith((f'{place}.', f'{place}['))]
     for one in components:
         arguments = arguments_of(_class_of(one))
         for name, value in one.config.items():
@@ -177,7 +178,7 @@ def _components(settings: Mapping[str, Any]) -> Iterator[Component]:
     if (settings.get('log_processor') or {}).get('type'):
         yield Component(LOG_PROCESSORS, settings['log_processor'], 'log_processor')
     hooks = [(f'default_hooks.{name}', hook) for name, hook in (settings.get('default_hooks') or {}).items() if hook]
-    hooks += [(f'custom_hooks[{i}]', hook) for i, hook in enumerate(settings['custom_hooks'])]
+    hooks += _each(settings['custom_hooks'], 'custom_hooks')
     yield from (Component(HOOKS, hook, place, ('priority', )) for place, hook in hooks)
     yield Component(MODELS, settings['model'], 'model')
     yield from _model_parts(settings['model'], 'model')

@@ -12,10 +12,11 @@ from os.path import commonprefix
 from typing import Annotated, Any, Callable, Collection, Dict, Iterator, Mapping, Optional, Sequence, Tuple, Union
 
 from mmengine.config import Config
+from mmengine.registry import MODELS
 from mmengine.runner import Runner
 from pydantic import Field
 
-from ..arguments import Count, Number, arguments_of, check_names, check_value, one_of
+from ..arguments import Count, Finite, Number, Positive, arguments_of, check_names, check_value, one_of
 from ..scenario import ClassIncremental, Protocol
 from .typed_settings import MethodSettings, RunSettings
 
@@ -28,6 +29,7 @@ STACK_KEYS = (*list(inspect.signature(Runner.__init__).parameters)[1:], 'custom_
 DEFAULT_HOOKS = ('runtime_info', 'timer', 'sampler_seed', 'logger', 'param_scheduler', 'checkpoint', 'visualization')
 
 Section = Mapping[str, Any]
+SCOPES = MODELS.children  # of libraries that are imported
 Colour = Annotated[int, Field(ge=0, le=255)]
 Heads = Union[Section, Sequence[Section]]
 KINDS: Dict[str, Any] = {
@@ -41,9 +43,13 @@ KINDS: Dict[str, Any] = {
     'param_scheduler': Union[Heads, Section, None], 'custom_hooks': Optional[Sequence[Section]],
     **{f'continual.{key}': Optional[Section] for key in ('losses', 'memory', 'unknown', 'targets', 'loss_decode', 'online')},
     'optim_wrapper.optimizer': Section, 'model.decode_head.loss_decode': Heads, 'model.auxiliary_head.loss_decode': Heads,
+    **{f'default_hooks.{name}': Optional[Section] for name in DEFAULT_HOOKS}, 'visualizer.vis_backends': Optional[Sequence[Section]],
+    'randomness.seed': Optional[Number], 'randomness.deterministic': bool, 'randomness.diff_rank_seed': bool,
+    'model.data_preprocessor.mean': Optional[Sequence[Finite]], 'model.data_preprocessor.std': Optional[Sequence[Positive]],
+    'model.data_preprocessor.size': Optional[Annotated[Sequence[Count], Field(min_length=2, max_length=2)]],
     'env_cfg.mp_cfg': Section, 'env_cfg.mp_cfg.mp_start_method': Annotated[str, one_of(get_all_start_methods())],
     'env_cfg.mp_cfg.opencv_num_threads': int, 'env_cfg.cudnn_benchmark': bool,
-    'load_from': Optional[str], 'work_dir': Optional[str], 'resume': Optional[bool], 'launcher': str, 'default_scope': Optional[str],
+    'load_from': Optional[str], 'work_dir': Optional[str], 'resume': Optional[bool], 'launcher': str, 'default_scope': Optional[Annotated[str, one_of(SCOPES)]],
 }
 OF_LOADERS: Dict[str, Any] = {
     'dataset': Section, 'dataset.metainfo': Optional[Section],
@@ -135,8 +141,10 @@ def _refuse_misplaced(cfg: Config, known: Collection[str]) -> None:
     for section, takes in SECTIONS.items():
         for name, argument in arguments_of(takes).items() if takes else ():
             used = any(isinstance(given, Mapping) and name in given for given in sections.values())
-            if name in cfg and not used and not {name, f'{section}.{name}'} & {*known, *VARIABLES} and _fits(cfg[name], argument.annotation):
-                raise ValueError(f'{name}: there is no such setting, did you mean {section}.{name}? A variable of your own '
+            place = f'{section}.{name}'
+            if name in cfg and not used and not {name, place} & {*known, *VARIABLES} and _fits(
+                    cfg[name], KINDS.get(place, argument.annotation)):
+                raise ValueError(f'{name}: there is no such setting, did you mean {place}? A variable of your own '
                                  'needs another name.')
 
 

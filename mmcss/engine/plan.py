@@ -11,17 +11,11 @@ from mmengine.config import Config
 from mmengine.dataset import BaseDataset
 from mmengine.dist import get_world_size, is_main_process
 from mmengine.registry import init_default_scope
-from mmseg.registry import MODELS
 from prettytable import PrettyTable
 
 from ..datasets import LabelledImages, build_view, check_saliency
-from ..datasets.policies import USES_FEATURES
 from ..datasets.sources import leaves_of, open_dataset
 from ..files import plain, short
-from ..models.attention import attention_source
-from ..models.freezing import freeze
-from ..models.growth import grow, growing_tensors
-from ..models.heads import embedding_reader, map_head, output_layer, warnings_of
 from ..scenario import Scenario, Split
 from .checks import check_testing, check_training
 from .components import check_components, under_key
@@ -61,9 +55,7 @@ def make_plan(configs: Sequence[Config], scenario: Scenario, trained: Container[
             loop that would not come to an end.
     """
     init_default_scope('mmseg')
-    for step, config in enumerate(configs[:2]):  # later ones have the components of the second
-        check_components(config, f'step {step}')
-    check_growth(configs)
+    check_components(configs)
     _warn_of_small_memory(configs[-1], scenario)
     for split, config in zip(scenario, configs):
         check_ignored_labels(config, split)
@@ -72,7 +64,8 @@ def make_plan(configs: Sequence[Config], scenario: Scenario, trained: Container[
     lone: Dict[bool, Tuple[Config, int]] = {}
     for split, config in zip(scenario, configs):
         to_train = split.step in trained
-        chosen = {role: _select(sources, config, role, split, to_train, to_train or role == 'test') for role in roles}
+        opened = [*roles, *(['val'] if to_train and config.get('val_dataloader') else [])]
+        chosen = {role: _select(sources, config, role, split, to_train, to_train or role == 'test') for role in opened}
         counts = [None if chosen.get(role) is None else len(chosen[role]) for role in ('train', 'test')]
         if counts[1] == 0:
             raise ValueError(f'step {split.step} has no test image with a class of {list(split.seen)}; '
@@ -141,37 +134,6 @@ def _select(opened: Dict[str, LabelledImages], config: Config, role: str, split:
             raise
         return None
     return source.select(build_view(dataset['view']), split, complete, dataset.get('domains'), dataset.get('listed'))
-
-
-def check_growth(configs: Sequence[Config]) -> None:
-    """Build the models of the first two steps, let one grow from the other, and look what a later step would miss.
-
-    What a user should know of the model's heads is said in warnings.
-    """
-    if len(configs) < 2:
-        return
-    # The students: unknown parts of a method are found too. What lies in the folder of step 0 is no matter here.
-    old, new = (_student(config) for config in configs[:2])
-    if is_main_process():
-        for head, text in warnings_of(new).items():
-            warnings.warn(f'{head}: {text}.')
-    _, axes = growing_tensors(new, old.state_dict(), old.split.num_seen, new.learning.new_rows)
-    grow(new, old.state_dict(), old.split.num_seen, new.learning.new_rows)
-    freeze(new, new.split, axes.rows, new.learning.frozen, new.learning.row_lr)
-    hooks = configs[1].get('custom_hooks', [])
-    parts = [*new.method.parts.values(), *new.method.observers.values()]
-    if any(part.needs.embedding for part in parts):
-        embedding_reader(map_head(new))
-    if any(hook.get('policy') in USES_FEATURES for hook in hooks):
-        output_layer(map_head(new))
-    if any(part.needs.attention for part in parts):
-        attention_source(new.backbone)
-
-
-def _student(config: Config) -> Any:
-    settings = plain(config._cfg_dict)
-    with under_key('model', settings['model'], settings):
-        return MODELS.build(dict(config.model, continual=dict(config.model.continual, previous=None)))
 
 
 def plan_table(plans: Sequence[StepPlan], intents: Sequence[str]) -> str:

@@ -24,11 +24,11 @@ from mmseg.visualization import SegLocalVisualizer
 
 from ..hooks.data_pass import bare_model
 from ..models import forget_hand_over
+from ..models.heads import warnings_of
 from ..models.initialisation import CheapInitialisation
 from ..random_state import kept_random_state
 from ..scenario import Scenario
 from .causes import hook_keys, told
-from .components import check_components
 from .distributed import on_main_process, say
 from .miniature import RandomImages, ShortScenario, image_size, miniature, without_accelerator
 from .plan import StepPlan
@@ -56,7 +56,7 @@ def rehearse(cfg: Union[Config, Settings], scenario: Scenario, num_images: Optio
             a step is taken for a long one.
 
     Returns:
-        Notes on what could not be tried here.
+        Notes on what could not be tried here, and on the model's heads.
 
     Raises:
         ValueError: Names the step and the key of the config.
@@ -90,12 +90,11 @@ def _rehearse(settings: Settings, scenario: Scenario, num_images: Mapping[int, i
         images = RandomImages(Path(folder), short, settings.cfg.train_dataloader.dataset, image_size(configs[0].model))
         for split, config in zip(short, configs):
             steps = [split.step] if split.step < 2 else range(2, len(scenario))
-            check_components(config, _name(steps))
             number = min(num_images.get(step, MANY) for step in steps)
             if without_accelerator(config):
-                notes = ['there is no accelerator here: mixed precision was not rehearsed.']
-            _play(miniature(config, images), _name(steps), batches(config, number, world_size))
-    return notes
+                notes.append('there is no accelerator here: mixed precision was not rehearsed.')
+            notes += _play(miniature(config, images), _name(steps), batches(config, number, world_size))
+    return list(dict.fromkeys(notes))
 
 
 def _name(steps: Any) -> str:
@@ -188,14 +187,16 @@ class MiniatureRunner(Runner):
             self.call_hook('before_save_checkpoint', checkpoint=dict(meta={}, state_dict=bare_model(self).state_dict()))
 
 
-def _play(config: Config, step: str, number: int) -> None:
-    """Train and test one step."""
+def _play(config: Config, step: str, number: int) -> List[str]:
+    """Train and test one step; what a user should know of the heads of a model that grows."""
     runner = MiniatureRunner.__new__(MiniatureRunner)
     runner.batches, runner.keys = number, hook_keys(config)
     try:
         runner.__init__(**_arguments(config))
         runner.train()
         runner.test()
+        grown = config.model.continual.previous is not None
+        return [f'{head}: {text}.' for head, text in warnings_of(bare_model(runner)).items()] if grown else []
     except Exception as error:  # any: whatever raises here would raise in the run
         raise ValueError(f'{step}: {told(error, runner, config, runner.keys)}') from error
     finally:

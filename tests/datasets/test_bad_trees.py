@@ -95,12 +95,6 @@ def spoilt(tmp_path, spoil):
     return root, cfg
 
 
-@pytest.fixture(autouse=True)
-def data_alone(monkeypatch):
-    """Plans look at the data alone: models have tests of their own."""
-    monkeypatch.setattr('mmcss.engine.plan.check_growth', lambda configs: None)
-
-
 def test_a_sound_tree_is_planned(tmp_path):
     _, cfg = spoilt(tmp_path, lambda root, cfg: listed(root, cfg, *(f'{i:03}' for i in range(12))))
     assert [plan.num_train for plan in ContinualRunner.from_cfg(cfg).plan()] == [8, 7, 5]

@@ -10,9 +10,10 @@ from mmengine.config import Config
 from mmengine.logging import MessageHub, MMLogger
 from mmengine.registry import DefaultScope, OPTIM_WRAPPERS
 
-from mmcss.engine import ContinualRunner, build_scenario
+from mmcss.engine import ContinualRunner, build_scenario, step_config
+from mmcss.engine.components import check_components
 from mmcss.engine.rehearsal import batches, rehearse
-from mmcss.hooks.random_state_hook import random_state
+from mmcss.random_state import random_state
 from tests.e2e.running import assert_equal_states, state
 from tests.processes import spawn
 from tests.tiny import MIB, PLOP, REMINDER_M, SSUL_M, tiny_config
@@ -30,8 +31,11 @@ def rehearsed(**changes):
 
 
 def message(cfg, **options):
+    """Of what is looked at before a run, but for its data."""
     with pytest.raises(ValueError) as caught:
-        rehearse(cfg, build_scenario(cfg), **options)
+        scenario = build_scenario(cfg)
+        check_components([step_config(cfg, scenario, step) for step in range(len(scenario))])
+        rehearse(cfg, scenario, **options)
     return str(caught.value)
 
 
@@ -203,7 +207,7 @@ def in_processes(rank):
     """What each of two processes finds."""
     torch.distributed.init_process_group('gloo')
     assert rehearsed(continual=REMINDER_M) == []
-    with pytest.raises(ValueError, match='step 0: optim_wrapper.optimizer.lrr: there is no such setting'):
+    with pytest.raises(ValueError, match='step 0: optim_wrapper: got .*lrr'):
         rehearsed(optim_wrapper=dict(type='OptimWrapper', optimizer=dict(type='SGD', lrr=0.1)))
     assert torch.distributed.is_initialized()
 
