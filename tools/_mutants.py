@@ -238,7 +238,7 @@ def _changes(config: Dict[str, Any], path: Keys) -> List[Tuple[str, str, Any]]:
     """The kinds of change that can be made at a path, with their action and value."""
     value, parent = _at(config, path), _at(config, path[:-1])
     found = [('wrong kind' if wrong not in (0, -1, 10**9) else 'range', 'set', wrong) for wrong in WRONG
-             if repr(wrong) != repr(value)]
+             if repr(wrong) != repr(value) and (path[-1], wrong) != ('num_workers', 10**9)]  # which would be tried
     if path[-1] == 'type':
         return found + [('misspelt type', 'set', value)] * 10 + [('other type', 'set', other) for other in TYPES if other != value]
     if isinstance(value, list):

@@ -47,6 +47,7 @@ KINDS: Dict[str, Any] = {
     'randomness.seed': Optional[Number], 'randomness.deterministic': bool, 'randomness.diff_rank_seed': bool,
     'model.data_preprocessor.mean': Optional[Sequence[Finite]], 'model.data_preprocessor.std': Optional[Sequence[Positive]],
     'model.data_preprocessor.size': Optional[Annotated[Sequence[Count], Field(min_length=2, max_length=2)]],
+    'custom_imports.imports': Union[str, Sequence[str], None],
     'env_cfg.mp_cfg': Section, 'env_cfg.mp_cfg.mp_start_method': Annotated[str, one_of(get_all_start_methods())],
     'env_cfg.mp_cfg.opencv_num_threads': int, 'env_cfg.cudnn_benchmark': bool,
     'load_from': Optional[str], 'work_dir': Optional[str], 'resume': Optional[bool], 'launcher': str, 'default_scope': Optional[Annotated[str, one_of(SCOPES)]],
