@@ -96,11 +96,6 @@ def extended_model(model: Config, unknown: Optional[str], classifier: Optional[M
     return model
 
 
-def student_model(model: Config, continual: Mapping[str, Any]) -> Config:
-    """The student of a stock model: same config, continual type."""
-    return dict(model, type=STUDENTS[model['type']], continual=plain(continual))
-
-
 def teacher_model(model: Config) -> Config:
     """The teacher: a stock model without auxiliary heads and without weights to fetch."""
     return dict(without_pretrained(model), auxiliary_head=None)

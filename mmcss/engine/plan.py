@@ -124,10 +124,9 @@ def _fingerprint(dataset: BaseDataset) -> str:
 
 def _select(opened: Dict[str, LabelledImages], config: Config, role: str, split: Split, complete: bool,
             needed: bool) -> Optional[np.ndarray]:
-    place = f'{role}_dataloader.dataset'
     dataset, settings = config[f'{role}_dataloader'].dataset, plain(config._cfg_dict)
     try:
-        with under_key(place, settings[f'{role}_dataloader']['dataset']['dataset'], settings):
+        with under_key(f'{role}_dataloader.dataset', settings[f'{role}_dataloader']['dataset']['dataset'], settings):
             source = _source(opened, dataset)
     except (ValueError, FileNotFoundError):
         if needed:

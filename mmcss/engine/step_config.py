@@ -16,7 +16,7 @@ from .class_settings import follow_classes
 from .deploy import deployed
 from .first_step_training import acts_at_first_step, first_step_training
 from .folders import StepFolder
-from .model_config import (extended_model, replace_cross_entropy, stock_model, student_model, teacher_model, walk,
+from .model_config import (STUDENTS, extended_model, replace_cross_entropy, stock_model, teacher_model, walk,
                            without_pretrained)
 from .outline import OWN_KEYS
 from .settings import read_settings, step_classes
@@ -114,7 +114,7 @@ def _model(settings: Settings, scenario: Scenario, split: Split) -> Dict[str, An
         loss_decode = dict(dict(average=method.average), **plain_dict(method.loss_decode))
         follow_classes(loss_decode, 'continual.loss_decode', step_classes(settings, scenario, step), in_loss=True)
         model = replace_cross_entropy(model, loss_decode, split.num_old)
-    return student_model(model, continual)
+    return dict(model, type=STUDENTS[model['type']], continual=plain_dict(continual))
 
 
 def _step_model(settings: Settings, scenario: Scenario, step: int, knows: int) -> Dict[str, Any]:

@@ -15,7 +15,8 @@ from mmseg.structures import SegDataSample
 from torch import Tensor
 
 from mmcss.engine.class_settings import StepClasses
-from mmcss.engine.model_config import stock_model, student_model, teacher_model
+from mmcss.engine.model_config import STUDENTS, stock_model, teacher_model
+from mmcss.files import plain
 from mmcss.models import save_hand_over
 from mmcss.scenario import Split
 
@@ -86,6 +87,11 @@ def make_split(num_old: int, num_new: int) -> Split:
     names = ('background', *(f'c{i}' for i in range(1, num_old + num_new)))
     old, new = names[:num_old], names[num_old:]
     return Split(int(num_old > 0), old, new, ('later', ), old or new, 'background')
+
+
+def student_model(model: Mapping[str, Any], continual: Mapping[str, Any]) -> Dict[str, Any]:
+    """The student of a stock model, as a step's config has it."""
+    return dict(model, type=STUDENTS[model['type']], continual=plain(continual))
 
 
 def with_classes(model: Mapping[str, Any], classes: int) -> Dict[str, Any]:

@@ -9,9 +9,9 @@ from mmseg.registry import MODELS
 from torch import nn
 from torch.nn.modules.batchnorm import _NormBase
 
-from mmcss.engine.model_config import extended_model, student_model, teacher_model
+from mmcss.engine.model_config import extended_model, teacher_model
 from mmcss.models.freezing import body_is_frozen, row_groups
-from tests.models.makers import (BN, MODEL_CONFIGS, encoder_decoder, hand_over, initialise, make_split, move, resnet,
+from tests.models.makers import (student_model, BN, MODEL_CONFIGS, encoder_decoder, hand_over, initialise, make_split, move, resnet,
                                  with_classes)
 
 OLD, NEW = 3, 2

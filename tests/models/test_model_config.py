@@ -6,10 +6,10 @@ from mmengine.config import ConfigDict
 from mmseg.registry import MODELS
 
 from mmcss.engine.class_settings import StepClasses
-from mmcss.engine.model_config import (extended_model, replace_cross_entropy, stock_model, student_model, teacher_model,
+from mmcss.engine.model_config import (extended_model, replace_cross_entropy, stock_model, teacher_model,
                                        walk, without_pretrained)
 from mmcss.models import ContinualCascadeEncoderDecoder, ContinualEncoderDecoder
-from tests.models.makers import cascade, encoder_decoder, head, make_split
+from tests.models.makers import student_model, cascade, encoder_decoder, head, make_split
 
 CE = dict(type='CrossEntropyLoss', loss_weight=1.)
 UNCE = dict(type='UnbiasedCrossEntropyLoss')

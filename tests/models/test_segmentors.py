@@ -8,14 +8,14 @@ from mmengine.structures import PixelData
 from mmseg.models import EncoderDecoder
 from mmseg.registry import MODELS
 
-from mmcss.engine.model_config import replace_cross_entropy, student_model
+from mmcss.engine.model_config import replace_cross_entropy
 from mmcss.losses import UnbiasedDistillation
 from mmcss.models import ContinualMixin, EntropyPseudoLabels, FrozenTeacher, Method
 from mmcss.models.learning import Learning
 from mmcss.models.segmentors import make_student, student_class, with_targets
 from mmcss.parts import Needs, Part
 from tests.losses import loops
-from tests.models.makers import (MODEL_CONFIGS, build, encoder_decoder, hand_over, images, initialise, labels, make_split,
+from tests.models.makers import (student_model, MODEL_CONFIGS, build, encoder_decoder, hand_over, images, initialise, labels, make_split,
                                  samples, student_and_teacher, with_classes)
 
 OLD, NEW = 3, 2

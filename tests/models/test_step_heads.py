@@ -4,9 +4,9 @@ import torch.nn.functional as F
 from mmseg.registry import MODELS
 from torch import nn
 
-from mmcss.engine.model_config import extended_model, student_model
+from mmcss.engine.model_config import extended_model
 from mmcss.models import StepHeads
-from tests.models.makers import (MODEL_CONFIGS, encoder_decoder, hand_over, initialise, make_split, move, spread,
+from tests.models.makers import (student_model, MODEL_CONFIGS, encoder_decoder, hand_over, initialise, make_split, move, spread,
                                  with_classes)
 
 WIDTH = 6
