@@ -120,6 +120,7 @@ def lacks(mutant: Mutant, text: str) -> Tuple[str, ...]:
     """Which of key, got and valid an error doesn't say: the key may be the one above it as well."""
     keys = [key for key in mutant.path if isinstance(key, str)]
     named = keys[-2:]
+    named += ['model'] if keys[0] == 'model' else []  # its components have to fit each other
     if mutant.action == 'rename':
         named.append(mutant.value)
     if mutant.action == 'insert':

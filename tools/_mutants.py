@@ -113,7 +113,7 @@ def base_config(name: str, data: Path, work_dir: Path) -> Dict[str, Any]:
     config['train_cfg']['max_epochs'] = 1
     config['model']['backbone'].update(base_channels=4)
     config['model']['decode_head'].update(in_channels=32, channels=8)
-    BASES[name](config, plain(method))
+    BASES[name](config, plain(method._cfg_dict))
     return config
 
 
