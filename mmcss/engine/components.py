@@ -141,8 +141,8 @@ def expectation(settings: Mapping[str, Any], place: str) -> str:
 
 
 def _mismatch(key: str, value: Any, argument: Parameter) -> Optional[str]:
-    """What is wrong with a value by its argument's annotation; a list is as good as a tuple."""
-    if argument.annotation is argument.empty:
+    """What is wrong with a value by its argument's annotation, if it is no config; a list is as good as a tuple."""
+    if argument.annotation is argument.empty or any(_nodes(value, key)):
         return None
     for one in (value, tuple(value)) if isinstance(value, list) else (value, ):
         try:
@@ -238,7 +238,7 @@ def _class_of(one: Component) -> Any:
 
 def _check_names(takes: Any, given: Mapping[str, Any], place: str, more: Collection[str]) -> None:
     """See that something takes settings of these names; their values are its own matter."""
-    valid = [*arguments_of(takes), *more]
+    valid = list(dict.fromkeys([*arguments_of(takes), *more]))
     unknown = [name for name in given if name not in (*valid, 'type')]
     if unknown and not takes_any(takes):
         told = unknown_key(unknown[0], [name for name in valid if name not in GIVEN], place)
