@@ -44,8 +44,9 @@ OWN = ('continual', 'scenario', 'protocol', 'run', 'profile', 'official', *STEPS
 VARIABLES = ('seed', 'classes')
 FREE = re.compile(r'(continual|official\.continual|next_steps\.continual)\.losses\.\w+')
 # Words by which an error says what would do.
-VALID = re.compile(r"\b(expected|valid|did you mean|lacks?|needs?|must|should|at least|at most|[Gg]ive|[Tt]ake|[Ss]et|[Cc]hoose|"
-                   r'such as|[Ll]eave|only|required|missing|registered|no such|unexpected|unknown|it has|mmcss trains|exclusive|[Ll]ook at)\b')
+VALID = re.compile(r'\b(expected|valid|did you mean|lacks?|needs?|must|should|at least|at most|[Gg]ive|[Tt]ake|[Ss]et|'
+                   r'[Cc]hoose|such as|[Ll]eave|only|required|missing|registered|no such|unexpected|unknown|it has|'
+                   r'mmcss trains|exclusive|[Ll]ook at)\b')
 
 
 @HOOKS.register_module()
@@ -74,7 +75,8 @@ class Outcome:
     lacking: Tuple[str, ...] = ()
 
 
-def judge(mutant: Mutant, config: Mapping[str, Any], error: Optional[BaseException], began: bool, trained: bool) -> Outcome:
+def judge(mutant: Mutant, config: Mapping[str, Any], error: Optional[BaseException], began: bool,
+          trained: bool) -> Outcome:
     """The outcome of a run.
 
     Args:
@@ -128,6 +130,7 @@ def lacks(mutant: Mutant, text: str) -> Tuple[str, ...]:
     missing = [] if _says(text, named) else ['key']
     if mutant.action in ('set', 'insert') and mutant.kind != 'foreign setting':
         shown = [repr(mutant.value), str(mutant.value), type(mutant.value).__name__, 'got']
+        shown += ['NaN'] if mutant.value != mutant.value else []
         shown += ['lacks', 'give'] if not mutant.value else []  # as if it were not there
         missing += [] if _says(text, shown) else ['got']
     return (*missing, *(() if VALID.search(text) else ('valid', )))
@@ -163,7 +166,8 @@ def run_mutant(mutant: Mutant, config: Dict[str, Any], train: bool) -> Outcome:
 def _where(error: BaseException) -> str:
     frames = traceback.extract_tb(error.__traceback__)
     ours = [frame for frame in frames if '/mmcss/' in frame.filename]
-    told = [f'{Path(frame.filename).parent.name}/{Path(frame.filename).name}:{frame.lineno}' for frame in [*ours[-2:], *frames[-1:]]]
+    told = [f'{Path(frame.filename).parent.name}/{Path(frame.filename).name}:{frame.lineno}'
+            for frame in [*ours[-2:], *frames[-1:]]]
     return ' > '.join(dict.fromkeys(told))
 
 
@@ -186,7 +190,8 @@ class Trier:
         theirs.close()
 
 
-def try_all(mutants: Sequence[Tuple[Mutant, bool]], data: Path, folder: Path, jobs: int = 2) -> Iterator[Tuple[int, Outcome, float]]:
+def try_all(mutants: Sequence[Tuple[Mutant, bool]], data: Path, folder: Path,
+            jobs: int = 2) -> Iterator[Tuple[int, Outcome, float]]:
     """Run mutants in some processes.
 
     Args:
@@ -225,7 +230,7 @@ def _next(pipe: Connection, left: Iterator[Tuple[int, Tuple[Mutant, bool]]], run
 
 
 def _serve(pipe: Connection, data: Path, folder: Path) -> None:
-    """Warm up, and run what comes through the pipe, each in a fork: what one leaves in the process is not found by another."""
+    """Warm up, and run what comes through the pipe, each in a fork: none finds what another left in the process."""
     folder.mkdir(parents=True)
     os.environ['MMCSS_CACHE'] = str(folder / 'cache')
     warnings.simplefilter('ignore')

@@ -53,7 +53,7 @@ def told(error: Exception, runner: Runner, config: Config, keys: Mapping[int, st
                        ('the config', 'train'))
     key, value = _located(config, key)
     if isinstance(error, FloatingPointError):  # a matter of numbers, not of one component
-        return f'on random images {error}'
+        return f'on random images: {str(error).partition(": ")[2]}'
     if isinstance(error, ValueError) and 'got ' in str(error):  # it says all that there is to say
         settled = str(error).startswith(('continual.', key))
         return str(error) if settled else under(key, error, value if isinstance(value, Mapping) else ())

@@ -11,8 +11,8 @@ from mmengine.config import Config
 from mmengine.registry import Registry
 from mmengine.runner import Runner
 from mmengine.utils.dl_utils import set_multi_processing
-from mmseg.registry import (DATA_SAMPLERS, DATASETS, EVALUATOR, HOOKS, LOG_PROCESSORS, LOOPS, METRICS, MODELS, OPTIM_WRAPPERS,
-                            OPTIMIZERS, PARAM_SCHEDULERS, TRANSFORMS, VISBACKENDS, VISUALIZERS)
+from mmseg.registry import (DATA_SAMPLERS, DATASETS, EVALUATOR, HOOKS, LOG_PROCESSORS, LOOPS, METRICS, MODELS,
+                            OPTIM_WRAPPERS, OPTIMIZERS, PARAM_SCHEDULERS, TRANSFORMS, VISBACKENDS, VISUALIZERS)
 from torch.utils.data import DataLoader
 
 from ..arguments import arguments_of, check_value, did_you_mean, takes_any, unknown_key
@@ -126,7 +126,8 @@ def expectation(settings: Mapping[str, Any], place: str) -> str:
     By the annotations of what takes the settings: stock classes mean them
     loosely, so that they are asked only where something has failed.
     """
-    components = [one for one in (*_components(settings), *_of_data(settings)) if one.place == place or one.place.startswith((f'{place}.', f'{place}['))]
+    components = [one for one in (*_components(settings), *_of_data(settings))
+                  if one.place == place or one.place.startswith((f'{place}.', f'{place}['))]
     for one in components:
         arguments = arguments_of(_class_of(one))
         for name, value in one.config.items():
@@ -169,7 +170,8 @@ def _components(settings: Mapping[str, Any]) -> Iterator[Component]:
         evaluator = settings.get(f'{role}_evaluator') or []
         if isinstance(evaluator, dict) and 'metrics' in evaluator:
             yield Component(EVALUATOR, dict(dict(type='Evaluator'), **evaluator), f'{role}_evaluator')
-            yield from (Component(METRICS, one, place) for place, one in _each(evaluator['metrics'], f'{role}_evaluator.metrics'))
+            yield from (Component(METRICS, one, place)
+                        for place, one in _each(evaluator['metrics'], f'{role}_evaluator.metrics'))
         else:
             yield from (Component(METRICS, one, place) for place, one in _each(evaluator, f'{role}_evaluator'))
     yield Component(VISUALIZERS, settings['visualizer'], 'visualizer')
@@ -201,7 +203,8 @@ def _datasets(dataset: Mapping[str, Any], place: str) -> Iterator[Component]:
         yield from _datasets(one, where)
     if 'dataset' in dataset:
         yield from _datasets(dataset['dataset'], f'{place}.dataset')
-    yield from (Component(TRANSFORMS, one, where) for where, one in _each(dataset.get('pipeline') or [], f'{place}.pipeline'))
+    yield from (Component(TRANSFORMS, one, where)
+                for where, one in _each(dataset.get('pipeline') or [], f'{place}.pipeline'))
 
 
 def _model_parts(node: Any, place: str) -> Iterator[Component]:

@@ -25,7 +25,8 @@ OWN_KEYS = ('scenario', 'continual', 'protocol', 'profile', 'official', 'first_s
 NEEDED = ('model', 'scenario', 'train_dataloader', 'optim_wrapper', 'train_cfg', 'model.backbone', 'model.decode_head')
 # What Runner.from_cfg takes, and variables of stock configs that are called alike.
 STACK_KEYS = (*list(inspect.signature(Runner.__init__).parameters)[1:], 'custom_imports', 'compile',
-              'model_wrapper_cfg', 'find_unused_parameters', 'tta_model', 'tta_pipeline', 'train_pipeline', 'test_pipeline', 'vis_backends', 'models')
+              'model_wrapper_cfg', 'find_unused_parameters', 'tta_model', 'tta_pipeline', 'train_pipeline', 'test_pipeline',
+              'vis_backends', 'models')
 DEFAULT_HOOKS = ('runtime_info', 'timer', 'sampler_seed', 'logger', 'param_scheduler', 'checkpoint', 'visualization')
 
 Section = Mapping[str, Any]
@@ -36,21 +37,24 @@ KINDS: Dict[str, Any] = {
     **{key: Section for key in ('model', 'scenario', 'continual', 'first_step', 'next_steps', 'run', 'train_dataloader',
                                 'optim_wrapper', 'train_cfg', 'default_hooks', 'env_cfg', 'official', 'model.backbone')},
     **{key: Optional[Section] for key in ('val_dataloader', 'test_dataloader', 'val_cfg', 'test_cfg', 'visualizer',
-                                          'model.data_preprocessor', 'log_processor', 'randomness', 'tta_model', 'custom_imports')},
+                                          'model.data_preprocessor', 'model.train_cfg', 'model.test_cfg', 'log_processor',
+                                          'randomness', 'tta_model', 'custom_imports')},
     'protocol': Union[str, Section], 'profile': str,
-    'model.decode_head': Heads, 'model.auxiliary_head': Optional[Heads], 'model.train_cfg': Optional[Section], 'model.test_cfg': Optional[Section],
+    'model.decode_head': Heads, 'model.auxiliary_head': Optional[Heads],
     'test_evaluator': Optional[Heads], 'val_evaluator': Optional[Heads],
     'param_scheduler': Union[Heads, Section, None], 'custom_hooks': Optional[Sequence[Section]],
     **{f'continual.{key}': Optional[Section] for key in ('losses', 'memory', 'unknown', 'targets', 'loss_decode', 'online')},
     'optim_wrapper.optimizer': Section, 'model.decode_head.loss_decode': Heads, 'model.auxiliary_head.loss_decode': Heads,
-    **{f'default_hooks.{name}': Optional[Section] for name in DEFAULT_HOOKS}, 'visualizer.vis_backends': Optional[Sequence[Section]],
+    **{f'default_hooks.{name}': Optional[Section] for name in DEFAULT_HOOKS},
+    'visualizer.vis_backends': Optional[Sequence[Section]], 'continual.classifier': Union[str, Section, None],
     'randomness.seed': Optional[Number], 'randomness.deterministic': bool, 'randomness.diff_rank_seed': bool,
     'model.data_preprocessor.mean': Optional[Sequence[Finite]], 'model.data_preprocessor.std': Optional[Sequence[Positive]],
     'model.data_preprocessor.size': Optional[Annotated[Sequence[Count], Field(min_length=2, max_length=2)]],
     'custom_imports.imports': Union[str, Sequence[str], None],
     'env_cfg.mp_cfg': Section, 'env_cfg.mp_cfg.mp_start_method': Annotated[str, one_of(get_all_start_methods())],
     'env_cfg.mp_cfg.opencv_num_threads': int, 'env_cfg.cudnn_benchmark': bool,
-    'load_from': Optional[str], 'work_dir': Optional[str], 'resume': Optional[bool], 'launcher': str, 'default_scope': Optional[Annotated[str, one_of(SCOPES)]],
+    'load_from': Optional[str], 'work_dir': Optional[str], 'resume': Optional[bool], 'launcher': str,
+    'default_scope': Optional[Annotated[str, one_of(SCOPES)]],
 }
 OF_LOADERS: Dict[str, Any] = {
     'dataset': Section, 'dataset.metainfo': Optional[Section],
