@@ -3,7 +3,7 @@ from __future__ import annotations
 
 import time
 from datetime import timedelta
-from typing import Any, Optional
+from typing import Any, Dict
 
 from mmengine.dist import is_main_process
 from mmengine.hooks import Hook
@@ -26,8 +26,8 @@ class ProgressHook(Hook):
     def after_train_iter(self,
                          runner: Runner,
                          batch_idx: int,
-                         data_batch: Any = None,
-                         outputs: Optional[dict] = None) -> None:
+                         data_batch: Any,
+                         outputs: Dict[str, Any]) -> None:
         done, total = runner.iter + 1, runner.max_iters
         if not is_main_process() or done * 10 // total == (done - 1) * 10 // total:
             return
