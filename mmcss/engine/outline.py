@@ -22,21 +22,23 @@ OWN_KEYS = ('scenario', 'continual', 'protocol', 'profile', 'official', 'first_s
 NEEDED = ('model', 'scenario', 'train_dataloader', 'optim_wrapper', 'train_cfg')
 # What Runner.from_cfg takes, and variables of stock configs that are called alike.
 STACK_KEYS = (*list(inspect.signature(Runner.__init__).parameters)[1:], 'custom_imports', 'compile',
-              'model_wrapper_cfg', 'find_unused_parameters', 'tta_model', 'tta_pipeline', 'train_pipeline', 'test_pipeline', 'vis_backends', 'models')
+              'model_wrapper_cfg', 'find_unused_parameters', 'tta_model', 'tta_pipeline', 'train_pipeline', 'test_pipeline',
+              'vis_backends', 'models')
 DEFAULT_HOOKS = ('runtime_info', 'timer', 'sampler_seed', 'logger', 'param_scheduler', 'checkpoint', 'visualization')
 
 Section = Mapping[str, Any]
 Heads = Union[Section, Sequence[Section]]
 KINDS: Dict[str, Any] = {
-    **{key: Section for key in ('model', 'scenario', 'continual', 'first_step', 'next_steps', 'run', 'train_dataloader',
-                                'optim_wrapper', 'train_cfg', 'default_hooks', 'env_cfg', 'official', 'model.backbone')},
-    **{key: Optional[Section] for key in ('val_dataloader', 'test_dataloader', 'val_cfg', 'test_cfg', 'visualizer',
-                                          'model.data_preprocessor', 'log_processor', 'randomness', 'tta_model', 'custom_imports')},
+    **dict.fromkeys(('model', 'scenario', 'continual', 'first_step', 'next_steps', 'run', 'train_dataloader', 'optim_wrapper',
+                     'train_cfg', 'default_hooks', 'env_cfg', 'official', 'model.backbone'), Section),
+    **dict.fromkeys(('val_dataloader', 'test_dataloader', 'val_cfg', 'test_cfg', 'visualizer', 'model.data_preprocessor',
+                     'log_processor', 'randomness', 'tta_model', 'custom_imports'), Optional[Section]),
     'protocol': Union[str, Section], 'profile': str,
     'model.decode_head': Heads, 'model.auxiliary_head': Optional[Heads],
     'test_evaluator': Optional[Heads], 'val_evaluator': Optional[Heads],
     'param_scheduler': Union[Heads, Section, None], 'custom_hooks': Optional[Sequence[Section]],
-    'load_from': Optional[str], 'work_dir': Optional[str], 'resume': Optional[bool], 'launcher': str, 'default_scope': Optional[str],
+    'load_from': Optional[str], 'work_dir': Optional[str], 'resume': Optional[bool], 'launcher': str,
+    'default_scope': Optional[str],
 }
 OF_LOADERS: Dict[str, Any] = {
     'dataset': Section, 'dataset.metainfo': Optional[Section], 'batch_size': Count, 'num_workers': Number,
