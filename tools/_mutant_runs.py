@@ -45,7 +45,8 @@ VARIABLES = ('seed', 'classes')
 FREE = re.compile(r'(continual|official\.continual|next_steps\.continual)\.losses\.\w+')
 # Words by which an error says what would do.
 VALID = re.compile(r'\b(expected|valid|did you mean|lacks?|needs?|must|should|at least|at most|[Gg]ive|[Tt]ake|[Ss]et|[Cc]hoose|'
-                   r'such as|[Ll]eave|only|required|missing|registered|no such|unexpected|unknown|it has|[Ll]ook at)\b')
+                   r'such as|[Ll]eave|only|required|missing|registered|no such|unexpected|unknown|it has|'
+                   r'mmcss trains|exclusive|[Ll]ook at)\b')
 
 
 @HOOKS.register_module()

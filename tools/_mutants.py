@@ -204,8 +204,9 @@ def mutants(draw: Callable[[Any], Any], bases: Dict[str, Dict[str, Any]], sectio
     """Mutants of valid configs."""
     base = draw(st.sampled_from([name for name in sorted(bases) if not sections or set(sections) & set(bases[name])]))
     config = bases[base]
-    section = draw(st.sampled_from([key for key in config if not sections or key in sections
-                                    for _ in range(WEIGHTS.get(key, 1))]))
+    # What is drawn first is drawn most.
+    section = draw(st.sampled_from([key for key in sorted(config, key=lambda key: -WEIGHTS.get(key, 1))
+                                    if not sections or key in sections for _ in range(WEIGHTS.get(key, 1))]))
     path = draw(st.sampled_from(list(paths(config[section], (section, )))))
     kind, action, value = draw(st.sampled_from(_changes(config, path)))
     if action == 'rename' or kind == 'misspelt type':

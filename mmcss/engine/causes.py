@@ -12,6 +12,7 @@ from mmengine.runner import Runner
 from ..arguments import under
 from ..files import plain, short
 from ..models import ContinualMixin
+from .components import being_built, expectation
 
 AN_OBJECT = re.compile(r' in <[^>]* object at 0x[^>]*>')  # mmengine adds the hook so
 # What the runner was building, by the names of its methods.
@@ -54,8 +55,10 @@ def told(error: Exception, runner: Runner, config: Config, keys: Mapping[int, st
     if isinstance(error, ValueError) and 'got ' in str(error):  # it says all that there is to say
         settled = str(error).startswith(('continual.', key))
         return str(error) if settled else under(key, error, value if isinstance(value, Mapping) else ())
+    key, value = being_built(error, key, value)
     got = '' if value is None else f'got {short(plain(value), 200)}, which fails '
-    return f'{key}: {got}on random images (in {moment}): {type(error).__name__}: {AN_OBJECT.sub("", str(error))}'
+    return (f'{key}: {got}on random images (in {moment}): {type(error).__name__}: {AN_OBJECT.sub("", str(error))}'
+            f'{expectation(plain(config._cfg_dict), key)}')
 
 
 def _keys(runner: Runner) -> Dict[int, str]:

@@ -1,25 +1,31 @@
 """Whether what a step's config names is there, and takes what the config gives it."""
 from __future__ import annotations
 
+import traceback
 import warnings
 from contextlib import contextmanager
-from typing import Any, Collection, Dict, Iterator, List, Mapping, NamedTuple, Sequence, Tuple
+from inspect import Parameter
+from typing import Any, Collection, Iterator, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
 from mmengine.config import Config
 from mmengine.registry import Registry
 from mmengine.runner import Runner
-from mmseg.registry import (EVALUATOR, HOOKS, LOG_PROCESSORS, LOOPS, METRICS, MODELS, OPTIM_WRAPPERS, OPTIMIZERS,
-                            PARAM_SCHEDULERS, TRANSFORMS, VISBACKENDS, VISUALIZERS)
+from mmengine.utils.dl_utils import set_multi_processing
+from mmseg.registry import (DATA_SAMPLERS, DATASETS, EVALUATOR, HOOKS, LOG_PROCESSORS, LOOPS, METRICS, MODELS, OPTIM_WRAPPERS,
+                            OPTIMIZERS, PARAM_SCHEDULERS, TRANSFORMS, VISBACKENDS, VISUALIZERS)
 from torch.utils.data import DataLoader
 
-from ..arguments import arguments_of, did_you_mean, takes_any, unknown_key
+from ..arguments import arguments_of, check_value, did_you_mean, takes_any, unknown_key
 from ..files import plain, short
 from .checks import _Numbers, _OnlyCounted
 
 # What the stack takes of a loader's settings before the loader sees the others.
 OF_THE_STACK = ('dataset', 'sampler', 'batch_sampler', 'worker_init_fn', 'collate_fn', 'num_batch_per_epoch',
                 'disable_subprocess_warning')
-GIVEN = ('runner', 'dataloader', 'evaluator', 'params', 'optimizer')  # by others, and no settings
+# By others, and no settings.
+GIVEN = ('runner', 'dataloader', 'evaluator', 'params', 'optimizer', 'continual', 'distributed', 'dataset_names')
+SHOWN = 12  # names of a registry in a message
+ROLES = ('train', 'val', 'test')
 MODEL_PARTS = ('backbone', 'neck', 'decode_head', 'auxiliary_head', 'loss_decode', 'data_preprocessor')
 
 
@@ -65,33 +71,89 @@ def check_components(configs: Sequence[Config]) -> None:
             raise ValueError(f'step {step}: {error}') from error
 
 
-def _check_all(settings: Dict[str, Any]) -> None:
+def _check_all(settings: Mapping[str, Any]) -> None:
     for one in _components(settings):
-        _check(one)
-    for role in ('train', 'val', 'test'):
-        loader = settings.get(f'{role}_dataloader')
-        if loader:
-            _check_loader(loader, f'{role}_dataloader')
-            for place, transform in _transforms(loader['dataset']['dataset'], f'{role}_dataloader.dataset'):
-                _check(Component(TRANSFORMS, transform, place))
-                with under_key(place, transform):
-                    TRANSFORMS.build(dict(transform))
+        if one.place != 'train_cfg':  # of which check_training knows more
+            _check(one)
+    _check_names(set_multi_processing, settings.get('env_cfg', {}).get('mp_cfg', {}), 'env_cfg.mp_cfg', ())
+    for role in ROLES:
+        if settings.get(f'{role}_dataloader'):
+            _check_loader(settings, f'{role}_dataloader')
+    for one in _of_data(settings):
+        if one.registry is TRANSFORMS:
+            with under_key(one.place, one.config, settings):
+                TRANSFORMS.build(dict(one.config))
 
 
 @contextmanager
-def under_key(place: str, given: Any) -> Iterator[None]:
+def under_key(place: str, given: Any, settings: Mapping[str, Any]) -> Iterator[None]:
     """Within it something is built from a config; what that raises becomes an error of the config.
 
+    Args:
+        place: Full path of what is built.
+        given: Its config.
+        settings: The plain config of the step.
+
     Raises:
-        ValueError: Names the place, what was got and what is wrong with it.
+        ValueError: Names the place, what was got, what is wrong with it and
+            what is valid.
     """
     try:
         yield
     except Exception as error:  # any: a component may raise what it likes
-        raise ValueError(f'{place}: got {short(given, 200)}, which can not be built: {type(error).__name__}: {error}') from error
+        if str(error).startswith('continual.'):  # it says all that there is to say
+            raise
+        place, given = being_built(error, place, given)
+        raise ValueError(f'{place}: got {short(given, 200)}, which can not be built: {type(error).__name__}: {error}'
+                         f'{expectation(settings, place)}') from error
 
 
-def _components(settings: Dict[str, Any]) -> Iterator[Component]:
+def being_built(error: BaseException, place: str, given: Any) -> Tuple[str, Any]:
+    """The innermost component that was built where an error was raised, of a config and those within it."""
+    nodes = list(_nodes(plain(given), place))
+    for frame, _ in reversed(list(traceback.walk_tb(error.__traceback__))):
+        if frame.f_code.co_name == 'build_from_cfg':
+            config = plain(frame.f_locals.get('cfg'))
+            for where, node in nodes:
+                if node == config:
+                    return where.replace('model.continual.', 'continual.'), node
+    return place, given
+
+
+def expectation(settings: Mapping[str, Any], place: str) -> str:
+    """What is valid where a component fails, as the end of a sentence.
+
+    By the annotations of what takes the settings: stock classes mean them
+    loosely, so that they are asked only where something has failed.
+    """
+    components = [one for one in (*_components(settings), *_of_data(settings)) if f'{one.place}.'.startswith(f'{place}.')]
+    for one in components:
+        arguments = arguments_of(_class_of(one))
+        for name, value in one.config.items():
+            wrong = _mismatch(f'{one.place}.{name}', value, arguments[name]) if name in arguments else None
+            if wrong:
+                return f'; {wrong}'
+    if not components or components[0].place != place:
+        return '.'
+    names = ', '.join(f'{name}={short(argument.default)}' if argument.default is not argument.empty else name
+                      for name, argument in arguments_of(_class_of(components[0])).items() if name not in GIVEN)
+    return f'; expected as in {_class_of(components[0]).__name__}({names}).'
+
+
+def _mismatch(key: str, value: Any, argument: Parameter) -> Optional[str]:
+    """What is wrong with a value by its argument's annotation; a list is as good as a tuple."""
+    if argument.annotation is argument.empty:
+        return None
+    for one in (value, tuple(value)) if isinstance(value, list) else (value, ):
+        try:
+            check_value(key, one, argument.annotation)
+            return None
+        except ValueError as error:
+            told = str(error)
+    return told
+
+
+def _components(settings: Mapping[str, Any]) -> Iterator[Component]:
     wrapper = settings['optim_wrapper']
     if isinstance(wrapper.get('optimizer'), dict):  # several optimizers have a constructor of the user's own
         yield Component(OPTIM_WRAPPERS, dict(dict(type='OptimWrapper'), **wrapper), 'optim_wrapper',
@@ -102,8 +164,8 @@ def _components(settings: Dict[str, Any]) -> Iterator[Component]:
         schedulers = []
     for place, one in _each(schedulers, 'param_scheduler'):
         yield Component(PARAM_SCHEDULERS, one, place, ('convert_to_iter_based', 'epoch_length'))
-    for role in ('val', 'test'):
-        if settings.get(f'{role}_cfg', {}).get('type'):
+    for role in ROLES:
+        if (settings.get(f'{role}_cfg') or {}).get('type'):
             yield Component(LOOPS, settings[f'{role}_cfg'], f'{role}_cfg')
         evaluator = settings.get(f'{role}_evaluator') or []
         if isinstance(evaluator, dict) and 'metrics' in evaluator:
@@ -119,7 +181,28 @@ def _components(settings: Dict[str, Any]) -> Iterator[Component]:
     hooks = [(f'default_hooks.{name}', hook) for name, hook in (settings.get('default_hooks') or {}).items() if hook]
     hooks += _each(settings['custom_hooks'], 'custom_hooks')
     yield from (Component(HOOKS, hook, place, ('priority', )) for place, hook in hooks)
+    yield Component(MODELS, settings['model'], 'model')
     yield from _model_parts(settings['model'], 'model')
+
+
+def _of_data(settings: Mapping[str, Any]) -> Iterator[Component]:
+    """Data sets, their transforms, and samplers."""
+    for role in ROLES:
+        loader = settings.get(f'{role}_dataloader')
+        if loader:
+            yield from _datasets(loader['dataset']['dataset'], f'{role}_dataloader.dataset')
+            yield from (Component(DATA_SAMPLERS, loader[key], f'{role}_dataloader.{key}', ('seed', ))
+                        for key in ('sampler', 'batch_sampler') if loader.get(key))
+
+
+def _datasets(dataset: Mapping[str, Any], place: str) -> Iterator[Component]:
+    """A data set, those that it holds, and their transforms."""
+    yield Component(DATASETS, dataset, place, ('lazy_init', ))
+    for where, one in _each(dataset.get('datasets') or [], f'{place}.datasets'):
+        yield from _datasets(one, where)
+    if 'dataset' in dataset:
+        yield from _datasets(dataset['dataset'], f'{place}.dataset')
+    yield from (Component(TRANSFORMS, one, where) for where, one in _each(dataset.get('pipeline') or [], f'{place}.pipeline'))
 
 
 def _model_parts(node: Any, place: str) -> Iterator[Component]:
@@ -140,11 +223,18 @@ def _check(one: Component) -> None:
     kind = one.config.get('type') if isinstance(one.config, Mapping) else None
     if kind is None:
         raise ValueError(f'{one.place}: got {short(one.config, 200)}, expected a dict with type.')
-    found = one.registry.get(kind) if isinstance(kind, str) else kind
+    found = _class_of(one)
     if found is None:
+        names = _names(one.registry)
+        few = f'{", ".join(names[:SHOWN])}{", ..." if len(names) > SHOWN else ""}'
         raise ValueError(f'{one.place}.type: got {kind!r}, which is not in the registry of this kind '
-                         f'({one.registry.name}){did_you_mean(kind, _names(one.registry))}; is it a part of custom_imports?')
+                         f'({one.registry.name}){did_you_mean(kind, names)}; valid are {few}, and those of custom_imports.')
     _check_names(found, one.config, one.place, one.more)
+
+
+def _class_of(one: Component) -> Any:
+    kind = one.config['type']
+    return one.registry.get(kind) if isinstance(kind, str) else kind
 
 
 def _check_names(takes: Any, given: Mapping[str, Any], place: str, more: Collection[str]) -> None:
@@ -152,7 +242,8 @@ def _check_names(takes: Any, given: Mapping[str, Any], place: str, more: Collect
     valid = [*arguments_of(takes), *more]
     unknown = [name for name in given if name not in (*valid, 'type')]
     if unknown and not takes_any(takes):
-        raise ValueError(unknown_key(unknown[0], [name for name in valid if name not in GIVEN], place))
+        told = unknown_key(unknown[0], [name for name in valid if name not in GIVEN], place)
+        raise ValueError(f'{told[:-1]}, of {takes.__name__}.')
 
 
 def _names(registry: Registry) -> List[str]:
@@ -160,27 +251,33 @@ def _names(registry: Registry) -> List[str]:
     return [*registry.module_dict, *parents]
 
 
-def _check_loader(loader: Mapping[str, Any], place: str) -> None:
+def _check_loader(settings: Mapping[str, Any], place: str) -> None:
     """Build a loader over nothing, with the processes that it asks for, which start when it is used."""
+    loader = settings[place]
     valid = [*(name for name in arguments_of(DataLoader) if name not in OF_THE_STACK), *OF_THE_STACK]
     for name in loader:
         if name not in valid:
             raise ValueError(unknown_key(name, valid, place))
+    for one in _of_data(settings):
+        if one.place.startswith(f'{place}.'):
+            _check(one)
     images = _Images(8, 8)
     config = {key: value for key, value in loader.items() if key != 'num_batch_per_epoch'}
     with warnings.catch_warnings():
         warnings.simplefilter('ignore')  # of more processes than the machine has cores: the run tells of it
-        with under_key(place, {key: value for key, value in loader.items() if key != 'dataset'}):
+        with under_key(place, {key: value for key, value in loader.items() if key != 'dataset'}, settings):
             try:
                 Runner.build_dataloader(dict(config, dataset=images), seed=0)
             except _OnlyCounted:  # it looks at the images
                 pass
 
 
-def _transforms(dataset: Mapping[str, Any], place: str) -> Iterator[Tuple[str, Mapping[str, Any]]]:
-    """All transforms of a data set's config and of those that it holds."""
-    for where, one in _each(dataset.get('datasets') or [], f'{place}.datasets'):
-        yield from _transforms(one, where)
-    if 'dataset' in dataset:
-        yield from _transforms(dataset['dataset'], f'{place}.dataset')
-    yield from ((where, one) for where, one in _each(dataset.get('pipeline') or [], f'{place}.pipeline'))
+def _nodes(node: Any, place: str) -> Iterator[Tuple[str, Any]]:
+    """All dicts of a nested config, with their places."""
+    if isinstance(node, dict):
+        yield place, node
+        for key, value in node.items():
+            yield from _nodes(value, f'{place}.{key}')
+    elif isinstance(node, (list, tuple)):
+        for i, value in enumerate(node):
+            yield from _nodes(value, f'{place}[{i}]')

@@ -77,7 +77,7 @@ def for_small_images(model: Mapping[str, Any], size: int) -> Dict[str, Any]:
     """A model's config for images of that height and width, on any device, without weights to fetch."""
     model = without_pretrained(plain(model))
     preprocessor = model.get('data_preprocessor')
-    if preprocessor and preprocessor.get('size') is not None:
+    if preprocessor and isinstance(preprocessor.get('size'), (list, tuple)):
         model['data_preprocessor'] = dict(preprocessor, size=(size, size))
     if model.get('test_cfg', {}).get('mode') == 'slide':
         model['test_cfg'] = dict(model['test_cfg'], crop_size=(size, size), stride=(size * 2 // 3, size * 2 // 3))

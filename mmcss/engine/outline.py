@@ -7,19 +7,21 @@ from __future__ import annotations
 
 import inspect
 from difflib import get_close_matches
+from multiprocessing import get_all_start_methods
 from os.path import commonprefix
-from typing import Any, Callable, Collection, Dict, Iterator, Mapping, Optional, Sequence, Tuple, Union
+from typing import Annotated, Any, Callable, Collection, Dict, Iterator, Mapping, Optional, Sequence, Tuple, Union
 
 from mmengine.config import Config
 from mmengine.runner import Runner
+from pydantic import Field
 
-from ..arguments import Count, Number, arguments_of, check_names, check_value
+from ..arguments import Count, Number, arguments_of, check_names, check_value, one_of
 from ..scenario import ClassIncremental, Protocol
 from .typed_settings import MethodSettings, RunSettings
 
 # Keys of the user's config that no step's config has.
 OWN_KEYS = ('scenario', 'continual', 'protocol', 'profile', 'official', 'first_step', 'next_steps', 'run', 'runner_type')
-NEEDED = ('model', 'scenario', 'train_dataloader', 'optim_wrapper', 'train_cfg')
+NEEDED = ('model', 'scenario', 'train_dataloader', 'optim_wrapper', 'train_cfg', 'model.backbone', 'model.decode_head')
 # What Runner.from_cfg takes, and variables of stock configs that are called alike.
 STACK_KEYS = (*list(inspect.signature(Runner.__init__).parameters)[1:], 'custom_imports', 'compile',
               'model_wrapper_cfg', 'find_unused_parameters', 'tta_model', 'tta_pipeline', 'train_pipeline', 'test_pipeline',
@@ -27,6 +29,7 @@ STACK_KEYS = (*list(inspect.signature(Runner.__init__).parameters)[1:], 'custom_
 DEFAULT_HOOKS = ('runtime_info', 'timer', 'sampler_seed', 'logger', 'param_scheduler', 'checkpoint', 'visualization')
 
 Section = Mapping[str, Any]
+Colour = Annotated[int, Field(ge=0, le=255)]
 Heads = Union[Section, Sequence[Section]]
 KINDS: Dict[str, Any] = {
     **dict.fromkeys(('model', 'scenario', 'continual', 'first_step', 'next_steps', 'run', 'train_dataloader', 'optim_wrapper',
@@ -35,13 +38,19 @@ KINDS: Dict[str, Any] = {
                      'log_processor', 'randomness', 'tta_model', 'custom_imports'), Optional[Section]),
     'protocol': Union[str, Section], 'profile': str,
     'model.decode_head': Heads, 'model.auxiliary_head': Optional[Heads],
+    'model.train_cfg': Optional[Section], 'model.test_cfg': Optional[Section],
     'test_evaluator': Optional[Heads], 'val_evaluator': Optional[Heads],
     'param_scheduler': Union[Heads, Section, None], 'custom_hooks': Optional[Sequence[Section]],
+    **{f'continual.{key}': Optional[Section] for key in ('losses', 'memory', 'unknown', 'targets', 'loss_decode', 'online')},
+    'optim_wrapper.optimizer': Section, 'model.decode_head.loss_decode': Heads, 'model.auxiliary_head.loss_decode': Heads,
+    'env_cfg.mp_cfg': Section, 'env_cfg.mp_cfg.mp_start_method': Annotated[str, one_of(get_all_start_methods())],
+    'env_cfg.mp_cfg.opencv_num_threads': int, 'env_cfg.cudnn_benchmark': bool,
     'load_from': Optional[str], 'work_dir': Optional[str], 'resume': Optional[bool], 'launcher': str,
     'default_scope': Optional[str],
 }
 OF_LOADERS: Dict[str, Any] = {
-    'dataset': Section, 'dataset.metainfo': Optional[Section], 'batch_size': Count, 'num_workers': Number,
+    'dataset': Section, 'dataset.metainfo': Optional[Section],
+    'dataset.metainfo.palette': Optional[Sequence[Sequence[Colour]]], 'batch_size': Count, 'num_workers': Number,
     'sampler': Optional[Section], 'batch_sampler': Optional[Section], 'drop_last': bool, 'persistent_workers': bool,
     'num_batch_per_epoch': Optional[Count],
 }
@@ -51,7 +60,7 @@ SECTIONS: Dict[str, Optional[Callable[..., Any]]] = {
     'continual': MethodSettings, 'run': RunSettings, 'protocol': Protocol, 'scenario': ClassIncremental.from_config,
     'first_step': None, 'next_steps': None, 'official': None}
 # Settings that are called like what configs have for variables.
-VARIABLES = ('classes', 'background', 'seed')
+VARIABLES = ('classes', 'seed', 'scenario.background')
 # How alike two keys are before one is taken for a slip of the other: configs may hold variables of their own.
 ALIKE = 0.88
 
@@ -71,7 +80,9 @@ def check_outline(cfg: Config, changed_by: str = '') -> None:
         found, value = _find(cfg, key)
         if found:
             check_value(f'{changed_by}.{key}' if _find(changes, key)[0] else key, value, kind)
-    missing = [key for key in NEEDED if not cfg.get(key)]
+    needed = [*NEEDED, *(f'{role}_dataloader.dataset' for role in ('train', 'val', 'test') if cfg.get(f'{role}_dataloader'))]
+    needed += [] if 'constructor' in (cfg.get('optim_wrapper') or {}) else ['optim_wrapper.optimizer']
+    missing = [key for key in needed if not _find(cfg, key)[1] and (cfg.get(key.split('.')[0]) or '.' not in key)]
     if missing:
         raise ValueError(f'the config lacks {missing}; see the files below configs/_base_.')
     for place, kind in _types(cfg._cfg_dict):
@@ -127,7 +138,8 @@ def _refuse_misplaced(cfg: Config, known: Collection[str]) -> None:
     for section, takes in SECTIONS.items():
         for name, argument in arguments_of(takes).items() if takes else ():
             used = any(isinstance(given, Mapping) and name in given for given in sections.values())
-            if name in cfg and not used and name not in (*known, *VARIABLES) and _fits(cfg[name], argument.annotation):
+            named = {name, f'{section}.{name}'} & {*known, *VARIABLES}
+            if name in cfg and not used and not named and _fits(cfg[name], argument.annotation):
                 raise ValueError(f'{name}: there is no such setting, did you mean {section}.{name}? A variable of your own '
                                  'needs another name.')
 

@@ -18,7 +18,7 @@ from ..datasets.sources import leaves_of, open_dataset
 from ..files import plain, short
 from ..scenario import Scenario, Split
 from .checks import check_testing, check_training
-from .components import check_components
+from .components import check_components, under_key
 from .distributed import agree, together
 from .ignored_labels import check_ignored_labels
 from .lone_images import check_lone_images
@@ -64,8 +64,7 @@ def make_plan(configs: Sequence[Config], scenario: Scenario, trained: Container[
     lone: Dict[bool, Tuple[Config, int]] = {}
     for split, config in zip(scenario, configs):
         to_train = split.step in trained
-        chosen = {role: _select(sources, config[f'{role}_dataloader'].dataset, split, to_train, to_train or role == 'test')
-                  for role in roles}
+        chosen = {role: _select(sources, config, role, split, to_train, to_train or role == 'test') for role in roles}
         shown = chosen.get('train')
         num_train, num_test = (None if images is None else len(images) for images in (shown, chosen['test']))
         if not num_test:
@@ -123,10 +122,12 @@ def _fingerprint(dataset: BaseDataset) -> str:
     return f'{len(dataset)} images, digest {digest.hexdigest()[:8]}'
 
 
-def _select(opened: Dict[str, LabelledImages], dataset: Mapping[str, Any], split: Split, complete: bool,
+def _select(opened: Dict[str, LabelledImages], config: Config, role: str, split: Split, complete: bool,
             needed: bool) -> Optional[np.ndarray]:
+    dataset, settings = config[f'{role}_dataloader'].dataset, plain(config._cfg_dict)
     try:
-        source = _source(opened, dataset)
+        with under_key(f'{role}_dataloader.dataset', settings[f'{role}_dataloader']['dataset']['dataset'], settings):
+            source = _source(opened, dataset)
     except (ValueError, FileNotFoundError):
         if needed:
             raise

@@ -184,6 +184,7 @@ class MiniatureRunner(Runner):
         if any(getattr(hook, 'save_best', None) or getattr(hook, 'published_keys', None) for hook in self.hooks):
             super().save_checkpoint(*args, **dict(kwargs, save_optimizer=False))
         else:
+            inspect.signature(super().save_checkpoint).bind(*args, **kwargs)
             self.call_hook('before_save_checkpoint', checkpoint=dict(meta={}, state_dict=bare_model(self).state_dict()))
 
 

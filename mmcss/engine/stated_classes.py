@@ -10,6 +10,7 @@ from mmengine.dist import is_main_process
 from mmengine.fileio import list_from_file
 from mmseg.registry import DATASETS
 
+from ..arguments import did_you_mean
 from ..datasets import BACKGROUND, ClassNames, clean_names, is_nothing, name_classes
 
 Config = Mapping[str, Any]
@@ -110,8 +111,9 @@ def _own_names(leaf: Config) -> Optional[List[str]]:
 def _type_of(leaf: Config) -> Type[BaseDataset]:
     cls = DATASETS.get(leaf['type']) if isinstance(leaf['type'], str) else leaf['type']
     if cls is None:
-        raise ValueError(f"train_dataloader.dataset: {leaf['type']!r} is not in the DATASETS registry; import it "
-                         'through custom_imports.')
+        raise ValueError(f"train_dataloader.dataset.type: got {leaf['type']!r}, which is not registered"
+                         f"{did_you_mean(leaf['type'], DATASETS.module_dict)}; valid are data sets of MMSegmentation, and those "
+                         'of custom_imports.')
     return cls
 
 

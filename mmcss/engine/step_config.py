@@ -161,7 +161,7 @@ def _with_own_metric(evaluator: Any) -> Any:
     if isinstance(evaluator, Mapping) and 'metrics' in evaluator:
         return dict(evaluator, metrics=_with_own_metric(evaluator['metrics']))
     metrics = list(evaluator) if isinstance(evaluator, (list, tuple)) else [evaluator]
-    own = [] if any(metric['type'] == 'ContinualIoUMetric' for metric in metrics) else [dict(type='ContinualIoUMetric')]
+    own = [] if any(metric.get('type') == 'ContinualIoUMetric' for metric in metrics) else [dict(type='ContinualIoUMetric')]
     return metrics + own
 
 

@@ -10,6 +10,8 @@ from mmengine.hooks import Hook
 from mmengine.registry import HOOKS
 from mmengine.runner import Runner
 
+from ..arguments import ABSENT
+
 
 @HOOKS.register_module()
 class ProgressHook(Hook):
@@ -26,8 +28,8 @@ class ProgressHook(Hook):
     def after_train_iter(self,
                          runner: Runner,
                          batch_idx: int,
-                         data_batch: Any,
-                         outputs: Dict[str, Any]) -> None:
+                         data_batch: Any = None,
+                         outputs: Dict[str, Any] = ABSENT) -> None:
         done, total = runner.iter + 1, runner.max_iters
         if not is_main_process() or done * 10 // total == (done - 1) * 10 // total:
             return

@@ -183,7 +183,7 @@ def _resolve_order(class_order: Union[str, Order, None], classes: Sequence[str])
     for entry in class_order:
         if isinstance(entry, int):
             if not 1 <= entry <= len(classes):
-                raise ValueError(f'scenario.class_order: position {entry} is not in 1 to {len(classes)}.')
+                raise ValueError(f'scenario.class_order: got position {entry}, expected 1 to {len(classes)}.')
             entry = classes[entry - 1]
         names.append(entry)
     _check_known(names, classes, 'scenario.class_order')

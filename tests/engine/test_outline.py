@@ -35,6 +35,12 @@ def changed(tmp_path, path, value):
     ('next_steps.optim_wrapper', None, 'next_steps.optim_wrapper: got None, expected a dict.'),
     ('next_steps.train_dataloader', True, 'next_steps'),
     ('resume', 'yes', "resume: got 'yes', expected True or False"),
+    ('optim_wrapper.optimizer', 1.5, 'optim_wrapper.optimizer: got 1.5, expected a dict.'),
+    ('continual.losses', [], 'continual.losses: got [], expected a dict.'),
+    ('model.decode_head.loss_decode', -1, 'model.decode_head.loss_decode: got -1, expected a dict, or a list.'),
+    ('model.test_cfg', 'x', "model.test_cfg: got 'x', expected a dict."),
+    ('train_dataloader.dataset.metainfo.palette', [[0, 0, 'x']], "train_dataloader.dataset.metainfo.palette[0][2]: got 'x', exp"),
+    ('env_cfg.mp_cfg.mp_start_method', 'x', "env_cfg.mp_cfg.mp_start_method: got 'x', expected 'fork' or 'spawn'"),
     ('optim_wrapper.optimizer.type', '', "optim_wrapper.optimizer.type: got '', expected the name of a registered class."),
 ])
 def test_other_kinds(tmp_path, path, value, message):
@@ -74,9 +80,11 @@ def test_variables_and_stock_keys_are_left_alone(tmp_path, path, value):
 
 
 def test_what_is_missing(tmp_path):
-    for key in ('model', 'scenario', 'train_dataloader', 'optim_wrapper', 'train_cfg'):
+    for key in ('model', 'scenario', 'train_dataloader', 'optim_wrapper', 'train_cfg', 'model.decode_head', 'optim_wrapper.optimizer',
+                'test_dataloader.dataset'):
         cfg = tiny_config(tmp_path, tmp_path)
-        cfg._cfg_dict.pop(key)
+        *above, name = key.split('.')
+        (cfg._cfg_dict[above[0]] if above else cfg._cfg_dict).pop(name)
         with pytest.raises(ValueError, match=rf"the config lacks \['{key}'\]; see the files below configs/_base_"):
             check_outline(cfg)
 
@@ -92,7 +100,7 @@ def test_what_is_missing(tmp_path):
     (dict(future='ignore'), 'future: .*did you mean protocol.future'),
     (dict(regime='disjoint'), 'regime: .*did you mean scenario.regime'),
     (dict(env_cfg=dict(continual=PLOP)), 'env_cfg.continual: there is no such setting; continual belongs to the top'),
-    (dict(model=dict(official={})), 'model.official: .*belongs to the top'),
+    (dict(visualizer=dict(official={})), 'visualizer.official: .*belongs to the top'),
 ])
 def test_short_slips_and_settings_in_another_place(tmp_path, changes, words):
     with pytest.raises(ValueError, match=words):

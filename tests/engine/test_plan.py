@@ -91,7 +91,7 @@ def test_parse_steps(text, steps):
 
 @pytest.mark.parametrize('text', ['3', '2-1', 'x', '-1', '0-3'])
 def test_parse_bad_steps(text):
-    with pytest.raises(ValueError, match='--step: got'):
+    with pytest.raises(ValueError, match=r'run.steps \(--step\): got'):
         parse_steps(text, 3)
 
 

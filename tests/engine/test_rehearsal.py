@@ -136,7 +136,7 @@ def test_loaders_and_their_transforms_are_built(role):
 def test_workers_that_live_on_need_workers():
     cfg = tiny()
     cfg.test_dataloader.persistent_workers = True
-    assert message(cfg).endswith('which can not be built: ValueError: persistent_workers option needs num_workers > 0')
+    assert message(cfg).endswith('which can not be built: ValueError: persistent_workers option needs num_workers > 0.')
 
 
 def test_schedules_have_the_length_of_the_step():

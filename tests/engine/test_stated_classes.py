@@ -38,7 +38,7 @@ def test_names_of_configs_and_of_types():
     assert stated_names(dict(type=ADE20KDataset)).foreground == tuple(ADE20KDataset.METAINFO['classes'])  # with 'bed '
     with pytest.raises(ValueError, match='class names of BaseSegDataset are not known: .* in test_dataloader.dataset'):
         stated_names(leaf(), 'test')
-    with pytest.raises(ValueError, match="'NoSet' is not in the DATASETS registry"):
+    with pytest.raises(ValueError, match="train_dataloader.dataset.type: got 'NoSet', which is not registered"):
         stated_names(dict(type='NoSet'))
 
 

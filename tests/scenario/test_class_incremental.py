@@ -92,7 +92,7 @@ def test_split_survives_json():
     (dict(), 'give base and increment, or steps'),
     (dict(base=3, increment=2, regime='mixed'), "got 'mixed', valid are overlapped, disjoint, sequential"),
     (dict(base=3, increment=2, class_order=['a', 'a', 'b', 'c', 'd', 'e', 'f']), r"twice: \['a'\], missing: \['g'\]"),
-    (dict(base=3, increment=2, class_order=[0, 1, 2, 3, 4, 5, 6]), 'position 0 is not in 1 to 7'),
+    (dict(base=3, increment=2, class_order=[0, 1, 2, 3, 4, 5, 6]), 'got position 0, expected 1 to 7'),
     (dict(base=3, increment=2, class_order=['x']), r"scenario.class_order: \['x'\]"),
     (dict(base=3, increment=2, images_per_step=['0.txt', '1.txt']), 'images_per_step: got 2 files, expected 3, one'),
     (dict(base=3, increment=2, images_per_step=[]), 'images_per_step: got 0 files, expected 3'),
