@@ -44,8 +44,9 @@ OWN = ('continual', 'scenario', 'protocol', 'run', 'profile', 'official', *STEPS
 VARIABLES = ('seed', 'classes')
 FREE = re.compile(r'(continual|official\.continual|next_steps\.continual)\.losses\.\w+')
 # Words by which an error says what would do.
-VALID = re.compile(r"\b(expected|valid|did you mean|lacks?|needs?|must|should|at least|at most|[Gg]ive|[Tt]ake|[Ss]et|[Cc]hoose|"
-                   r'such as|[Ll]eave|only|required|missing|registered|no such|unexpected|unknown|it has|mmcss trains|exclusive|[Ll]ook at)\b')
+VALID = re.compile(r'\b(expected|valid|did you mean|lacks?|needs?|must|should|at least|at most|[Gg]ive|[Tt]ake|[Ss]et|[Cc]hoose|'
+                   r'such as|[Ll]eave|only|required|missing|registered|no such|unexpected|unknown|it has|'
+                   r'mmcss trains|exclusive|[Ll]ook at)\b')
 
 
 @HOOKS.register_module()
@@ -162,7 +163,8 @@ def run_mutant(mutant: Mutant, config: Dict[str, Any], train: bool) -> Outcome:
 def _where(error: BaseException) -> str:
     frames = traceback.extract_tb(error.__traceback__)
     ours = [frame for frame in frames if '/mmcss/' in frame.filename]
-    told = [f'{Path(frame.filename).parent.name}/{Path(frame.filename).name}:{frame.lineno}' for frame in [*ours[-2:], *frames[-1:]]]
+    told = [f'{Path(frame.filename).parent.name}/{Path(frame.filename).name}:{frame.lineno}'
+            for frame in [*ours[-2:], *frames[-1:]]]
     return ' > '.join(dict.fromkeys(told))
 
 
@@ -185,7 +187,8 @@ class Trier:
         theirs.close()
 
 
-def try_all(mutants: Sequence[Tuple[Mutant, bool]], data: Path, folder: Path, jobs: int = 2) -> Iterator[Tuple[int, Outcome, float]]:
+def try_all(mutants: Sequence[Tuple[Mutant, bool]], data: Path, folder: Path,
+            jobs: int = 2) -> Iterator[Tuple[int, Outcome, float]]:
     """Run mutants in some processes.
 
     Args:

@@ -18,9 +18,9 @@ METHODS = Path(__file__).resolve().parents[1] / 'configs' / '_base_' / 'methods'
 Keys = Tuple[Any, ...]
 
 # How often a section of the config is drawn; others once.
-WEIGHTS = dict(continual=30, scenario=10, next_steps=8, first_step=4, protocol=5, run=6, official=3, model=12, train_dataloader=12,
-               test_dataloader=6, val_dataloader=3, test_evaluator=5, val_evaluator=2, optim_wrapper=8, param_scheduler=6,
-               train_cfg=6, default_hooks=6, visualizer=3, custom_hooks=2)
+WEIGHTS = dict(continual=30, scenario=10, next_steps=8, first_step=4, protocol=5, run=6, official=3, model=12,
+               train_dataloader=12, test_dataloader=6, val_dataloader=3, test_evaluator=5, val_evaluator=2, optim_wrapper=8,
+               param_scheduler=6, train_cfg=6, default_hooks=6, visualizer=3, custom_hooks=2)
 WRONG = (None, True, 'x', 1.5, -1, 0, [], {}, float('nan'), 10**9)
 # Registered types, one of each family.
 TYPES = ('SGD', 'OptimWrapper', 'ResNetV1c', 'FCNHead', 'CrossEntropyLoss', 'EncoderDecoder', 'SegDataPreProcessor',
@@ -68,7 +68,7 @@ class Mutant:
         return json.dumps(asdict(self))
 
     @classmethod
-    def from_json(cls, text: str) -> 'Mutant':
+    def from_json(cls, text: str) -> Mutant:
         """The inverse of :meth:`to_json`."""
         given = json.loads(text)
         return cls(**dict(given, path=tuple(given['path'])))
@@ -118,7 +118,8 @@ def base_config(name: str, data: Path, work_dir: Path) -> Dict[str, Any]:
 
 
 def _plop(config: Dict[str, Any], method: Dict[str, Any]) -> None:
-    config['continual'].update(average='valid', ignore_as_background=False, over_processes=True, stages=['backbone.layer3', 'backbone.layer4'])
+    config['continual'].update(average='valid', ignore_as_background=False, over_processes=True,
+                               stages=['backbone.layer3', 'backbone.layer4'])
     config['scenario'] = dict(steps='3-1', class_order=['class2', 'class1', 'class3', 'class4'], regime='overlapped', joint=False)
 
 
@@ -133,7 +134,8 @@ def _mib(config: Dict[str, Any], method: Dict[str, Any]) -> None:
 
 def _ssul_m(config: Dict[str, Any], method: Dict[str, Any]) -> None:
     config['continual'].update(unknown=dict(of='background', scores='sigmoid'), row_lr=dict(background=1e-4))
-    config['continual']['memory'] = dict(size=4, policy='class_balanced', share=0.5, iterations='kept', labels='stored', export=True)
+    config['continual']['memory'] = dict(size=4, policy='class_balanced', share=0.5, iterations='kept', labels='stored',
+                                         export=True)
 
 
 def _reminder(config: Dict[str, Any], method: Dict[str, Any]) -> None:
@@ -203,8 +205,8 @@ def mutants(draw: Callable[[Any], Any], bases: Dict[str, Dict[str, Any]], sectio
     base = draw(st.sampled_from([name for name in sorted(bases) if not sections or set(sections) & set(bases[name])]))
     config = bases[base]
     # What is drawn first is drawn most.
-    section = draw(st.sampled_from([key for key in sorted(config, key=lambda key: -WEIGHTS.get(key, 1)) if not sections or key in sections
-                                    for _ in range(WEIGHTS.get(key, 1))]))
+    section = draw(st.sampled_from([key for key in sorted(config, key=lambda key: -WEIGHTS.get(key, 1))
+                                    if not sections or key in sections for _ in range(WEIGHTS.get(key, 1))]))
     path = draw(st.sampled_from(list(paths(config[section], (section, )))))
     kind, action, value = draw(st.sampled_from(_changes(config, path)))
     if action == 'rename' or kind == 'misspelt type':
@@ -240,7 +242,8 @@ def _changes(config: Dict[str, Any], path: Keys) -> List[Tuple[str, str, Any]]:
     found = [('wrong kind' if wrong not in (0, -1, 10**9) else 'range', 'set', wrong) for wrong in WRONG
              if repr(wrong) != repr(value)]
     if path[-1] == 'type':
-        return found + [('misspelt type', 'set', value)] * 10 + [('other type', 'set', other) for other in TYPES if other != value]
+        return found + [('misspelt type', 'set', value)] * 10 + [
+            ('other type', 'set', other) for other in TYPES if other != value]
     if isinstance(value, list):
         found += [('wrong entry', 'insert', wrong) for wrong in WRONG]
     if isinstance(value, dict):

@@ -24,26 +24,29 @@ OWN_KEYS = ('scenario', 'continual', 'protocol', 'profile', 'official', 'first_s
 NEEDED = ('model', 'scenario', 'train_dataloader', 'optim_wrapper', 'train_cfg', 'model.backbone', 'model.decode_head')
 # What Runner.from_cfg takes, and variables of stock configs that are called alike.
 STACK_KEYS = (*list(inspect.signature(Runner.__init__).parameters)[1:], 'custom_imports', 'compile',
-              'model_wrapper_cfg', 'find_unused_parameters', 'tta_model', 'tta_pipeline', 'train_pipeline', 'test_pipeline', 'vis_backends', 'models')
+              'model_wrapper_cfg', 'find_unused_parameters', 'tta_model', 'tta_pipeline', 'train_pipeline', 'test_pipeline',
+              'vis_backends', 'models')
 DEFAULT_HOOKS = ('runtime_info', 'timer', 'sampler_seed', 'logger', 'param_scheduler', 'checkpoint', 'visualization')
 
 Section = Mapping[str, Any]
 Colour = Annotated[int, Field(ge=0, le=255)]
 Heads = Union[Section, Sequence[Section]]
 KINDS: Dict[str, Any] = {
-    **{key: Section for key in ('model', 'scenario', 'continual', 'first_step', 'next_steps', 'run', 'train_dataloader',
-                                'optim_wrapper', 'train_cfg', 'default_hooks', 'env_cfg', 'official', 'model.backbone')},
-    **{key: Optional[Section] for key in ('val_dataloader', 'test_dataloader', 'val_cfg', 'test_cfg', 'visualizer',
-                                          'model.data_preprocessor', 'log_processor', 'randomness', 'tta_model', 'custom_imports')},
+    **dict.fromkeys(('model', 'scenario', 'continual', 'first_step', 'next_steps', 'run', 'train_dataloader', 'optim_wrapper',
+                     'train_cfg', 'default_hooks', 'env_cfg', 'official', 'model.backbone'), Section),
+    **dict.fromkeys(('val_dataloader', 'test_dataloader', 'val_cfg', 'test_cfg', 'visualizer', 'model.data_preprocessor',
+                     'log_processor', 'randomness', 'tta_model', 'custom_imports'), Optional[Section]),
     'protocol': Union[str, Section], 'profile': str,
-    'model.decode_head': Heads, 'model.auxiliary_head': Optional[Heads], 'model.train_cfg': Optional[Section], 'model.test_cfg': Optional[Section],
+    'model.decode_head': Heads, 'model.auxiliary_head': Optional[Heads],
+    'model.train_cfg': Optional[Section], 'model.test_cfg': Optional[Section],
     'test_evaluator': Optional[Heads], 'val_evaluator': Optional[Heads],
     'param_scheduler': Union[Heads, Section, None], 'custom_hooks': Optional[Sequence[Section]],
     **{f'continual.{key}': Optional[Section] for key in ('losses', 'memory', 'unknown', 'targets', 'loss_decode', 'online')},
     'optim_wrapper.optimizer': Section, 'model.decode_head.loss_decode': Heads, 'model.auxiliary_head.loss_decode': Heads,
     'env_cfg.mp_cfg': Section, 'env_cfg.mp_cfg.mp_start_method': Annotated[str, one_of(get_all_start_methods())],
     'env_cfg.mp_cfg.opencv_num_threads': int, 'env_cfg.cudnn_benchmark': bool,
-    'load_from': Optional[str], 'work_dir': Optional[str], 'resume': Optional[bool], 'launcher': str, 'default_scope': Optional[str],
+    'load_from': Optional[str], 'work_dir': Optional[str], 'resume': Optional[bool], 'launcher': str,
+    'default_scope': Optional[str],
 }
 OF_LOADERS: Dict[str, Any] = {
     'dataset': Section, 'dataset.metainfo': Optional[Section],
@@ -135,7 +138,8 @@ def _refuse_misplaced(cfg: Config, known: Collection[str]) -> None:
     for section, takes in SECTIONS.items():
         for name, argument in arguments_of(takes).items() if takes else ():
             used = any(isinstance(given, Mapping) and name in given for given in sections.values())
-            if name in cfg and not used and not {name, f'{section}.{name}'} & {*known, *VARIABLES} and _fits(cfg[name], argument.annotation):
+            named = {name, f'{section}.{name}'} & {*known, *VARIABLES}
+            if name in cfg and not used and not named and _fits(cfg[name], argument.annotation):
                 raise ValueError(f'{name}: there is no such setting, did you mean {section}.{name}? A variable of your own '
                                  'needs another name.')
 

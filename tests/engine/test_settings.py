@@ -73,7 +73,7 @@ def test_both_profiles_of_each_method_build(tmp_path, method, profile):
         return
     steps = steps_of(cfg)
     valid = profile == 'paper' or method.startswith('ssul')  # SSUL's code averages over valid pixels, too
-    for step, config in enumerate(steps):
+    for config in steps:
         MODELS.build(config.model)
         # That code runs on one model that shares out its batch (DataParallel): means are those of all devices, too.
         assert config.model.continual.get('over_processes', True) is valid
@@ -149,7 +149,7 @@ def test_own_settings_have_no_name(tmp_path, own):
 @pytest.mark.parametrize('given', ['plopp', dict(futur='ignore'), dict(background='maybe'), 3])
 def test_unknown_protocols(tmp_path, given):
     with pytest.raises(ValueError, match='protocol'):
-        read_settings(tiny_config(tmp_path, tmp_path, protocol=given)).protocol
+        read_settings(tiny_config(tmp_path, tmp_path, protocol=given))
 
 
 def ablations():
