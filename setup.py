@@ -30,6 +30,8 @@ setup(
         'onedl-models': ['onedl-mmpretrain', 'timm', 'torchvision'],
         'openmmlab-models': ['mmpretrain', 'mmdet>=3.3,<3.4', 'timm', 'torchvision'],
         'tests': ['pytest', 'pytest-xdist', 'hypothesis'],
+        # For tools/check.sh. To the minor version: a newer one finds other things.
+        'checks': ['ruff==0.17.*', 'mypy==2.4.*'],
         # cv2.saliency, for tools/prepare_saliency.py; in place of another OpenCV, whose files it overwrites.
         'saliency': ['opencv-contrib-python-headless'],
     },

@@ -15,6 +15,9 @@ from .files import plain, short
 
 T = TypeVar('T')
 
+# For fields that are annotated as those find them who asked for them; stands there for the others, and until then.
+ABSENT: Any = None
+
 # Kinds of numbers, for annotations: `temperature: Positive = 1.0`.
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
@@ -182,7 +185,7 @@ def class_named(config: Any, place: str, find: Callable[[str], Optional[type]], 
     return found
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def arguments_of(takes: Callable[..., Any]) -> Dict[str, inspect.Parameter]:
     """The arguments that something takes by name, through ``**kwargs`` those of what it inherits from."""
     found: Dict[str, inspect.Parameter] = {}
@@ -218,7 +221,7 @@ class Checked:
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         if '__init__' in vars(cls):
-            setattr(cls, '__init__', checked(vars(cls)['__init__']))
+            setattr(cls, '__init__', checked(vars(cls)['__init__']))  # noqa: B010  mypy knows no other way
 
 
 def _functions(takes: Callable[..., Any]) -> List[Callable[..., Any]]:
@@ -239,7 +242,7 @@ def _passes_on(function: Callable[..., Any]) -> bool:
     return any(argument.kind is argument.VAR_KEYWORD for argument in inspect.signature(function).parameters.values())
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def _parameters(function: Callable[..., Any], annotated: Any) -> Dict[str, inspect.Parameter]:
     """The arguments that a function itself takes by name, with the kinds that their annotations mean."""
     try:
@@ -257,8 +260,8 @@ def _check_argument(key: str, value: Any, argument: inspect.Parameter) -> None:
         check_value(key, value, argument.annotation)
 
 
-@functools.lru_cache(maxsize=None)
-def _adapter(kind: Any) -> TypeAdapter:
+@functools.cache
+def _adapter(kind: Any) -> TypeAdapter[Any]:
     try:
         return TypeAdapter(kind, config=ConfigDict(arbitrary_types_allowed=True))
     except PydanticUserError:  # a dataclass or the like, which may have a config of its own

@@ -7,13 +7,13 @@ and ``after_step``; see :class:`Part`. What a part sees of a batch is a :class:`
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
-from typing import Dict, Iterable, Mapping, Optional, Tuple
+from typing import Callable, Dict, Iterable, Iterator, Mapping, Optional, Protocol, Tuple
 
 import torch.nn as nn
 import torch.nn.functional as F
 from torch import Tensor
 
-from .arguments import Checked
+from .arguments import ABSENT, Checked
 from .scenario import Split
 
 
@@ -46,7 +46,7 @@ class Needs:
     labelled: bool = False
     true_background: bool = False
 
-    def __or__(self, other: 'Needs') -> 'Needs':
+    def __or__(self, other: Needs) -> Needs:
         return Needs(**{f.name: getattr(self, f.name) or getattr(other, f.name) for f in fields(self)})
 
 
@@ -82,8 +82,8 @@ class Prediction:
     size: Tuple[int, int]
     align_corners: bool = False
     stages: Tuple[Tensor, ...] = ()
-    body: Optional[Tensor] = None
-    embedding: Optional[Tensor] = None
+    body: Tensor = ABSENT
+    embedding: Tensor = ABSENT
     attention: Tuple[Attention, ...] = ()
     upsampled: Optional[Tensor] = None
 
@@ -124,15 +124,25 @@ class StepBatch:
     raw_target: Tensor
     target: Tensor
     pixel_weight: Optional[Tensor] = None
-    teacher: Optional[Prediction] = None
-    student: Optional[Prediction] = None
-    labelled: Optional[Tensor] = None
+    teacher: Prediction = ABSENT
+    student: Prediction = ABSENT
+    labelled: Tensor = ABSENT
     image_share: Optional[Tensor] = None
 
     @property
     def over_processes(self) -> bool:
         """Whether what is a mean over the batch is to be one over the images of all processes."""
         return self.image_share is not None
+
+
+class Student(Protocol):
+    """What parts may ask of the model in training; it is a segmentor besides."""
+
+    def named_parameters(self) -> Iterator[Tuple[str, nn.Parameter]]:
+        """As those of any module."""
+
+    def widening(self, old: Mapping[str, Tensor]) -> Callable[..., Tensor]:
+        """What brings a tensor of the step before, given by name and value, into the shape that it has now."""
 
 
 class Part(Checked):
@@ -177,7 +187,7 @@ class Part(Checked):
     def load_previous(self, state: Dict[str, Tensor]) -> None:
         """Take over, before step 1 and later ones, what :meth:`state_dict` gave at the end of the step before."""
 
-    def attach(self, student: nn.Module, old: Mapping[str, Tensor]) -> None:
+    def attach(self, student: Student, old: Mapping[str, Tensor]) -> None:
         """Take the model that is going to be trained.
 
         Args:

@@ -14,10 +14,11 @@ State = Dict[str, Any]
 def random_state() -> State:
     """State of all random number generators of this process, in plain types and tensors."""
     version, numbers, gauss = random.getstate()
-    kind, keys, position, has_gauss, cached = np.random.get_state()
+    numpy = np.random.get_state(legacy=False)
+    keys = torch.from_numpy(numpy['state']['key'].astype(np.int64))
     state = dict(
         python=(version, torch.tensor(numbers), gauss),
-        numpy=(kind, torch.from_numpy(keys.astype(np.int64)), int(position), int(has_gauss), float(cached)),
+        numpy=(numpy['bit_generator'], keys, int(numpy['state']['pos']), int(numpy['has_gauss']), float(numpy['gauss'])),
         torch=torch.get_rng_state())
     if torch.cuda.is_available():
         state['cuda'] = torch.cuda.get_rng_state()

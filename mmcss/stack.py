@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from importlib import metadata
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TextIO
+from typing import Mapping, TextIO
 
 STACKS: dict[str, dict[str, str]] = {
     'onedl': {
@@ -79,7 +79,7 @@ def check_stack() -> str:
     wrong = _unsupported(stack)
     if stack is None and len(wrong) < len(STACKS['openmmlab']):
         stack = 'openmmlab'
-    if wrong:
+    if wrong or stack is None:
         raise ImportError(_message(wrong, stack))
     return stack
 
@@ -124,13 +124,16 @@ class _WithoutLine:
         self._dropping = drop and not text.endswith('\n')
         return len(text) if drop else self._stream.write(text)
 
+    def flush(self) -> None:
+        self._stream.flush()
+
     def __getattr__(self, name: str) -> object:
         return getattr(self._stream, name)
 
 
 def _name(requirement: str) -> str:
     """'mmcv>=2.0,<2.2' -> 'mmcv'."""
-    return re.match(r'[\w-]+', requirement).group()
+    return re.split(r'[^\w-]', requirement)[0]
 
 
 def _metadata_version(distribution: str) -> str | None:
@@ -171,7 +174,7 @@ def _fits(version: str, requirement: str) -> bool:
         return False
 
 
-def _message(wrong: dict[str, str | None], stack: str | None) -> str:
+def _message(wrong: Mapping[str, str | None], stack: str | None) -> str:
     lines = ['mmcss needs MMSegmentation and what it stands on:']
     for module, version in wrong.items():
         supported = ' or '.join(STACKS[name][module] for name in ([stack] if stack else STACKS))

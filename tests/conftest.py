@@ -2,12 +2,12 @@ import os
 
 os.environ.setdefault('OMP_NUM_THREADS', '1')  # before torch is imported: sums of several threads have other last digits
 
-import mmengine.config.config as config_module  # noqa: E402
-import pytest  # noqa: E402
-import yapf.yapflib.yapf_api as yapf_module  # noqa: E402
-from mmengine.registry import init_default_scope  # noqa: E402
+import mmengine.config.config as config_module
+import pytest
+import yapf.yapflib.yapf_api as yapf_module
+from mmengine.registry import init_default_scope
 
-from tests.tiny import make_data  # noqa: E402
+from tests.tiny import make_data
 
 
 @pytest.fixture(scope='session')

@@ -89,7 +89,7 @@ class Base(Checked):
 class Child(Base):
     """Hands on what it does not know."""
 
-    def __init__(self, sizes: Sequence[int] = (1, ), late: float = None, **kwargs: float) -> None:
+    def __init__(self, sizes: Sequence[int] = (1, ), late: float = None, **kwargs: float) -> None:  # noqa: RUF013
         super().__init__(**kwargs)
         if len(sizes) > 3:
             raise ValueError(f'sizes: got {len(sizes)} of them, expected at most 3.')

@@ -89,7 +89,7 @@ def test_a_full_disk_is_named(tmp_path, number):
         try:
             raise OSError(number, 'full')
         except OSError:
-            raise RuntimeError('unexpected pos 512 vs 400')  # as torch says it
+            raise RuntimeError('unexpected pos 512 vs 400')  # noqa: B904  as torch says it
 
     with pytest.raises(OSError, match=f'no space left on the disk of {tmp_path} .* MiB free.*x.json') as caught:
         with written_whole(tmp_path / 'x.json') as file:

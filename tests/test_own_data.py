@@ -72,7 +72,7 @@ def test_the_files_of_the_page():
 def test_the_plan(folder):
     runner = runner_of('harbour')
     assert told(runner.plan()) == [(('background', 'ship', 'crane'), 2, 1), (('truck', ), 2, 1), (('quay', ), 1, 1)]
-    option, = re.findall(r"`(class_order=\[.*?\], base=2, increment=1)`", PAGE)
+    option, = re.findall(r'`(class_order=\[.*?\], base=2, increment=1)`', PAGE)
     same = dict(_delete_=True, type='ClassIncremental', **eval(f'dict({option})'))
     assert runner_of('harbour', scenario=same).scenario == runner.scenario
 

@@ -28,9 +28,9 @@ from _random_step import prepare, random_batch, train
 CONFIGS = Path(__file__).resolve().parents[1] / 'configs' / '_base_'
 # What a stock model needs that is not installed here: what its error says, and what to call it.
 MISSING = (
-    (r"mmcv\._ext|Please install \S*mmcv\S* for \w+ ops", "needs mmcv's compiled operators"),
+    (r'mmcv\._ext|Please install \S*mmcv\S* for \w+ ops', "needs mmcv's compiled operators"),
     # What MMSegmentation's mask heads inherit from where mmdet's are not to be had.
-    (r"BaseModule.__init__\(\) got an unexpected keyword argument", 'needs mmdet'),
+    (r'BaseModule.__init__\(\) got an unexpected keyword argument', 'needs mmdet'),
     (r"Failed to import custom modules from .*?'imports': \[?'(\w+)", r'needs \1'),
 )
 

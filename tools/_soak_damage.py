@@ -128,7 +128,7 @@ class Check:
             if not isinstance(error, ALLOWED):
                 faults.append(f'{type(error).__name__}: {error}')
             elif path.name not in str(error):
-                faults.append(f'{type(error).__name__} without the file\'s name: {error}')
+                faults.append(f"{type(error).__name__} without the file's name: {error}")
             return faults, True
         left = [] if was_missing and not restores else differences(self.root / 'whole', self.work_dir)
         if _content(path) == damaged and not self._needed(path, without_last):
@@ -173,7 +173,8 @@ def damage(root: Path, quick: bool = False) -> List[Row]:
                 faults += [f'{way}, {action}: {fault[:300]}' for fault in wrong]
                 errors, count = errors + refused, count + 1
         shown = 'presence table' if in_cache else str(place.relative_to(check.work_dir))
-        rows.append(judged('damage', shown, faults, f'{count} times: {count - errors} equal results, {errors} errors that name it'))
+        rows.append(judged('damage', shown, faults, f'{count} times: {count - errors} equal results, {errors} errors that '
+                           'name it'))
     return rows
 
 

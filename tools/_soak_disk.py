@@ -3,7 +3,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import os
 import shutil
 import subprocess
 from pathlib import Path
@@ -62,7 +61,8 @@ def small_disk(folder: Path, size: str = '32m') -> Iterator[Optional[str]]:
     """A tmpfs in a folder; gives why there is none, None if there is."""
     folder.mkdir()
     try:
-        done = subprocess.run(['mount', '-t', 'tmpfs', '-o', f'size={size}', 'tmpfs', str(folder)], capture_output=True, text=True)
+        done = subprocess.run(['mount', '-t', 'tmpfs', '-o', f'size={size}', 'tmpfs', str(folder)], capture_output=True,
+                              text=True)
         refused = done.stderr.strip() if done.returncode else None
     except FileNotFoundError:
         refused = 'there is no mount'

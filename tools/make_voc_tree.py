@@ -25,7 +25,7 @@ import argparse
 import io
 import os
 import shutil
-from functools import lru_cache
+from functools import cache
 from pathlib import Path
 from typing import List, NamedTuple, Optional, Sequence, Tuple
 
@@ -81,7 +81,7 @@ def voc_palette() -> bytes:
     return colours.tobytes()
 
 
-@lru_cache(maxsize=None)
+@cache
 def encode_label(classes: Tuple[int, ...], style: Style) -> bytes:
     """PNG of a ``[SIZE, SIZE]`` label map with one pixel per class on background."""
     label = np.zeros(SIZE * SIZE, np.uint8)

@@ -76,7 +76,7 @@ def from_folder(folder: str, threshold: float) -> Detector:
 def by_opencv(method: str, threshold: Optional[float]) -> Detector:
     """Maps of OpenCV's saliency module."""
     if not hasattr(cv2, 'saliency'):
-        raise SystemExit('cv2.saliency is missing. It comes with OpenCV\'s contributed modules: '
+        raise SystemExit("cv2.saliency is missing. It comes with OpenCV's contributed modules: "
                          'pip uninstall opencv-python; pip install "mmcss[saliency]".')
 
     def detect(leaf: BaseDataset, info: Info) -> np.ndarray:

@@ -21,7 +21,7 @@ def main() -> None:
     parser.add_argument('--first-step-from', metavar='DIR_OR_CKPT',
                         help='take step 0 from another work_dir or hand-over file, or from a checkpoint of MMSegmentation')
     parser.add_argument('--classes', nargs='+', metavar='NAME',
-                        help="the classes of that checkpoint in the order of its channels, or a file with one a line; only "
+                        help='the classes of that checkpoint in the order of its channels, or a file with one a line; only '
                         'where it does not say them')
     parser.add_argument('--no-rehearsal', dest='rehearsal', action='store_false', default=None,
                         help='begin without trying all steps in miniature')

@@ -1,7 +1,7 @@
 """How a scenario's images and labels reach the model."""
 from .class_names import BACKGROUND, ClassNames, clean_names, is_nothing, name_classes
-from .labelled_images import LabelledImages
 from .exemplars import Exemplar, ExemplarMemory
+from .labelled_images import LabelledImages
 from .map_labels import MapLabels
 from .policies import POLICIES
 from .presence import presence_table
@@ -16,5 +16,6 @@ from .transforms import RandomResizedCrop, ScoreAsResized
 __all__ = [
     'BACKGROUND', 'ClassNames', 'Exemplar', 'ExemplarMemory', 'LabelledImages', 'MapLabels', 'MarkUnknown', 'POLICIES',
     'RandomResizedCrop', 'ReplayBatchSampler', 'ScoreAsResized', 'StepDataset', 'StreamBatchSampler',
-    'StreamMemory', 'build_view', 'check_saliency', 'clean_names', 'is_nothing', 'leaves_of', 'name_classes', 'presence_table', 'seed_worker'
+    'StreamMemory', 'build_view', 'check_saliency', 'clean_names', 'is_nothing', 'leaves_of', 'name_classes', 'presence_table',
+    'seed_worker'
 ]

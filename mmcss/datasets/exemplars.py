@@ -60,6 +60,13 @@ class Exemplar:
     saliency: Optional[str] = None
     source: Optional[Source] = None
 
+    @property
+    def origin(self) -> Source:
+        """The image in its data set, where that is none of the step's."""
+        if self.source is None:
+            raise ValueError(f'the exemplar {self.name} has neither leaf nor source.')
+        return self.source
+
 
 @dataclass
 class ExemplarMemory:
@@ -91,7 +98,7 @@ class ExemplarMemory:
         write_json(path, dict(written, data_sets=data_sets))
 
     @classmethod
-    def load(cls, path: PathLike, split: Optional[Split] = None) -> 'ExemplarMemory':
+    def load(cls, path: PathLike, split: Optional[Split] = None) -> ExemplarMemory:
         """Read what :meth:`save` wrote.
 
         Args:
@@ -196,7 +203,7 @@ def _parsed(values: Any) -> ExemplarMemory:
             raise ValueError(f'{where} has neither leaf nor source')
         if (one['image'] is None) != (one['labels'] is None):
             raise ValueError(f'{where} names a copy of its image or of its label map alone, expected both or neither')
-        known = {key: tuple(value) if isinstance(value, list) else value for key, value in one.items()}
+        known: Dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in one.items()}
         exemplars.append(Exemplar(**known, source=source))
     return ExemplarMemory(**dict(values, exemplars=exemplars))
 

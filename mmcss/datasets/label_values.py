@@ -19,7 +19,7 @@ def without_classes(presence: np.ndarray, names: ClassNames) -> Optional[str]:
         presence: ``[images, 256]`` bool (:func:`presence_table`).
         names: The data set's classes.
     """
-    shown = presence.any(axis=0)
+    shown = np.any(presence, axis=0)
     if not shown[IGNORE] or shown[[names.raw_ids[name] for name in names.foreground]].any():
         return None
     first = names.foreground[0]
@@ -50,6 +50,6 @@ def ignored_values(leaf: BaseDataset, names: ClassNames) -> List[int]:
     own = getattr(leaf, 'ignore_index', IGNORE)
     name = next((name for name, value in names.raw_ids.items() if value == own), None)
     if name is not None:
-        raise ValueError(f"{type(leaf).__name__}.ignore_index: {own} is the label value of {name!r}; write what is to be ignored "
+        raise ValueError(f'{type(leaf).__name__}.ignore_index: {own} is the label value of {name!r}; write what is to be ignored '
                          f'as {IGNORE}, or as a value that no class has.')
     return sorted({*names.ignored, own} & set(range(256)))

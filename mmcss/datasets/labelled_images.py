@@ -6,7 +6,7 @@ from typing import Any, Dict, List, Mapping, Optional, Tuple, Union
 import numpy as np
 from mmengine.dataset import BaseDataset
 
-from ..scenario import Protocol, Split, TrainView
+from ..scenario import Domains, Protocol, Split, TrainView
 from .class_names import ClassNames, name_classes
 from .domains import DomainImages, names_of_domains
 from .label_values import ignored_values, other_numbers, without_classes
@@ -97,7 +97,7 @@ class LabelledImages:
                              f'{list(self.names.foreground)}. Name them in its metainfo, with the numbers that its own '
                              'label maps have.')
         if split.domains is not None:
-            chosen = self._of_domains(view, split, domains or {}, complete)
+            chosen = self._of_domains(view, split.step, split.domains, domains or {}, complete)
         elif listed is not None and isinstance(view, TrainView):
             chosen = self._listed(listed, complete)
         else:
@@ -120,11 +120,11 @@ class LabelledImages:
         """The images of all leaves by their files below their data set's image folder."""
         return [image_name(leaf, leaf.get_data_info(i)) for leaf in self.leaves for i in range(len(leaf))]
 
-    def domain_names(self, rule: Any, split: Split) -> List[str]:
+    def domain_names(self, rule: Any, domains: Domains) -> List[str]:
         """The images of all leaves by the names that tell their domains."""
         unique = {id(leaf): leaf for leaf in self.leaves}
         names = [[image_name(leaf, leaf.get_data_info(i)) for i in range(len(leaf))] for leaf in unique.values()]
-        told = dict(zip(unique, names_of_domains(names, rule, split.domains)))
+        told = dict(zip(unique, names_of_domains(names, rule, domains)))
         return [name for leaf in self.leaves for name in told[id(leaf)]]
 
     def _by_leaf(self, chosen: np.ndarray) -> List[np.ndarray]:
@@ -132,13 +132,14 @@ class LabelledImages:
         ends = np.cumsum([len(presence) for presence in self.presence])[:-1]
         return [np.flatnonzero(part) for part in np.split(chosen, ends)]
 
-    def _of_domains(self, view: View, split: Split, settings: Mapping[str, Any], complete: bool) -> List[np.ndarray]:
+    def _of_domains(self, view: View, step: int, domains: Domains, settings: Mapping[str, Any],
+                    complete: bool) -> List[np.ndarray]:
         training = isinstance(view, TrainView)
         images = DomainImages(**settings)
-        names = self.domain_names(settings.get('rule'), split)
-        chosen = images.chosen(names, split.domains, training, getattr(view, 'images', 'seen') == 'all', complete)
+        names = self.domain_names(settings.get('rule'), domains)
+        chosen = images.chosen(names, domains, training, getattr(view, 'images', 'seen') == 'all', complete)
         if training and complete and not chosen.any():
-            raise ValueError(f'step {split.step} has no training image of the domains {list(split.domains.new)}.')
+            raise ValueError(f'step {step} has no training image of the domains {list(domains.new)}.')
         return self._by_leaf(chosen)
 
     def _listed(self, file: str, complete: bool) -> List[np.ndarray]:

@@ -11,6 +11,7 @@ from mmengine.fileio import get
 from mmseg.datasets.transforms import LoadAnnotations
 from PIL import Image, ImageMode, UnidentifiedImageError
 
+from ..arguments import ABSENT
 from .map_labels import turned_text
 from .readers import ImageReader, LabelReader, described
 
@@ -46,7 +47,7 @@ class Look:
 
     def __init__(self, leaf: BaseDataset, images: bool) -> None:
         self.labels = LabelReader(leaf)
-        self.images = ImageReader(leaf) if images else None
+        self.images: ImageReader = ImageReader(leaf) if images else ABSENT
         # A loader of one's own may read wide or coloured label maps on purpose.
         self.stock = type(self.labels.loader) is LoadAnnotations
 
@@ -57,7 +58,8 @@ class Look:
 
     def __call__(self, info: Info) -> Tuple[np.ndarray, List[BrokenFile]]:
         """Row of the table, all False if there are bad files, and these."""
-        found, bad = [], []
+        found: List[Any] = []
+        bad: List[BrokenFile] = []
         for read in (self._labels, self._size) if self.images else (self._labels, ):
             try:
                 found.append(read(info))

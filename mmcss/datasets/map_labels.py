@@ -1,7 +1,7 @@
 """The transform that turns a data set's label values into a step's."""
 from __future__ import annotations
 
-from typing import Any, Dict, Sequence, Tuple
+from typing import Any, Dict, Sequence, Tuple, Union
 
 import numpy as np
 from mmcv.transforms import BaseTransform
@@ -21,7 +21,7 @@ class MapLabels(BaseTransform):
         table: 256 values: the new label for each label value.
     """
 
-    def __init__(self, table: Sequence[int]) -> None:
+    def __init__(self, table: Union[Sequence[int], np.ndarray]) -> None:
         self.table = np.asarray(table, dtype=np.uint8)
         if self.table.shape != (256, ):
             raise ValueError(f'MapLabels.table: got shape {self.table.shape}, expected 256 values.')

@@ -106,7 +106,7 @@ class Places:
     def _check_shows(self, one: Exemplar) -> None:
         """Of an image that goes by its name alone, see that it still shows what it is remembered for."""
         image = self.number(one.leaf, one.name)
-        if image is None:
+        if image is None or one.leaf is None:
             raise FileNotFoundError(f'the remembered image {one.name} is no longer in the data set; {ADVICE}.')
         row, raw_ids = self.images.presence[one.leaf][image], self.images.names.raw_ids
         lost = [name for name in one.holds if name not in raw_ids or not row[raw_ids[name]]]
@@ -117,7 +117,7 @@ class Places:
 
     def _check_is_there(self, one: Exemplar) -> None:
         """See that an image of other data is still what was remembered."""
-        source, leaf = one.source, self.images.leaves[0]
+        source, leaf = one.origin, self.images.leaves[0]
         backend_args = LabelReader(leaf).backend_args
         for path in (source.image, source.labels):
             try:
@@ -130,16 +130,17 @@ class Places:
                              f'{source.labels} is another one by now; {ADVICE}.')
 
 
-def with_source(images: LabelledImages, one: Exemplar, image: int, saliency: Optional[str] = None) -> Exemplar:
+def with_source(images: LabelledImages, one: Exemplar, leaf: BaseDataset, image: int,
+                saliency: Optional[str] = None) -> Exemplar:
     """An exemplar of a step's data with what a later step finds it by.
 
     Args:
         images: The step's data.
         one: The exemplar.
-        image: Its number in its leaf.
+        leaf: The stock data set that it is of.
+        image: Its number there.
         saliency: Its saliency map, if there is one.
     """
-    leaf = images.leaves[one.leaf]
     info = leaf.get_data_info(image)
     files = str(info['img_path']), str(info['seg_map_path'])
     digest = one.source.digest if one.source else digest_of(leaf, *files)

@@ -7,10 +7,12 @@ legacy one, whose numbers stay the same from version to version.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Callable, Dict, Iterator, List, Mapping, Optional, Sequence
+from typing import Callable, Dict, Iterator, List, Mapping, Optional, Sequence, Set
 
 import numpy as np
 from numpy.random import RandomState
+
+from ..arguments import ABSENT
 
 
 @dataclass
@@ -34,8 +36,8 @@ class Candidates:
     remembered: np.ndarray
     images_seen: int = 0
     classes_seen: Optional[np.ndarray] = None
-    class_features: Optional[Sequence[np.ndarray]] = None
-    certainty: Optional[np.ndarray] = None
+    class_features: Sequence[np.ndarray] = ABSENT
+    certainty: np.ndarray = ABSENT
 
 
 def class_features(features: Sequence[Mapping[int, np.ndarray]], holds: np.ndarray) -> List[np.ndarray]:
@@ -49,7 +51,7 @@ def class_features(features: Sequence[Mapping[int, np.ndarray]], holds: np.ndarr
     nothing = np.zeros(next((len(vector) for own in features for vector in own.values()), 1), dtype=np.float32)
     stacked = []
     for c in range(holds.shape[1]):
-        rows = np.reshape([features[i].get(c, nothing) for i in np.flatnonzero(holds[:, c])], (-1, len(nothing)))
+        rows = np.reshape([features[i].get(c, nothing) for i in np.flatnonzero(holds[:, c]).tolist()], (-1, len(nothing)))
         stacked.append(rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12))
     return stacked
 
@@ -210,7 +212,7 @@ def _present(candidates: Candidates) -> List[int]:
 def _in_turns(queues: List[Iterator[int]], size: int) -> List[int]:
     """Numbers from several queues in turns, each number once, ordered by queue."""
     taken: List[List[int]] = [[] for _ in queues]
-    chosen: set = set()
+    chosen: Set[int] = set()
     open_queues = list(range(len(queues)))
     while open_queues and len(chosen) < size:
         for number in list(open_queues):

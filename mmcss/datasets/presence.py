@@ -69,9 +69,9 @@ def presence_table(leaf: BaseDataset, broken: Optional[Broken] = None, images: b
         except ValueError as error:
             box[2] = error
     broadcast_object_list(box)
-    packed, found, error = box
-    if error is not None:
-        raise error
+    packed, found, failure = box
+    if failure is not None:
+        raise failure
     if broken is not None:
         broken.extend(found)
     # Class after class: selecting a step's images is then ten times as fast.
@@ -138,8 +138,9 @@ def _checksum(table: np.ndarray) -> np.ndarray:
     return np.frombuffer(hashlib.sha256(table.tobytes()).digest(), dtype=np.uint8)
 
 
-def _told_as_damaged(path: Path, reason: str) -> None:
+def _told_as_damaged(path: Path, reason: str) -> Optional[np.ndarray]:
     print_log(f'{path} can not be used ({reason}); the label maps are scanned anew.', 'current', logging.WARNING)
+    return None
 
 
 def _store(path: Path, table: np.ndarray) -> None:

@@ -14,17 +14,17 @@ from PIL import UnidentifiedImageError
 from .sources import keep_zero
 
 
-def find_label_loaders(pipeline: Any) -> List[Tuple[list, int]]:
+def find_label_loaders(pipeline: Any) -> List[Tuple[List[Any], int]]:
     """Where a pipeline loads labels, also inside nested pipelines.
 
     Returns:
         Pairs of a list of transforms and the loader's position in it.
     """
-    places: List[Tuple[list, int]] = []
+    places: List[Tuple[List[Any], int]] = []
     for name in ('transforms', 'subroutines'):
-        transforms = getattr(pipeline, name, None)
+        transforms = getattr(pipeline, name, None) or []
         transforms = getattr(transforms, 'transforms', transforms)  # some wrappers hold a Compose
-        for position, transform in enumerate(transforms or []):
+        for position, transform in enumerate(transforms):
             if isinstance(transform, LoadAnnotations):
                 places.append((transforms, position))
             else:

@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import Any, Dict, List, Mapping, Optional, Tuple
 
 import numpy as np
+from mmengine.dataset import BaseDataset
 
 from ..scenario import IGNORE, Split, TrainView
-from .exemplars import LABELS, Exemplar, ExemplarMemory, Labels
+from .exemplars import LABELS, Exemplar, ExemplarMemory, Labels, Source
 from .labelled_images import LabelledImages
 from .places import Places
 from .saliency import saliency_path
@@ -55,7 +56,7 @@ class RememberedImages:
                  brought: bool = True) -> None:
         self.folder = Path(path or '.').parent
         self.memory = ExemplarMemory() if path is None else ExemplarMemory.load(path, split)
-        self._images, self._split, self._view = images, split, view
+        self._images, self._split, self.view = images, split, view
         self._labels, self._saliency = labels, saliency
         self._places = Places(images)
         self.memory.exemplars = self._places.settled(self.memory.exemplars)
@@ -81,9 +82,9 @@ class RememberedImages:
         image = self.find(one)
         if self._is_copy(one, image):
             return self._copy(one)
-        if image is None:  # checked when the memory was read
-            return self._elsewhere(one)
-        return self._reference(one, image)
+        if image is None or one.leaf is None:  # checked when the memory was read
+            return self._elsewhere(one, one.origin)
+        return one.leaf, self._reference(one, self._images.leaves[one.leaf], image)
 
     def find(self, one: Exemplar) -> Optional[int]:
         """Number of an exemplar's image in its leaf, None if it is not there."""
@@ -103,7 +104,7 @@ class RememberedImages:
     def is_labelled(self, one: Exemplar) -> bool:
         """Whether the data set still labels all that an exemplar of it shows."""
         image, raw_ids = self.find(one), self._images.names.raw_ids
-        if image is None or not set(one.holds) <= set(raw_ids):
+        if image is None or one.leaf is None or not set(one.holds) <= set(raw_ids):
             return False
         return bool(self._images.presence[one.leaf][image, [raw_ids[name] for name in one.holds]].all())
 
@@ -111,21 +112,19 @@ class RememberedImages:
         if self._labels != 'stored':
             return self._split.seen
         brought = image is not None and self._is_brought(one, image)
-        return (*one.labelled, *(self._view.kept(self._split) if brought else ()))
+        return (*one.labelled, *(self.view.kept(self._split) if brought else ()))
 
-    def _reference(self, one: Exemplar, image: int) -> Tuple[int, Dict[str, Any]]:
-        leaf = self._images.leaves[one.leaf]
+    def _reference(self, one: Exemplar, leaf: BaseDataset, image: int) -> Dict[str, Any]:
         saliency = self._saliency and saliency_path(leaf, self._saliency, one.name)
-        return one.leaf, self._with_labels(one, image, keep_zero(leaf.get_data_info(image)), self._images.names.raw_ids,
-                                           saliency)
+        return self._with_labels(one, image, keep_zero(leaf.get_data_info(image)), self._images.names.raw_ids, saliency)
 
-    def _elsewhere(self, one: Exemplar) -> Tuple[int, Dict[str, Any]]:
+    def _elsewhere(self, one: Exemplar, source: Source) -> Tuple[int, Dict[str, Any]]:
         """What to load of an image that is not of the step's data."""
-        files = dict(img_path=one.source.image, seg_map_path=one.source.labels, label_map=None, reduce_zero_label=False)
-        if self._saliency is not None and not one.source.saliency:
-            raise ValueError(f'the remembered image {one.source.image} was chosen without a saliency map; run the step '
+        files = dict(img_path=source.image, seg_map_path=source.labels, label_map=None, reduce_zero_label=False)
+        if self._saliency is not None and not source.saliency:
+            raise ValueError(f'the remembered image {source.image} was chosen without a saliency map; run the step '
                              'before with this config.')
-        return self._pipeline_for(one), self._with_labels(one, None, files, one.source.values, one.source.saliency)
+        return self._pipeline_for(one), self._with_labels(one, None, files, source.values, source.saliency)
 
     def _with_labels(self, one: Exemplar, image: Optional[int], files: Dict[str, Any], raw_ids: Mapping[str, int],
                      saliency: Optional[str]) -> Dict[str, Any]:
@@ -137,9 +136,9 @@ class RememberedImages:
                              f"image {one.name} does not know these classes; take 'stored'.")
         if self._labels == 'unshifted':
             # That code reads no saliency of remembered images.
-            known = replace(self._view, unknown=None).table(self._split, raw_ids, kept)
+            known = replace(self.view, unknown=None).table(self._split, raw_ids, kept)
             return dict(files, label_table=unshifted(known, self._split), saliency_path=None)
-        info = dict(files, label_table=self._view.table(self._split, raw_ids, kept))
+        info = dict(files, label_table=self.view.table(self._split, raw_ids, kept))
         return info if self._saliency is None else dict(info, saliency_path=saliency)
 
     def _pipeline_for(self, one: Exemplar) -> int:
@@ -154,14 +153,15 @@ class RememberedImages:
         if self._labels != 'stored':
             raise ValueError(f"memory.labels: '{self._labels}' asks for labels that a copy has not; "
                              "take 'stored', or leave memory.export out.")
-        gone = [name for name in (one.image, one.labels) if not (self.folder / name).is_file()]
-        if gone:
-            raise FileNotFoundError(f'{self.folder / gone[0]} is missing, a copy of the remembered image {one.name}; bring '
-                                    'it back, or train the step before again.')
+        image, labels = (self.folder / (name or '') for name in (one.image, one.labels))
+        for path in (image, labels):
+            if not path.is_file():
+                raise FileNotFoundError(f'{path} is missing, a copy of the remembered image {one.name}; bring it back, or '
+                                        'train the step before again.')
         table = np.full(256, IGNORE, dtype=np.uint8)
         table[:self._split.num_seen] = np.arange(self._split.num_seen)
-        info = dict(img_path=str(self.folder / one.image), seg_map_path=str(self.folder / one.labels), label_map=None,
-                    reduce_zero_label=False, label_table=self._view.with_unknown(table, self._split), is_copy=True)
+        info = dict(img_path=str(image), seg_map_path=str(labels), label_map=None, reduce_zero_label=False,
+                    label_table=self.view.with_unknown(table, self._split), is_copy=True)
         if self._saliency is not None:
             if not one.saliency:
                 raise ValueError(f'the remembered copy {one.image} of {one.name} was made without a saliency map; '

@@ -39,7 +39,7 @@ class Candidate:
     def key(self) -> Tuple[Any, ...]:
         """What names the image: its leaf and file; where it is of none of the step's data, the files it was chosen from."""
         one = self.exemplar
-        return (one.leaf, one.name) if one.leaf is not None else (None, one.source.image, one.source.labels)
+        return (one.leaf, one.name) if one.leaf is not None else (None, one.origin.image, one.origin.labels)
 
 
 def candidates_of(dataset: StepDataset) -> List[Candidate]:
@@ -63,7 +63,7 @@ def new_candidates(dataset: StepDataset) -> List[Candidate]:
     """The images that a step brings, each once, with the labels that it gives them."""
     found: Dict[Tuple[Any, ...], Candidate] = {}
     images, split = dataset.images, dataset.split
-    classes = split.foreground(dataset.view.kept(split))
+    classes = split.foreground(dataset.remembered.view.kept(split))
     raw = [images.names.raw_ids[name] for name in classes]
     # A leaf that is repeated goes by its first number.
     first = {id(leaf): number for number, leaf in reversed(list(enumerate(images.leaves)))}
@@ -101,11 +101,13 @@ def noted(dataset: StepDataset, chosen: Sequence[Candidate]) -> List[Exemplar]:
 def _noted(dataset: StepDataset, one: Candidate) -> Exemplar:
     exemplar = one.exemplar
     image = dataset.remembered.find(exemplar)
-    if image is None or exemplar.image and exemplar.source is None:  # of other data, or a copy that goes by its name
+    if image is None or exemplar.leaf is None:  # of other data
+        return exemplar
+    if exemplar.image and exemplar.source is None:  # a copy that goes by its name
         return exemplar
     leaf = dataset.images.leaves[exemplar.leaf]
     saliency = dataset.saliency and saliency_path(leaf, dataset.saliency, exemplar.name)
-    return with_source(dataset.images, exemplar, image, saliency)
+    return with_source(dataset.images, exemplar, leaf, image, saliency)
 
 
 def write_copies(dataset: StepDataset, chosen: List[Candidate], folder: Path) -> List[Exemplar]:
@@ -135,15 +137,15 @@ def write_copies(dataset: StepDataset, chosen: List[Candidate], folder: Path) ->
 def _write_copy(dataset: StepDataset, one: Candidate, folder: Path, number: int) -> Exemplar:
     old = _noted(dataset, one)
     fresh = [i for i in one.numbers if i < len(dataset)]
-    before = dataset.remembered.folder if old.image else None
-    if before is not None:
+    before, label_map = dataset.remembered.folder, None
+    if old.image and old.labels:
         source, saliency = before / old.image, before / old.saliency if old.saliency else None
+        label_map = np.array(Image.open(before / old.labels))
     else:
         source = dataset.get_data_info(one.numbers[0])['img_path']
         saliency = dataset.get_data_info(one.numbers[0]).get('saliency_path')
     image, labels = f'images/{number:05d}{Path(source).suffix}', f'labels/{number:05d}.png'
     (folder / image).write_bytes(get(str(source)))
-    label_map = np.array(Image.open(before / old.labels)) if before is not None else None
     if fresh or label_map is None:
         now = _labels(dataset, one)
         label_map = now if label_map is None else np.where(label_map == 0, now, label_map)
@@ -160,8 +162,8 @@ def _labels(dataset: StepDataset, one: Candidate) -> np.ndarray:
     """``[H, W]`` labels of an image of the data set, in learning order, without unknown."""
     leaf_number, info = dataset.locate(one.numbers[-1])
     leaf = dataset.images.leaves[leaf_number]
-    view = TrainView(regime=dataset.view.regime, ignore_as_background=dataset.view.ignore_as_background)
-    other = one.exemplar.leaf is None
-    raw_ids = one.exemplar.source.values if other else dataset.images.names.raw_ids
+    own = dataset.remembered.view
+    view = TrainView(regime=own.regime, ignore_as_background=own.ignore_as_background)
+    raw_ids = one.exemplar.origin.values if one.exemplar.leaf is None else dataset.images.names.raw_ids
     table = view.table(dataset.split, raw_ids, one.exemplar.labelled)
     return table[LabelReader(leaf)(info)]

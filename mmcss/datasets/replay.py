@@ -5,7 +5,7 @@ from itertools import chain, islice
 from typing import Iterator, List, Literal
 
 import torch
-from mmengine.dataset import InfiniteSampler
+from mmengine.dataset import DefaultSampler, InfiniteSampler
 from mmengine.dist import get_dist_info
 from mmseg.registry import DATA_SAMPLERS
 from torch.utils.data import Sampler
@@ -31,7 +31,7 @@ def remembered_share(batch_size: int, share: float) -> int:
 
 
 @DATA_SAMPLERS.register_module()
-class ReplayBatchSampler(Sampler):
+class ReplayBatchSampler(Sampler[List[int]]):
     """Fills a part of each batch with remembered images.
 
     The sampler chooses among the step's images as ever; remembered images
@@ -50,7 +50,8 @@ class ReplayBatchSampler(Sampler):
         drop_last: Leave out a last batch that is not full.
     """
 
-    def __init__(self, sampler: Sampler, batch_size: int, share: float, iterations: Iterations, drop_last: bool = False) -> None:
+    def __init__(self, sampler: DefaultSampler, batch_size: int, share: float, iterations: Iterations,
+                 drop_last: bool = False) -> None:
         remembered = remembered_share(batch_size, share)
         self.sampler = sampler
         self.drop_last = drop_last

@@ -3,7 +3,7 @@ from __future__ import annotations
 
 import copy
 from dataclasses import replace
-from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple, Union
+from typing import Any, Dict, List, Mapping, Optional, Tuple, Union
 
 import numpy as np
 import torch
@@ -12,7 +12,8 @@ from mmseg.datasets.transforms import LoadAnnotations
 from mmseg.registry import DATASETS
 from torch.utils.data import Dataset
 
-from ..scenario import IGNORE, Protocol, Split, TrainView
+from ..arguments import ABSENT
+from ..scenario import IGNORE, Domains, Protocol, Split, TrainView
 from .domains import domain_reader
 from .exemplars import Exemplar
 from .labelled_images import LabelledImages, View
@@ -27,7 +28,7 @@ MAX_REFETCH = 1000
 
 
 @DATASETS.register_module()
-class StepDataset(Dataset):
+class StepDataset(Dataset[Any]):
     """A stock data set as one step sees it: chosen images, mapped labels.
 
     Its length is that of the step's images. Remembered ones stand behind
@@ -76,13 +77,15 @@ class StepDataset(Dataset):
         self.view = build_view(view) if isinstance(view, Mapping) else view
         self.index = self.images.select(self.view, self.split, domains=domains, listed=listed)
         # In tests each image tells its domain, for the metric to keep them apart.
-        self.domains = self._domains_of_images(domains['rule']) if domains and isinstance(self.view, Protocol) else None
+        self.domains: Optional[List[Optional[str]]] = None
+        if domains and self.split.domains is not None and isinstance(self.view, Protocol):
+            self.domains = self._domains_of_images(domains['rule'], self.split.domains)
         self.num_images = len(self.index)
         if 0 < self.num_images < min_length:
             repeats = -(-min_length // self.num_images)
             self.index = np.tile(self.index, (repeats, 1))[:min_length]
         self.saliency = saliency
-        self.remembered: Optional[RememberedImages] = None
+        self.remembered: RememberedImages = ABSENT
         if isinstance(self.view, TrainView):
             self.remembered = RememberedImages(self.images, self.index, self.split, self.view, saliency=saliency,
                                                **(memory or {}))
@@ -106,16 +109,16 @@ class StepDataset(Dataset):
         """Number of remembered images, which stand behind the step's."""
         return 0 if self.remembered is None else len(self.remembered)
 
-    def with_true_background(self) -> 'StepDataset':
+    def with_true_background(self) -> StepDataset:
         """The same images, in which what no class covers is background alone: old and future classes are ignored."""
         other = copy.copy(self)
-        other.view = replace(self.view, ignore_others=True)
+        other.view = replace(self.remembered.view, ignore_others=True)
         other.pipelines = other._mapping_pipelines()
         return other
 
-    def _domains_of_images(self, rule: Any) -> List[Optional[str]]:
+    def _domains_of_images(self, rule: Any, domains: Domains) -> List[Optional[str]]:
         """The domain of each image of the step."""
-        names, domain_of = self.images.domain_names(rule, self.split), domain_reader(rule)
+        names, domain_of = self.images.domain_names(rule, domains), domain_reader(rule)
         starts = np.cumsum([0, *map(len, self.images.presence)])
         return [domain_of(names[starts[leaf] + image]) for leaf, image in self.index.tolist()]
 
@@ -194,7 +197,7 @@ class StepDataset(Dataset):
                 sample.set_metainfo(dict(domain=self.domains[idx]))
         if idx >= len(self):
             return self._told(data, self.remembered.kept(self.remembered.memory.exemplars[idx - len(self)]))
-        return data if self.remembered is None else self._told(data, self.view.kept(self.split), sample_idx=int(idx))
+        return self._told(data, self.view.kept(self.split), sample_idx=int(idx)) if isinstance(self.view, TrainView) else data
 
     def load_exemplar(self, one: Exemplar) -> Any:
         """Load and augment an exemplar, of the memory or as one may become of an image of the step."""
@@ -215,7 +218,7 @@ class StepDataset(Dataset):
         except Exception as error:
             raise ValueError(f"{info['img_path']} can not be loaded: {type(error).__name__}: {error}") from error
 
-    def _told(self, data: Any, kept: Sequence[str], **metainfo: int) -> Any:
+    def _told(self, data: Any, kept: Tuple[str, ...], **metainfo: int) -> Any:
         """Data whose sample tells, ``[C]`` bool, which seen foreground classes its labels know."""
         if isinstance(data, dict) and 'data_samples' in data:
             sample, told = data['data_samples'], set(self.split.foreground(kept))

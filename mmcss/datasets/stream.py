@@ -7,6 +7,7 @@ from typing import Dict, Iterator, List, Mapping, Optional, Sequence, Set, Tuple
 
 import numpy as np
 import torch
+from mmengine.dataset import DefaultSampler
 from mmengine.dist import get_dist_info
 from mmseg.registry import DATA_SAMPLERS
 from numpy.random import RandomState
@@ -124,7 +125,7 @@ class StreamMemory:
 
 
 @DATA_SAMPLERS.register_module()
-class StreamBatchSampler(Sampler):
+class StreamBatchSampler(Sampler[List[int]]):
     """Deals a step's images out once, in random order, to all processes.
 
     Batches differ by at most one image, so that no process waits for another
@@ -139,7 +140,7 @@ class StreamBatchSampler(Sampler):
         drop_last: Must be False: each image comes once.
     """
 
-    def __init__(self, sampler: Sampler, batch_size: int, drop_last: bool = False) -> None:
+    def __init__(self, sampler: DefaultSampler, batch_size: int, drop_last: bool = False) -> None:
         if drop_last:
             raise ValueError('train_dataloader.drop_last: online steps show each image once; take it out.')
         self.sampler = sampler

@@ -33,9 +33,7 @@ class RandomResizedCrop(BaseTransform):
 
     def __init__(self, size: Tuple[int, int] = (512, 512), scale: Tuple[float, float] = (0.5, 2.0),
                  ratio: Tuple[float, float] = (3 / 4, 4 / 3), attempts: int = 10) -> None:
-        self.size = tuple(size)
-        self.scale = tuple(scale)
-        self.ratio = tuple(ratio)
+        self.size, self.scale, self.ratio = (size[0], size[1]), (scale[0], scale[1]), (ratio[0], ratio[1])
         self.attempts = attempts
 
     @cache_randomness

@@ -6,12 +6,12 @@ import traceback
 from types import FrameType
 from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
 
-import torch
 from mmengine.config import Config
 from mmengine.runner import Runner
 
 from ..arguments import under
 from ..files import plain, short
+from ..models import ContinualMixin
 from .components import being_built, expectation
 
 AN_OBJECT = re.compile(r' in <[^>]* object at 0x[^>]*>')  # mmengine adds the hook so
@@ -46,8 +46,8 @@ def told(error: Exception, runner: Runner, config: Config, keys: Mapping[int, st
     """
     known: Dict[int, str] = {**keys, **_keys(runner)}
     chain: List[BaseException] = [error]
-    while chain[-1].__cause__ or chain[-1].__context__:
-        chain.append(chain[-1].__cause__ or chain[-1].__context__)
+    while cause := chain[-1].__cause__ or chain[-1].__context__:
+        chain.append(cause)
     frames = [frame for one in chain for frame, _ in traceback.walk_tb(one.__traceback__)]
     key, moment = next((found for found in (_found(frame, frames, runner, known) for frame in reversed(frames)) if found),
                        ('the config', 'train'))
@@ -65,8 +65,9 @@ def told(error: Exception, runner: Runner, config: Config, keys: Mapping[int, st
 
 def _keys(runner: Runner) -> Dict[int, str]:
     """The key of each component that is built, by its identity."""
-    model, keys = getattr(runner, 'model', None), {}
-    if isinstance(model, torch.nn.Module):
+    keys: Dict[int, str] = {}
+    model = getattr(runner, 'model', None)
+    if isinstance(model, ContinualMixin):
         keys.update((id(module), f'model.{name}'.rstrip('.')) for name, module in model.named_modules())
         for name, part in {**model.method.parts, **model.method.observers}.items():
             keys[id(part)] = 'continual.targets' if name == 'targets' else f'continual.losses.{name}'

@@ -97,7 +97,7 @@ def _sampler(loader: Mapping[str, Any], images: _Numbers) -> Iterable[int]:
 def _round(sampler: Iterable[Any]) -> Optional[List[Any]]:
     """All that a sampler gives until it ends; None if it has no length, or goes on far beyond it."""
     try:
-        length = len(sampler)
+        length = len(sampler)  # type: ignore[arg-type]  # not every one has a length
     except TypeError:
         return None
     given = list(islice(iter(sampler), 2 * length + 1))

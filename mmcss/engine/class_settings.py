@@ -58,12 +58,14 @@ class StepClasses:
                              + (', and one for no object.' if behind else '.')
                              + (' Put that of the background, such as 1.0, before the others.'
                                 if len(of_classes) == self.listed - 1 else ''))
-        if self.unknown and neutral is None:
-            raise ValueError(f'{place}: an entry for each class, but which is that of the unknown class '
-                             '(continual.unknown) is not known; take the list or unknown out.')
+        if self.unknown:
+            if neutral is None:
+                raise ValueError(f'{place}: an entry for each class, but which is that of the unknown class '
+                                 '(continual.unknown) is not known; take the list or unknown out.')
+            last = [neutral, *last]
         alike = len(set(of_classes)) == 1
         own = of_classes[:1] * self.seen if alike else [of_classes[position] for position in self.order[:self.seen]]
-        return own + [neutral] * self.unknown + last
+        return own + last
 
     def index(self, place: str, number: int) -> Optional[int]:
         """Where a class of the data set stands in this step's model; None for one that is not seen yet."""

@@ -5,7 +5,7 @@ import traceback
 import warnings
 from contextlib import contextmanager
 from inspect import Parameter
-from typing import Any, Collection, Dict, Iterator, List, Mapping, NamedTuple, Optional, Sequence, Tuple
+from typing import Any, Collection, Iterator, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
 from mmengine.config import Config
 from mmengine.registry import Registry
@@ -147,7 +147,8 @@ def _mismatch(key: str, value: Any, argument: Parameter) -> Optional[str]:
         return None
     for one in (value, tuple(value)) if isinstance(value, list) else (value, ):
         try:
-            return check_value(key, one, argument.annotation)
+            check_value(key, one, argument.annotation)
+            return None
         except ValueError as error:
             told = str(error)
     return told

@@ -63,7 +63,7 @@ class ContinualRunner:
                         for step in range(len(self.scenario))]
 
     @classmethod
-    def from_cfg(cls, cfg: Config) -> 'ContinualRunner':
+    def from_cfg(cls, cfg: Config) -> ContinualRunner:
         """As :meth:`mmengine.runner.Runner.from_cfg`."""
         return cls(cfg)
 
@@ -139,17 +139,19 @@ class ContinualRunner:
         return trained
 
     def _check_partition(self) -> None:
-        if getattr(self.scenario, 'partition', 'once') == 'once':
+        partition = getattr(self.scenario, 'partition', 'once')
+        if partition == 'once':
             return
         if self.settings.profile != 'official':
-            raise ValueError(f'scenario.partition: {self.scenario.partition!r} tests on images that were trained on; it '
+            raise ValueError(f'scenario.partition: {partition!r} tests on images that were trained on; it '
                              "is there to compare with published numbers, by profile='official'. Take 'once'.")
         warnings.warn("the official profile draws test images anew at each step, as PLOP's released code does: most of "
                       "them were trained on. Don't compare its numbers with those of a clean split.")
 
     def _told_profile(self) -> List[str]:
         """What the profile changed of the config given."""
-        changed = [line for line in config_difference(self.settings.given, self.settings.cfg) if not line.startswith(('official', 'profile'))]
+        changed = [line for line in config_difference(self.settings.given, self.settings.cfg)
+                   if not line.startswith(('official', 'profile'))]
         return [f'profile {self.settings.profile}:', *(f'  {line}' for line in changed)] if changed else []
 
     def _tell_changes(self, step: int) -> None:
@@ -229,7 +231,7 @@ class ContinualRunner:
         barrier()  # the result is there for all processes
 
     def _take_first_step(self) -> None:
-        folder, source = self.progress.folder(0), find_first_step(self.settings.run.first_step_from)
+        folder, source = self.progress.folder(0), find_first_step(str(self.settings.run.first_step_from))
         model = MODELS.build(self.configs[0].model)
         hand_over = read_first_step(source, self.settings, self.scenario, model.state_dict())
 
@@ -282,7 +284,7 @@ def parse_steps(text: Any, num_steps: int) -> range:
     try:
         steps = range(int(first), int(last or first) + 1)
     except ValueError:
-        raise ValueError(f"run.steps (--step): got {text!r}, expected K or A-B, such as 3 or 1-4.") from None
+        raise ValueError(f'run.steps (--step): got {text!r}, expected K or A-B, such as 3 or 1-4.') from None
     if not steps or steps[-1] >= num_steps:
         raise ValueError(f'run.steps (--step): got {text!r}, expected some of 0 to {num_steps - 1}, the steps of the '
                          'scenario.')

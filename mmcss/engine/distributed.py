@@ -145,7 +145,7 @@ def _exchange(value: Any, error: Optional[Exception] = None) -> List[Tuple[str, 
 
 def _told(error: Exception) -> Exception:
     """Mark an error that all processes know of."""
-    error.is_told = True
+    error.is_told = True  # type: ignore[attr-defined]
     return error
 
 

@@ -10,8 +10,8 @@ from ..files import PathLike, plain, written_whole
 from ..models import save_hand_over
 from ..scenario import Scenario
 from .distributed import say
-from .folders import StepFolder
 from .first_step_training import first_step_training
+from .folders import StepFolder
 from .stock_checkpoint import check_fits, load_first_step
 from .typed_settings import Settings
 

@@ -8,6 +8,7 @@ import torch
 from mmengine.config import Config
 from mmengine.dist import get_world_size
 from mmengine.model import revert_sync_batchnorm
+from mmseg.models.segmentors import EncoderDecoder
 from mmseg.registry import MODELS
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
@@ -94,7 +95,7 @@ def _watch(name: str, norm: nn.Module, found: List[str]) -> None:
 
 
 @torch.no_grad()
-def _run(model: nn.Module, images: Tensor) -> None:
+def _run(model: EncoderDecoder, images: Tensor) -> None:
     """Body and heads, as far as they run here."""
     auxiliary = getattr(model, 'auxiliary_head', None)
     heads = auxiliary if isinstance(auxiliary, nn.ModuleList) else [auxiliary] if auxiliary is not None else []

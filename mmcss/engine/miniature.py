@@ -4,7 +4,7 @@ from __future__ import annotations
 import copy
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Dict, Iterator, List, Mapping, Sequence
+from typing import Any, Dict, Iterator, Mapping, Sequence
 
 import numpy as np
 import torch
@@ -42,7 +42,7 @@ class ShortScenario:
     regime: str
 
     @classmethod
-    def of(cls, scenario: Scenario) -> 'ShortScenario':
+    def of(cls, scenario: Scenario) -> ShortScenario:
         """At most three steps of a scenario."""
         splits, last = list(scenario)[:2], scenario[len(scenario) - 1]
         if len(scenario) > 2:

@@ -67,7 +67,7 @@ def stock_model(model: Mapping[str, Any], classes: StepClasses, average: Average
             node.setdefault('avg_non_ignore', average == 'valid')
     for key in ('decode_head', 'auxiliary_head'):
         follow_classes(model.get(key), f'model.{key}', classes)
-    return model
+    return dict(model)
 
 
 def extended_model(model: Config, unknown: Optional[str], classifier: Optional[Mapping[str, Any]],
@@ -144,8 +144,8 @@ def replace_cross_entropy(model: Config, loss: Mapping[str, Any], num_old: int) 
              for entry in _each([node['loss_decode']])]
     if loss['type'] not in found:
         raise ValueError(f"continual.loss_decode: {loss['type']} takes the place of {' or '.join(STOCK_LOSSES)} in "
-                         f'the decode head, which has {found or "no loss_decode of its own"}. On such a head train with '
-                         'a method that keeps the stock loss: finetune, lwf, ilt, plop, reminder, sats, ewc, pi, rw, or a replay.')
+                         f'the decode head, which has {found or "no loss_decode of its own"}. On such a head train with a '
+                         'method that keeps the stock loss: finetune, lwf, ilt, plop, reminder, sats, ewc, pi, rw, or a replay.')
     return model
 
 

@@ -34,13 +34,13 @@ SCOPES = MODELS.children  # of libraries that are imported
 Colour = Annotated[int, Field(ge=0, le=255)]
 Heads = Union[Section, Sequence[Section]]
 KINDS: Dict[str, Any] = {
-    **{key: Section for key in ('model', 'scenario', 'continual', 'first_step', 'next_steps', 'run', 'train_dataloader',
-                                'optim_wrapper', 'train_cfg', 'default_hooks', 'env_cfg', 'official', 'model.backbone')},
-    **{key: Optional[Section] for key in ('val_dataloader', 'test_dataloader', 'val_cfg', 'test_cfg', 'visualizer',
-                                          'model.data_preprocessor', 'model.train_cfg', 'model.test_cfg', 'log_processor',
-                                          'randomness', 'tta_model', 'custom_imports')},
+    **dict.fromkeys(('model', 'scenario', 'continual', 'first_step', 'next_steps', 'run', 'train_dataloader', 'optim_wrapper',
+                     'train_cfg', 'default_hooks', 'env_cfg', 'official', 'model.backbone'), Section),
+    **dict.fromkeys(('val_dataloader', 'test_dataloader', 'val_cfg', 'test_cfg', 'visualizer', 'model.data_preprocessor',
+                     'log_processor', 'randomness', 'tta_model', 'custom_imports'), Optional[Section]),
     'protocol': Union[str, Section], 'profile': str,
     'model.decode_head': Heads, 'model.auxiliary_head': Optional[Heads],
+    'model.train_cfg': Optional[Section], 'model.test_cfg': Optional[Section],
     'test_evaluator': Optional[Heads], 'val_evaluator': Optional[Heads],
     'param_scheduler': Union[Heads, Section, None], 'custom_hooks': Optional[Sequence[Section]],
     **{f'continual.{key}': Optional[Section] for key in ('losses', 'memory', 'unknown', 'targets', 'loss_decode', 'online')},

@@ -71,7 +71,7 @@ def load_from_plain_file(filename: str, map_location: Any = None) -> Any:
     return loaded
 
 
-def _allowed() -> List[Union[Callable, Tuple[Callable, str]]]:
+def _allowed() -> List[Union[Callable[..., Any], Tuple[Callable[..., Any], str]]]:
     core = np._core if hasattr(np, '_core') else np.core
     # Log buffers are written with numpy's arrays.
     return [
@@ -80,7 +80,7 @@ def _allowed() -> List[Union[Callable, Tuple[Callable, str]]]:
     ]
 
 
-def _known_method(owner: Any, name: str) -> Callable:
+def _known_method(owner: Any, name: str) -> Callable[..., Any]:
     if name not in METHODS.get(owner, ()):
         raise ValueError(f'it asks for {name!r} of {owner!r}')
     return getattr(owner, name)

@@ -66,21 +66,22 @@ def make_plan(configs: Sequence[Config], scenario: Scenario, trained: Container[
         to_train = split.step in trained
         opened = [*roles, *(['val'] if to_train and config.get('val_dataloader') else [])]
         chosen = {role: _select(sources, config, role, split, to_train, to_train or role == 'test') for role in opened}
-        counts = [None if chosen.get(role) is None else len(chosen[role]) for role in ('train', 'test')]
-        if counts[1] == 0:
+        shown = chosen.get('train')
+        num_train, num_test = (None if images is None else len(images) for images in (shown, chosen['test']))
+        if not num_test:
             raise ValueError(f'step {split.step} has no test image with a class of {list(split.seen)}; '
                              'look at test_dataloader and protocol.images.' if split.domains is None else
                              f'step {split.step} has no test image of the domains {list(split.domains.seen)}; '
                              'look at test_dataloader and scenario.test_share.')
-        check_testing(config, counts[1])
-        here = to_train and split.step not in taken and counts[0]
-        if here and check_training(config, split.step, counts[0]):
-            lone.setdefault(split.step > 0, (config, counts[0]))  # later steps have the same norms
-        plans.append(StepPlan(split, config, *counts))
+        check_testing(config, num_test)
+        here = to_train and split.step not in taken
+        if here and num_train and check_training(config, split.step, num_train):
+            lone.setdefault(split.step > 0, (config, num_train))  # later steps have the same norms
+        plans.append(StepPlan(split, config, num_train, num_test))
         saliency = config.train_dataloader.dataset.get('saliency')
-        if saliency is not None and to_train:
+        if saliency is not None and to_train and shown is not None:
             source = _source(sources, config.train_dataloader.dataset)
-            maps.update(source.saliency_maps(chosen['train'], saliency))
+            maps.update(source.saliency_maps(shown, saliency))
     check_saliency(sorted(maps))
     for config, number in lone.values():
         check_lone_images(config, number)

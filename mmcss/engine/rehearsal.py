@@ -86,7 +86,8 @@ def _rehearse(settings: Settings, scenario: Scenario, num_images: Mapping[int, i
     short, notes = ShortScenario.of(scenario), []
     with untouched(), tempfile.TemporaryDirectory() as folder:
         here = replace(settings, work_dir=Path(folder))
-        configs = [step_config(here, short, step) for step in range(len(short))]
+        # A short scenario has all of a scenario that configs are made of.
+        configs = [step_config(here, short, step) for step in range(len(short))]  # type: ignore[arg-type]
         images = RandomImages(Path(folder), short, settings.cfg.train_dataloader.dataset, image_size(configs[0].model))
         for split, config in zip(short, configs):
             steps = [split.step] if split.step < 2 else range(2, len(scenario))
@@ -192,7 +193,7 @@ def _play(config: Config, step: str, number: int) -> List[str]:
     runner = MiniatureRunner.__new__(MiniatureRunner)
     runner.batches, runner.keys = number, hook_keys(config)
     try:
-        runner.__init__(**_arguments(config))
+        MiniatureRunner.__init__(runner, **_arguments(config))
         runner.train()
         runner.test()
         grown = config.model.continual.previous is not None

@@ -49,7 +49,7 @@ class RunLock:
     def __init__(self, work_dir: Path) -> None:
         self.path = work_dir / 'run.lock'
         self._ended = threading.Event()
-        self._heart: Optional[threading.Thread] = None
+        self._heart = threading.Thread(target=self._beat, daemon=True)
 
     def take(self) -> None:
         """Take the lock.
@@ -60,7 +60,6 @@ class RunLock:
         self.path.parent.mkdir(parents=True, exist_ok=True)
         while not self._made():
             self._take_away(self._dead_holder())
-        self._heart = threading.Thread(target=self._beat, daemon=True)
         self._heart.start()
 
     def give_back(self) -> None:

@@ -3,7 +3,7 @@ from __future__ import annotations
 
 import copy
 from pathlib import Path
-from typing import Any, Collection, Mapping, Union
+from typing import Any, Collection, Mapping, Optional, Tuple, Union
 
 from mmengine.config import Config
 from mmseg.registry import MODELS

@@ -3,8 +3,9 @@ from __future__ import annotations
 
 import inspect
 import warnings
-from typing import Any, Dict, Iterator, List, Mapping, Optional
+from typing import Any, Dict, Iterator, List, Mapping, Optional, Type
 
+from mmengine.dataset import BaseDataset
 from mmengine.dist import is_main_process
 from mmengine.fileio import list_from_file
 from mmseg.registry import DATASETS
@@ -107,7 +108,7 @@ def _own_names(leaf: Config) -> Optional[List[str]]:
     return clean_names(stated, as_written=_type_of(leaf).METAINFO.get('classes') or ())
 
 
-def _type_of(leaf: Config) -> type:
+def _type_of(leaf: Config) -> Type[BaseDataset]:
     cls = DATASETS.get(leaf['type']) if isinstance(leaf['type'], str) else leaf['type']
     if cls is None:
         raise ValueError(f"train_dataloader.dataset.type: got {leaf['type']!r}, which is not registered"
@@ -116,9 +117,9 @@ def _type_of(leaf: Config) -> type:
     return cls
 
 
-def _default_reduce_zero_label(cls: type) -> bool:
+def _default_reduce_zero_label(cls: Type[BaseDataset]) -> bool:
     for base in cls.__mro__:
-        parameters = inspect.signature(base.__init__).parameters
+        parameters = inspect.signature(base.__init__).parameters  # type: ignore[misc]  # looked at alone
         if 'reduce_zero_label' in parameters:
             return bool(parameters['reduce_zero_label'].default)
     return False

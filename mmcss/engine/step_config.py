@@ -109,7 +109,7 @@ def _model(settings: Settings, scenario: Scenario, split: Split) -> Dict[str, An
         if method.online:
             continual['losses']['stream'] = dict(
                 type='StreamWatch', confidence=DATA_SAMPLERS.get(method.online['type']).wants_confidence,
-                features=method.memory.uses_features)
+                features=method.memory is not None and method.memory.uses_features)
     if method.loss_decode and (step > 0 or acts_at_first_step(method.loss_decode)):
         loss_decode = dict(dict(average=method.average), **plain_dict(method.loss_decode))
         follow_classes(loss_decode, 'continual.loss_decode', step_classes(settings, scenario, step), in_loss=True)
@@ -206,9 +206,11 @@ def _test_loader(cfg: Config) -> Dict[str, Any]:
 
 def _set_hooks(plain: Dict[str, Any], settings: Settings, scenario: Scenario, folder: StepFolder) -> None:
     method = settings.method(folder.step)
-    about = dict(step=folder.step, num_steps=len(scenario), regime=scenario.regime, images=scenario.images(folder.step))
-    if scenario[folder.step].domains is not None:
-        about['domains'] = list(scenario[folder.step].domains.new)
+    split = scenario[folder.step]
+    about: Dict[str, Any] = dict(step=folder.step, num_steps=len(scenario), regime=scenario.regime,
+                                 images=scenario.images(folder.step))
+    if split.domains is not None:
+        about['domains'] = list(split.domains.new)
     previous = str(StepFolder(folder.work_dir, folder.step - 1).hand_over) if folder.step else None
     own: List[Dict[str, Any]] = [
         dict(type='FiniteHook'),

@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Dict, Mapping, Optional, Sequence
+from typing import Any, Dict, List, Mapping, Optional, Sequence
 
 from mmengine.fileio import list_from_file
 from torch import Tensor
@@ -73,7 +73,7 @@ def _state_dict(source: Path, checkpoint: Any) -> Dict[str, Tensor]:
     return {name[len('module.'):] if name.startswith('module.') else name: value for name, value in state.items()}
 
 
-def _names(names: Optional[Sequence[str]]) -> list:
+def _names(names: Optional[Sequence[str]]) -> List[str]:
     if names is None:
         return []
     if isinstance(names, str) or len(names) == 1 and Path(names[0]).is_file():
@@ -81,7 +81,7 @@ def _names(names: Optional[Sequence[str]]) -> list:
     return [name.strip() for name in names if name.strip()]
 
 
-def _noted_classes(meta: Mapping[str, Any]) -> list:
+def _noted_classes(meta: Mapping[str, Any]) -> List[str]:
     """The class names that MMSegmentation, of this or an earlier age, has written into a checkpoint."""
     noted = meta.get('dataset_meta') or {}
     return list(noted.get('classes') or noted.get('CLASSES') or meta.get('CLASSES') or [])

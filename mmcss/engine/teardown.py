@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import gc
+from typing import Any
 
 import torch
 from mmengine.logging import MessageHub, MMLogger
@@ -18,7 +19,7 @@ def tear_down(runner: Runner) -> None:
     the next.
     """
     for loop in (runner._train_loop, runner._val_loop, runner._test_loop):
-        iterator = getattr(getattr(loop, 'dataloader', None), '_iterator', None)
+        iterator: Any = getattr(getattr(loop, 'dataloader', None), '_iterator', None)
         iterator = iterator or getattr(getattr(loop, 'dataloader_iterator', None), '_iterator', None)
         if hasattr(iterator, '_shutdown_workers'):
             iterator._shutdown_workers()

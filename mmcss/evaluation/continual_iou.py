@@ -51,7 +51,7 @@ class ContinualIoUMetric(BaseMetric):
         self.confusion: Optional[torch.Tensor] = None
         self.num_images = 0
 
-    def process(self, data_batch: dict, data_samples: Sequence[dict]) -> None:
+    def process(self, data_batch: Dict[str, Any], data_samples: Sequence[Dict[str, Any]]) -> None:
         """Count the pixels of a batch."""
         num_classes, domains = len(self.dataset_meta['classes']), self.domains
         for sample in data_samples:
@@ -130,7 +130,7 @@ class ContinualIoUMetric(BaseMetric):
             confusion = np.sum([results[domains.index(name)] for name in names], axis=0)
             return mean_of_group(iou_per_class(confusion), confusion.sum(1) > 0, members, absent)
 
-        base = Split.from_dict(self.dataset_meta['split']).domains.base
+        base = self.dataset_meta['split']['domains']['base']
         groups = {'mIoU_old': [name for name in domains if name in base],
                   'mIoU_new': [name for name in domains if name not in base]}
         return dict(means={name: mean_iou(group) for name, group in groups.items() if group},

@@ -6,14 +6,14 @@ from typing import Any, Dict, Union
 import torch
 from mmengine.dataset import pseudo_collate
 from mmengine.evaluator import Evaluator
-from torch import nn
+from mmseg.models.segmentors import BaseSegmentor
 from torch.utils.data import DataLoader, Dataset
 
 from .continual_iou import ContinualIoUMetric
 
 
 @torch.no_grad()
-def evaluate(model: nn.Module, images: Union[DataLoader, Dataset]) -> Dict[str, Any]:
+def evaluate(model: BaseSegmentor, images: Union[DataLoader[Any], Dataset[Any]]) -> Dict[str, Any]:
     """IoU of the old, the new and all classes of a step, by the same code as in a run.
 
     Args:
@@ -29,9 +29,10 @@ def evaluate(model: nn.Module, images: Union[DataLoader, Dataset]) -> Dict[str, 
         defined), and whether it is ``scored``.
     """
     loader = images if isinstance(images, DataLoader) else DataLoader(images, collate_fn=pseudo_collate)
+    dataset: Any = loader.dataset  # one with metainfo and a length
     metric = ContinualIoUMetric()
     evaluator = Evaluator(metric)
-    evaluator.dataset_meta = loader.dataset.metainfo
+    evaluator.dataset_meta = dataset.metainfo
     training = model.training
     model.eval()
     try:
@@ -39,5 +40,5 @@ def evaluate(model: nn.Module, images: Union[DataLoader, Dataset]) -> Dict[str, 
             evaluator.process(data_samples=model.test_step(data), data_batch=data)
     finally:
         model.train(training)
-    evaluator.evaluate(len(loader.dataset))
+    evaluator.evaluate(len(dataset))
     return metric.report

@@ -12,13 +12,13 @@ from torch.utils.data import Dataset
 from ..datasets import StepDataset
 from ..datasets.exemplars import Exemplar
 from ..losses.prototypes import class_means, class_sums
-from ..models.nearest_mean import NearestMean
 from ..models.heads import decode_heads
+from ..models.nearest_mean import NearestMean
 from ..parts import Needs
 from .data_pass import Pass, averaged_model, bare_model, step_dataset
 
 
-class ExemplarImages(Dataset):
+class ExemplarImages(Dataset[Any]):
     """Exemplars as a data set of their own.
 
     Args:
@@ -46,13 +46,13 @@ class ExemplarImages(Dataset):
 def set_class_means(runner: Runner, exemplars: Sequence[Exemplar]) -> None:
     """Give a :class:`NearestMean` classifier its means, over all processes; other models are left alone."""
     heads = [decode_heads(model)[-1] for model in (bare_model(runner), averaged_model(runner))]
-    classifiers = [getattr(head, 'conv_seg', None) for head in heads]
-    if not isinstance(classifiers[0], NearestMean):
+    classifiers = [head.conv_seg for head in heads if isinstance(getattr(head, 'conv_seg', None), NearestMean)]
+    if not classifiers:
         return
     means = classifiers[0].means
     images = ExemplarImages(step_dataset(runner), exemplars)
     sums, counts = means.new_zeros(means.shape[:2]), means.new_zeros(len(means))
-    for batch in Pass(runner, Needs(embedding=True), student=True, dataset=images):
+    for batch in Pass(runner, Needs(embedding=True), True, range(len(images)), images):
         features = F.normalize(batch.student.embedding.float(), dim=1)
         found = class_sums(features, batch.raw_target, len(means), batch.student.align_corners)
         sums, counts = sums + found[0].sum(dim=0), counts + found[1].sum(dim=0)

@@ -4,12 +4,13 @@ from __future__ import annotations
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Dict, Iterable, Iterator, List, Mapping, Optional
+from typing import Any, Dict, Iterable, Iterator, List, Mapping, Optional
 
 from mmengine.dist import barrier, broadcast, is_main_process
 from mmengine.hooks import Hook
 from mmengine.registry import HOOKS
 from mmengine.runner import Runner
+from torch.utils.hooks import RemovableHandle
 
 from ..files import is_there
 from ..models import forget_hand_over, load_hand_over
@@ -36,25 +37,25 @@ class ContinualHook(Hook):
 
     def __init__(self) -> None:
         self._resumed: Dict[str, State] = {}
-        self._handles: List = []
+        self._handles: List[RemovableHandle] = []
 
     def before_train(self, runner: Runner) -> None:
         model, moments = bare_model(runner), self._moments(runner)
         parts = model.method.parts.values()
         if any(overrides(part, 'before_update') for part in parts):
             self._handles = [before_updates(runner, moments.before_update)]
-        asked = model.previous is not None and any(overrides(part, 'attach') for part in parts)
-        moments.begin(load_hand_over(model.previous)['state_dict'] if asked else {})
+        asked = any(overrides(part, 'attach') for part in parts)
+        moments.begin(load_hand_over(model.previous)['state_dict'] if asked and model.previous is not None else {})
         self._resumed = {}
         if model.teacher is not None:
             model.teacher.build(next(model.parameters()).device)
         forget_hand_over()  # model, parts and teacher have read it
 
-    def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
+    def before_save_checkpoint(self, runner: Runner, checkpoint: Dict[str, Any]) -> None:
         checkpoint['continual'] = {name: part.state_dict() for name, part in bare_model(runner).method.parts.items()
                                    if overrides(part, 'before_update')}
 
-    def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
+    def after_load_checkpoint(self, runner: Runner, checkpoint: Dict[str, Any]) -> None:
         if runner._resume:
             self._resumed = checkpoint.get('continual', {})
 

@@ -10,20 +10,20 @@ from mmengine.hooks import EMAHook
 from mmengine.model import is_model_wrapper
 from mmengine.optim import AmpOptimWrapper
 from mmengine.runner import Runner, autocast
-from torch import nn
 from torch.utils.data import Dataset
 
 from ..datasets import StepDataset
+from ..models import ContinualMixin
 from ..parts import Needs
 from ..session import ImagePass, SeededImages
 
 
-def bare_model(runner: Runner) -> nn.Module:
+def bare_model(runner: Runner) -> ContinualMixin:
     """The model of a runner without its distributed wrapper."""
     return runner.model.module if is_model_wrapper(runner.model) else runner.model
 
 
-def averaged_model(runner: Runner) -> nn.Module:
+def averaged_model(runner: Runner) -> ContinualMixin:
     """What a step hands over: the EMA of the model where a hook keeps one, else the model."""
     for hook in runner.hooks:
         if isinstance(hook, EMAHook) and hasattr(hook, 'ema_model'):
@@ -64,20 +64,18 @@ class Pass(ImagePass):
             the weights the averaged one's), or else the teacher's.
         images: Numbers of the images in the training data set; default: each
             image of the step once.
-        dataset: Another data set, all of it, in place of these.
+        dataset: What ``images`` are of, in place of the training data set.
     """
 
     def __init__(self, runner: Runner, needs: Needs, student: bool, images: Optional[Sequence[int]] = None,
-                 dataset: Optional[Dataset] = None) -> None:
+                 dataset: Optional[Dataset[Any]] = None) -> None:
         model = averaged_model(runner) if student else bare_model(runner)
         super().__init__(model, needs, student, self._batches, partial(training_precision, runner))
         self.runner = runner
-        self.dataset = step_dataset(runner) if dataset is None else dataset
-        if images is None:
-            images = self.dataset.each_once() if dataset is None else range(len(dataset))
-        if needs.true_background:
-            self.dataset = self.dataset.with_true_background()
-        self.images = images
+        own = step_dataset(runner)
+        shown = own.with_true_background() if needs.true_background else own
+        self.dataset = shown if dataset is None else dataset
+        self.images = own.each_once() if images is None else images
 
     def _batches(self) -> Iterator[Dict[str, Any]]:
         """Those of the training loader, in order and without dropping or repeating."""

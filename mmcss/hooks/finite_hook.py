@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any, List, Mapping, NamedTuple, Optional, Tuple
+from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Tuple
 
 import torch
 from mmengine.dist import all_gather_object
@@ -93,7 +93,7 @@ class FiniteHook(Hook):
     def after_train(self, runner: Runner) -> None:
         self._look(runner, runner.iter)
 
-    def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
+    def before_save_checkpoint(self, runner: Runner, checkpoint: Dict[str, Any]) -> None:
         # Whoever saves it, and when. On the main process alone, which suffices to end a run.
         bad = _with_nan(checkpoint['state_dict'])
         if bad:

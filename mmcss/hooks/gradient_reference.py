@@ -9,7 +9,6 @@ from numpy.random import RandomState
 from ..datasets.stream import StreamMemory
 from ..losses.gradient_projection import project
 from .before_updates import before_updates
-from .data_pass import bare_model
 from .loss_gradients import loss_gradients
 from .replays import Batch, Replay, share
 
@@ -45,9 +44,9 @@ class GradientReference(Replay):
         images = self.load(share(drawn))
         batch = {key: [one[key] for one in images] for key in images[0]}
         reference = loss_gradients(self.runner, batch)
-        parameters = [p for p in bare_model(self.runner).parameters() if p.grad is not None and p in reference]
-        projected = project([p.grad for p in parameters], [reference[p] for p in parameters])
-        for parameter, gradient in zip(parameters, projected):
+        gradients = {p: p.grad for p in reference if p.grad is not None}
+        projected = project(list(gradients.values()), [reference[p] for p in gradients])
+        for parameter, gradient in zip(gradients, projected):
             parameter.grad = gradient
 
     def end(self) -> None:

@@ -12,10 +12,10 @@ from torch import Tensor, nn
 
 from ..arguments import Count
 from ..datasets.stream import StreamMemory
+from ..random_state import kept_random_state
 from .before_updates import one_optimizer
 from .data_pass import bare_model, training_precision
 from .loss_gradients import kept_tensors, loss_gradients, preprocessed
-from ..random_state import kept_random_state
 from .replays import Batch, Replay, share
 
 

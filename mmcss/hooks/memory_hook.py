@@ -19,6 +19,7 @@ from ..datasets.policies import POLICIES, USES_FEATURES, Candidates, class_featu
 from ..datasets.remembering import Candidate, candidates_of, holds_of, noted, write_copies
 from ..datasets.stream import Look
 from ..losses.prototypes import class_sums
+from ..models import ContinualMixin
 from ..models.heads import map_head, output_layer
 from ..parts import Needs, Prediction
 from ..scenario import Split
@@ -59,18 +60,19 @@ class MemoryHook(Hook):
         found = candidates_of(dataset)
         classes = dataset.split.foreground(dataset.split.seen)
         before = dataset.remembered.memory
+        seen_before = np.array([before.classes_seen.get(name, 0) for name in classes])
         candidates = Candidates(
             holds=holds_of(found, classes),
             remembered=np.array([one.remembered for one in found], dtype=bool),
             images_seen=before.images_seen,
-            classes_seen=np.array([before.classes_seen.get(name, 0) for name in classes]))
+            classes_seen=seen_before)
         if self.policy in USES_FEATURES:
             candidates.class_features, candidates.certainty = self._features(runner, found, candidates.holds)
         random = RandomState([common_seed(runner), dataset.split.step])
         chosen = POLICIES[self.policy](candidates, self.size, random)
         if is_main_process():
             fresh = ~candidates.remembered
-            known = np.maximum(candidates.classes_seen, candidates.holds[~fresh].sum(axis=0))
+            known = np.maximum(seen_before, candidates.holds[~fresh].sum(axis=0))
             seen = dict(zip(classes, (known + candidates.holds[fresh].sum(axis=0)).tolist()))
             self.write(dataset, [found[i] for i in chosen], before.images_seen + int(fresh.sum()), seen, before.confidence)
         barrier()
@@ -108,7 +110,7 @@ class MemoryHook(Hook):
         shares = all_gather_object(own)
         looks = iter(shares[i % len(shares)][i // len(shares)] for i in range(len(numbers)))
         grouped = [[next(looks) for _ in own] for own in images]
-        joined = []
+        joined: List[Look] = []
         for group in grouped:
             features: Dict[int, np.ndarray] = {}
             for seen, _ in group:
@@ -117,7 +119,7 @@ class MemoryHook(Hook):
         return joined
 
 
-def looks_of(model: nn.Module, prediction: Prediction, target: Tensor, split: Split) -> List[Look]:
+def looks_of(model: ContinualMixin, prediction: Prediction, target: Tensor, split: Split) -> List[Look]:
     """How a model sees the images of a batch.
 
     Args:
@@ -133,10 +135,10 @@ def looks_of(model: nn.Module, prediction: Prediction, target: Tensor, split: Sp
     """
     features, first = prediction.embedding, split.first_foreground
     sums, counts = class_sums(features, target - first, split.num_seen - first, prediction.align_corners)
-    sums, shown = sums.cpu().numpy(), (counts > 0).cpu().numpy()
+    vectors, shown = sums.cpu().numpy(), (counts > 0).cpu().numpy()
     # Only the classes that an image shows are kept, of up to 150.
     return [(dict(zip(np.flatnonzero(mask).tolist(), values[mask])), sure) for values, mask, sure in zip(
-        sums, shown, certainty(output_layer(map_head(model)), features).tolist())]
+        vectors, shown, certainty(output_layer(map_head(model)), features).tolist())]
 
 
 @torch.no_grad()

@@ -9,6 +9,7 @@ from mmengine.registry import HOOKS
 from mmengine.runner import Runner
 from numpy.random import RandomState
 
+from ..arguments import ABSENT
 from ..datasets.policies import USES_FEATURES
 from ..datasets.remembering import remembered_candidates
 from ..datasets.stream import Look, StreamMemory
@@ -47,7 +48,7 @@ class OnlineHook(MemoryHook):
         self.memory = StreamMemory(dataset, self.size, self.policy, RandomState([seed, dataset.split.step]), looks)
         self.replay.begin(runner, self.memory, RandomState([seed, dataset.split.step, 1]))
         watches = [part for part in bare_model(runner).method.parts.values() if isinstance(part, StreamWatch)]
-        self._watch: Optional[StreamWatch] = watches[0] if watches else None
+        self._watch: StreamWatch = watches[0] if watches else ABSENT
 
     def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
         if not isinstance(data_batch['inputs'], list):
@@ -57,7 +58,7 @@ class OnlineHook(MemoryHook):
         self.replay.before_iteration(data_batch)
 
     def after_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None,
-                         outputs: Optional[dict] = None) -> None:
+                         outputs: Optional[Dict[str, Any]] = None) -> None:
         if self.replay.wants_confidence:
             all_reduce(self._watch.confidence)
             self.replay.after_iteration(self._watch.confidence)

@@ -3,12 +3,14 @@ from __future__ import annotations
 
 import time
 from datetime import timedelta
-from typing import Any, Optional
+from typing import Any, Dict
 
 from mmengine.dist import is_main_process
 from mmengine.hooks import Hook
 from mmengine.registry import HOOKS
 from mmengine.runner import Runner
+
+from ..arguments import ABSENT
 
 
 @HOOKS.register_module()
@@ -27,7 +29,7 @@ class ProgressHook(Hook):
                          runner: Runner,
                          batch_idx: int,
                          data_batch: Any = None,
-                         outputs: Optional[dict] = None) -> None:
+                         outputs: Dict[str, Any] = ABSENT) -> None:
         done, total = runner.iter + 1, runner.max_iters
         if not is_main_process() or done * 10 // total == (done - 1) * 10 // total:
             return

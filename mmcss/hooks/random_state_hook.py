@@ -1,7 +1,7 @@
 """Random numbers that survive a resume."""
 from __future__ import annotations
 
-from typing import Any, List, Optional
+from typing import Any, Dict, List, Optional
 
 import torch
 from mmengine.dist import all_gather_object, get_rank
@@ -42,7 +42,7 @@ class RandomStateHook(Hook):
     def __init__(self) -> None:
         self._loaded: Optional[State] = None
         self._states: List[State] = []
-        self._before_val: Optional[State] = None
+        self._before_val: State = {}
 
     def before_train_epoch(self, runner: Runner) -> None:
         if self._loaded is not None:
@@ -63,7 +63,7 @@ class RandomStateHook(Hook):
                          runner: Runner,
                          batch_idx: int,
                          data_batch: Any = None,
-                         outputs: Optional[dict] = None) -> None:
+                         outputs: Optional[Dict[str, Any]] = None) -> None:
         for hook in runner.hooks:
             if isinstance(hook, CheckpointHook) and not hook.by_epoch and self.every_n_train_iters(
                     runner, hook.interval, hook.save_begin):
@@ -72,13 +72,13 @@ class RandomStateHook(Hook):
     def before_val_epoch(self, runner: Runner) -> None:
         self._before_val = random_state()
 
-    def after_val_epoch(self, runner: Runner, metrics: Optional[dict] = None) -> None:
+    def after_val_epoch(self, runner: Runner, metrics: Optional[Dict[str, float]] = None) -> None:
         set_random_state(self._before_val)
 
-    def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
+    def before_save_checkpoint(self, runner: Runner, checkpoint: Dict[str, Any]) -> None:
         checkpoint['random_states'] = self._states
 
-    def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
+    def after_load_checkpoint(self, runner: Runner, checkpoint: Dict[str, Any]) -> None:
         states = checkpoint.get('random_states', [])
         if runner._resume and get_rank() < len(states):
             self._loaded = on_cpu(states[get_rank()])

@@ -124,7 +124,7 @@ class DynamicReplay(Replay):
     def draw(self, number: int) -> List[int]:
         kept = np.array(self.memory.kept, dtype=int)
         holds = self.memory.holds[kept]
-        shown = np.flatnonzero(holds.any(axis=0)) if len(kept) else []
+        shown = np.flatnonzero(np.any(holds, axis=0))
         if not len(shown):
             return []
         classes = self.random.choice(shown, number, p=class_probabilities(self.confidence[shown], self.eta))

@@ -6,6 +6,7 @@ from typing import List
 from mmengine.hooks import Hook
 from mmengine.registry import HOOKS
 from mmengine.runner import Runner
+from torch.utils.hooks import RemovableHandle
 
 from ..models.freezing import hold_rows
 from .data_pass import bare_model
@@ -19,7 +20,7 @@ class RowRatesHook(Hook):
     priority = 'NORMAL'
 
     def before_train(self, runner: Runner) -> None:
-        self._handles: List = []
+        self._handles: List[RemovableHandle] = []
         model = bare_model(runner)
         if model.row_rates:
             self._handles = hold_rows(runner.optim_wrapper.optimizer, model, model.row_rates)

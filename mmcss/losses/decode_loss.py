@@ -36,6 +36,7 @@ class DecodeLoss(Checked, nn.Module):
 
     from_first_step: bool = False
     reads_batch: bool = False
+    class_weight: Optional[Tensor]
 
     def __init__(self, num_old: Number, loss_weight: NotNegative = 1.0, loss_name: LossName = 'loss_ce',
                  average: Average = 'valid',

@@ -1,7 +1,7 @@
 """EWC: elastic weight consolidation (Kirkpatrick et al., PNAS 2017), in its running form (EWC++ of RW)."""
 from __future__ import annotations
 
-from typing import Dict, List, Mapping
+from typing import Dict, List, Mapping, Tuple
 
 import torch
 from mmseg.registry import MODELS
@@ -29,7 +29,7 @@ class ElasticWeightConsolidation(WeightRegulariser):
             authors' code does.
     """
 
-    handed_on = ('fisher', )
+    handed_on: Tuple[str, ...] = ('fisher', )
 
     def __init__(self, loss_weight: NotNegative = 100.0, alpha: Share = 0.9, start: NotNegative = 0.0,
                  normalise: bool = True) -> None:

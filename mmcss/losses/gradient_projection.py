@@ -31,7 +31,7 @@ def project(gradients: Sequence[Tensor], reference: Sequence[Tensor]) -> List[Te
     along, length = vector.dot(onto), onto.dot(onto)
     conflict = (along < 0) & (length > 0) & along.isfinite() & length.isfinite()
     share = torch.where(conflict, along / torch.where(conflict, length, 1), 0)
-    shares = torch._foreach_mul(reference, share)
+    shares = torch._foreach_mul(list(reference), share)
     # Not by 0 times the reference, which may be infinite.
     return [torch.where(conflict, gradient - part.to(gradient.dtype), gradient)
             for gradient, part in zip(gradients, shares)]

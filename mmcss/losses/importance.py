@@ -13,13 +13,13 @@ their first argument.
 """
 from __future__ import annotations
 
-from typing import Annotated, List, Sequence
+from typing import Annotated, List, Tuple, Union
 
 import torch
 from pydantic import Field
 from torch import Tensor
 
-Tensors = Sequence[Tensor]
+Tensors = Union[List[Tensor], Tuple[Tensor, ...]]
 # float32 has hardly less: it would be added as 0, and a weight that has not moved be divided by it.
 Damping = Annotated[float, Field(ge=1e-37, allow_inf_nan=False)]
 

@@ -4,7 +4,7 @@ The equations, and where they come from, are in :mod:`mmcss.losses.sdr`.
 """
 from __future__ import annotations
 
-from typing import Dict, Iterable, Optional, Tuple
+from typing import Any, Dict, Iterable, Optional, Sequence, Tuple
 
 import torch
 import torch.nn.functional as F
@@ -105,14 +105,14 @@ class LatentShaping(Part):
             sums = _averaged(sums)
         terms = _terms(sums, prototypes, is_class, known)
         if 'sparsity' in sums:
-            shared = dict(largest_of=LargestOverProcesses.apply) if batch.over_processes else {}
-            terms['sparsity'] = sparsity(features, labels, len(prototypes), *sums['sparsity'], **shared)
+            shared: Dict[str, Any] = dict(largest_of=LargestOverProcesses.apply) if batch.over_processes else {}
+            terms['sparsity'] = sparsity(features, labels, len(prototypes), sums['sparsity'][0], **shared)
         return torch.stack([self.weights[name] * term for name, term in terms.items()]).sum()
 
     def before_update(self) -> None:
         if self.collected is not None:
             all_reduce(self.collected)
-            self._fold()
+            self._fold(self.collected)
 
     def after_step(self, split: Split, batches: Iterable[StepBatch]) -> None:
         self.before_update()  # of iterations that no update followed
@@ -126,8 +126,7 @@ class LatentShaping(Part):
         found = [one for one in all_gather_object(own) if one is not None]  # a process may have had no image
         if found:
             self._make_room(split.num_seen, found[0].shape[1] - 1, found[0].device)
-            self.collected = torch.stack(found).sum(dim=0)
-            self._fold()
+            self._fold(torch.stack(found).sum(dim=0))
 
     def _collect(self, features: Tensor, labels: Tensor, split: Split) -> None:
         self._make_room(split.num_seen, features.shape[1], features.device)
@@ -137,8 +136,8 @@ class LatentShaping(Part):
         batch = torch.where(batch.isfinite().all(), batch, 0)
         self.collected = batch if self.collected is None else self.collected + batch
 
-    def _fold(self) -> None:
-        sums, counts = self.collected[:, :-1], self.collected[:, -1]
+    def _fold(self, collected: Tensor) -> None:
+        sums, counts = collected[:, :-1], collected[:, -1]
         self.counts = self.counts + counts
         share = (counts / self.counts.clamp(min=1))[:, None]
         self.prototypes = self.prototypes + share * (class_means(sums, counts) - self.prototypes)
@@ -164,7 +163,7 @@ class LatentShaping(Part):
     load_state_dict = load_previous
 
 
-def predicted_classes(teacher: Prediction, grid: Tuple[int, int]) -> Tensor:
+def predicted_classes(teacher: Prediction, grid: Sequence[int]) -> Tensor:
     """``[N, h, w]`` the teacher's best class in each cell of the features' grid."""
     logits = teacher.head_logits
     if logits.shape[2:] != grid:
@@ -184,7 +183,8 @@ def _terms(sums: Sums, prototypes: Tensor, is_class: Tensor, known: Tensor) -> D
     if 'matching' in sums:
         terms['matching'] = prototype_matching(class_means(*sums['matching']), prototypes, known & present['matching'])
     if 'attraction' in sums:
-        terms['attraction'] = mean_error(*sums['attraction'], known)
+        errors, counts = sums['attraction']
+        terms['attraction'] = mean_error(errors, counts, known)
     if 'repulsion' in sums:
         terms['repulsion'] = repulsion(class_means(*sums['repulsion']), is_class & present['repulsion'])
     return terms

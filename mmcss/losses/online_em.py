@@ -6,13 +6,13 @@ https://arxiv.org/abs/2108.03613. No code was released.
 from __future__ import annotations
 
 import math
-from typing import Any, Optional
+from typing import Any, Optional, Tuple
 
 import torch
 from mmseg.registry import MODELS
 from torch import Tensor
 
-from ..arguments import NotNegative, Number, Share
+from ..arguments import ABSENT, NotNegative, Number, Share
 from ..parts import StepBatch
 from .decode_loss import DecodeLoss, LossName
 from .reduce import averaged, by_count
@@ -91,7 +91,7 @@ class CompositeLoss(DecodeLoss):
         super().__init__(num_old, loss_name=loss_name, **kwargs)
         self.threshold = threshold
         self.gamma = gamma
-        self.batch: Optional[StepBatch] = None
+        self.batch: StepBatch = ABSENT
 
     def forward(self, cls_score: Tensor, label: Tensor, weight: Optional[Tensor] = None, ignore_index: int = 255,
                 reduction_override: Optional[str] = None, **kwargs: Any) -> Tensor:
@@ -105,14 +105,14 @@ class CompositeLoss(DecodeLoss):
         terms = (self.of_label(torch.where(taught, logits.logsumexp(dim=1) - named, 0), completed),
                  torch.where(unlabelled, impossible_mass(logits, labelled), 0))
         if weight is not None:
-            terms = tuple(term * weight for term in terms)
+            terms = (terms[0] * weight, terms[1] * weight)
         if reduction_override == 'none':
             return self.loss_weight * (terms[0] + self.gamma * terms[1])
         if self.average == 'valid':
-            counts = taught.sum(), unlabelled.sum()
+            counts: Tuple[Tensor, ...] = (taught.sum(), unlabelled.sum())
             counts = averaged(*counts) if self.batch.over_processes else counts
             first, second = (by_count(term.sum(), count) for term, count in zip(terms, counts))
         else:
-            share = self.batch.image_share if self.batch.over_processes else 1
+            share = 1 if self.batch.image_share is None else self.batch.image_share
             first, second = (term.mean() * share for term in terms)
         return self.loss_weight * (first + self.gamma * second)

@@ -4,7 +4,8 @@ Authors' code: https://github.com/arthurdouillard/CVPR2021_PLOP
 """
 from __future__ import annotations
 
-from typing import List, Literal, Sequence
+from functools import reduce
+from typing import Callable, Dict, List, Literal, Mapping, Optional, Sequence, Tuple
 
 import torch
 import torch.nn.functional as F
@@ -16,6 +17,7 @@ from ..parts import Needs, Part, StepBatch
 
 Remainder = Literal['share', 'drop']
 Fold = Literal['logsumexp', 'sum', 'trim']
+Strips = Tuple[Tensor, Tensor]  # over the columns, over the rows
 
 
 def pooled_strips(x: Tensor, scales: Sequence[int] = (1, 2, 4), remainder: Remainder = 'share') -> List[Tensor]:
@@ -37,7 +39,7 @@ def pooled_strips(x: Tensor, scales: Sequence[int] = (1, 2, 4), remainder: Remai
         For each scale two tensors: ``[N, C, H, s]`` and ``[N, C, s, W]``.
     """
     strips: List[Tensor] = []
-    finer: dict = {}
+    finer: Dict[int, Strips] = {}
     for scale in sorted(scales, reverse=True):
         pair = _from_finer(finer, scale) or _pool(x, scale, remainder)
         if all(size % scale == 0 for size in x.shape[2:]):
@@ -46,7 +48,7 @@ def pooled_strips(x: Tensor, scales: Sequence[int] = (1, 2, 4), remainder: Remai
     return strips
 
 
-def _from_finer(finer: dict, scale: int):
+def _from_finer(finer: Mapping[int, Strips], scale: int) -> Optional[Strips]:
     """The strips of ``scale`` as averages of a finer, divisible scale's, if there is one."""
     for fine, (by_width, by_height) in finer.items():
         if fine % scale == 0:
@@ -55,7 +57,7 @@ def _from_finer(finer: dict, scale: int):
     return None
 
 
-def _pool(x: Tensor, scale: int, remainder: Remainder):
+def _pool(x: Tensor, scale: int, remainder: Remainder) -> Strips:
     height, width = x.shape[2:]
     rows, columns = height // scale, width // scale
     if height % scale == 0 and width % scale == 0:
@@ -91,7 +93,8 @@ def local_pod(student: Tensor,
         Scalar, the mean over the batch; its gradient is 0 where both agree.
     """
     difference = student.float().square() - teacher.float().square()
-    squares = sum(strip.square().sum(dim=(1, 2, 3)) for strip in pooled_strips(difference, scales, remainder))
+    strips = pooled_strips(difference, scales, remainder)
+    squares = reduce(torch.add, (strip.square().sum(dim=(1, 2, 3)) for strip in strips))
     if squared:
         return squares.mean()
     # A masked root: the root's own gradient at 0 is infinite.
@@ -113,7 +116,7 @@ def fold_new_into_background(logits: Tensor, num_old: int, fold: Fold = 'logsume
     return torch.cat((FOLDS[fold](logits, num_old), logits[:, 1:num_old]), dim=1)
 
 
-FOLDS = {
+FOLDS: Mapping[Fold, Callable[[Tensor, int], Tensor]] = {
     'logsumexp': lambda x, num_old: torch.cat((x[:, :1], x[:, num_old:]), dim=1).logsumexp(dim=1, keepdim=True),
     'sum': lambda x, num_old: x[:, :1] + x[:, num_old:].sum(dim=1, keepdim=True),
     'trim': lambda x, num_old: x[:, :1],

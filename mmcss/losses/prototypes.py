@@ -1,13 +1,13 @@
 """Mean features of classes."""
 from __future__ import annotations
 
-from typing import Tuple
+from typing import Sequence, Tuple
 
 import torch
 from torch import Tensor
 
 
-def class_shares(target: Tensor, num_classes: int, grid: Tuple[int, int], align_corners: bool = False) -> Tensor:
+def class_shares(target: Tensor, num_classes: int, grid: Sequence[int], align_corners: bool = False) -> Tensor:
     """How much of each class's pixels falls to each cell of a coarser grid.
 
     The transpose of bilinear upsampling: a sum over pixels of upsampled
@@ -67,7 +67,7 @@ def class_sums(features: Tensor, target: Tensor, num_classes: int,
     Returns:
         ``[N, C, D]`` float32 sums, and ``[N, C]`` numbers of pixels.
     """
-    shares = class_shares(target, num_classes, tuple(features.shape[2:]), align_corners).flatten(2)
+    shares = class_shares(target, num_classes, features.shape[2:], align_corners).flatten(2)
     # Sums over a large class overflow in half precision.
     with torch.autocast(features.device.type, enabled=False):
         return torch.einsum('ncp,ndp->ncd', shares, features.float().flatten(2)), shares.sum(dim=2)

@@ -136,7 +136,7 @@ class ClassSimilarityWeightedKD(Part):
                                      self.temperature)[0]
         if not self.every_pixel:
             return self.loss_weight * by_count(loss.sum(), pixels)
-        return self.loss_weight * loss.mean() * (batch.image_share if batch.over_processes else 1)
+        return self.loss_weight * loss.mean() * (1 if batch.image_share is None else batch.image_share)
 
     def after_step(self, split: Split, batches: Iterable[StepBatch]) -> None:
         own: Optional[Tuple[Tensor, Tensor]] = None

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from ..arguments import Count, NotNegative, Share
 from .ewc import ElasticWeightConsolidation
-from .importance import Damping, add_segment_score_
+from .importance import Damping, Tensors, add_segment_score_
 from .weight_regulariser import GradientOfMove, PerParameter, WeightPath, pick
 
 
@@ -70,7 +70,7 @@ class RiemannianWalk(ElasticWeightConsolidation):
             self._close_segment(touched, weights, torch._foreach_mul(way, gradients))
         super().follow(touched, weights, gradients)
 
-    def _close_segment(self, touched: List[int], weights: PerParameter, path: PerParameter) -> None:
+    def _close_segment(self, touched: List[int], weights: PerParameter, path: Tensors) -> None:
         begun = pick(self._segment, touched)
         add_segment_score_(pick(self._score, touched), path, begun, weights, pick(self._fisher, touched), self.damping)
         torch._foreach_copy_(begun, weights)

@@ -13,7 +13,7 @@ classes, which divides the running sum again and again.
 """
 from __future__ import annotations
 
-from typing import Callable, Optional, Tuple
+from typing import Callable, Optional, Sequence, Tuple
 
 import torch
 from torch import Tensor
@@ -27,7 +27,7 @@ LEAST_PEAK = 1e-3  # of a class region, in units of the features
 LEAST_MEAN = 1e-3  # over the channels of one cell, relative to its region's peak
 
 
-def nearest_labels(target: Tensor, grid: Tuple[int, int]) -> Tensor:
+def nearest_labels(target: Tensor, grid: Sequence[int]) -> Tensor:
     """Labels of the pixels in the middle of each cell of a coarser grid.
 
     Args:

@@ -1,12 +1,11 @@
 """What an online step wants to know of each batch."""
 from __future__ import annotations
 
-from typing import Optional
-
 import torch
 from mmseg.registry import MODELS
 from torch import Tensor
 
+from ..arguments import ABSENT
 from ..parts import Needs, Part, StepBatch
 
 
@@ -50,8 +49,8 @@ class StreamWatch(Part):
 
     def __init__(self, confidence: bool = False, features: bool = False) -> None:
         self.needs = Needs(logits=confidence, embedding=features)
-        self.confidence: Optional[Tensor] = None
-        self.batch: Optional[StepBatch] = None
+        self.confidence: Tensor = ABSENT
+        self.batch: StepBatch = ABSENT
 
     def loss(self, batch: StepBatch) -> None:
         if self.needs.logits:

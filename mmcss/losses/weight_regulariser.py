@@ -4,13 +4,14 @@ Equations and sources: :mod:`mmcss.losses.importance`.
 """
 from __future__ import annotations
 
-from typing import Callable, Dict, Iterable, List, Literal, Mapping, Optional, Tuple
+from functools import reduce
+from typing import Callable, Dict, Iterable, List, Literal, Mapping, Optional, Sequence, Tuple, Union
 
 import torch
 from torch import Tensor, nn
 
-from ..arguments import NotNegative
-from ..parts import Part, StepBatch
+from ..arguments import ABSENT, NotNegative
+from ..parts import Part, StepBatch, Student
 from ..scenario import Split
 from .importance import add_path_, add_penalty_gradient_, normalise, penalty
 
@@ -49,7 +50,7 @@ class WeightRegulariser(Part):
         self._parameters: List[nn.Parameter] = []
         self._old: Dict[str, Tensor] = {}
         self._anchors: Dict[int, Tuple[Tensor, Tensor]] = {}  # old weights and importance
-        self._widen: Optional[Callable[..., Tensor]] = None
+        self._widen: Callable[..., Tensor] = ABSENT
         self._updates = 0
         self._left: Optional[Dict[str, Tensor]] = None  # for the next step, when training is over
 
@@ -79,10 +80,11 @@ class WeightRegulariser(Part):
         """What the next step gets: a tensor for each parameter by each kind of ``handed_on``."""
         raise NotImplementedError
 
-    def attach(self, student: nn.Module, old: Mapping[str, Tensor]) -> None:
+    def attach(self, student: Student, old: Mapping[str, Tensor]) -> None:
         named = dict(student.named_parameters())
         self._names, self._parameters = list(named), list(named.values())
-        self._widen = student.widening(old) if old else None
+        if old:
+            self._widen = student.widening(old)
         self._old = {name: old[name] for name in named if name in old}
         self._anchors, self._updates, self._left = {}, 0, None
         with torch.no_grad():
@@ -99,7 +101,7 @@ class WeightRegulariser(Part):
                 wrong = [kind for kind in self.handed_on if kinds[kind][name].shape != self._old[name].shape]
                 if wrong:
                     raise ValueError(f'{wrong} of {name} have not its shape, {tuple(self._old[name].shape)}')
-                importance = sum(self._scaled(kinds[kind][name]) for kind in self.handed_on)
+                importance = reduce(torch.add, (self._scaled(kinds[kind][name]) for kind in self.handed_on))
                 self._anchors[i] = (self._widen(name, self._old[name].to(parameter)),
                                     self._widen(name, importance.to(parameter)))
         self._old = {}
@@ -111,21 +113,22 @@ class WeightRegulariser(Part):
     def loss(self, batch: StepBatch) -> Optional[Tensor]:
         if not self._anchors:
             return None
-        weights = [self._parameters[i] for i in self._anchors]
-        return self.loss_weight * penalty(weights, *zip(*self._anchors.values()))
+        weights = pick(self._parameters, list(self._anchors))
+        old, importance = zip(*self._anchors.values())
+        return self.loss_weight * penalty(weights, old, importance)
 
     @torch.no_grad()
     def before_update(self) -> None:
-        touched = [i for i, parameter in enumerate(self._parameters) if parameter.grad is not None]
-        if not touched:
+        gradients = {i: parameter.grad for i, parameter in enumerate(self._parameters) if parameter.grad is not None}
+        if not gradients:
             return
-        gradients = [self._parameters[i].grad for i in touched]
-        self.follow(touched, pick(self._parameters, touched), gradients)
+        touched = list(gradients)
+        self.follow(touched, pick(self._parameters, touched), list(gradients.values()))
         self._updates += 1
         held = [i for i in touched if i in self._anchors]
         if held:
-            add_penalty_gradient_([self._parameters[i].grad for i in held], pick(self._parameters, held),
-                                  *zip(*(self._anchors[i] for i in held)), self.loss_weight)
+            old, importance = zip(*(self._anchors[i] for i in held))
+            add_penalty_gradient_(pick(gradients, held), pick(self._parameters, held), old, importance, self.loss_weight)
 
     @torch.no_grad()
     def after_step(self, split: Split, batches: Iterable[StepBatch]) -> None:
@@ -160,7 +163,7 @@ class WeightRegulariser(Part):
                 for i, name in enumerate(self._names) if name in found}
 
 
-def pick(tensors: List[Tensor], numbers: List[int]) -> PerParameter:
+def pick(tensors: Union[Sequence[Tensor], Mapping[int, Tensor]], numbers: Sequence[int]) -> PerParameter:
     """Those tensors."""
     return [tensors[i] for i in numbers]
 

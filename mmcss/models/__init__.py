@@ -16,7 +16,7 @@ from .teacher import FrozenTeacher, predict
 __all__ = [
     'ContinualCascadeEncoderDecoder', 'ContinualEncoderDecoder', 'ContinualMixin', 'CosineClassifier',
     'EntropyPseudoLabels', 'ExtendedCascadeEncoderDecoder', 'ExtendedEncoderDecoder', 'FrozenTeacher',
-    'IgnoreBackground', 'LeakyResNet', 'Method', 'NEW_ROWS', 'NearestMean', 'SharedNormASPPHead', 'SigmoidPseudoLabels', 'StepHeads',
-    'check_hand_over', 'class_axes', 'forget_hand_over', 'grow', 'hand_over_meta', 'load_hand_over', 'merge_unknown', 'predict', 'save_hand_over',
-    'watch_inference', 'watch_training'
+    'IgnoreBackground', 'LeakyResNet', 'Method', 'NEW_ROWS', 'NearestMean', 'SharedNormASPPHead', 'SigmoidPseudoLabels',
+    'StepHeads', 'check_hand_over', 'class_axes', 'forget_hand_over', 'grow', 'hand_over_meta', 'load_hand_over',
+    'merge_unknown', 'predict', 'save_hand_over', 'watch_inference', 'watch_training'
 ]

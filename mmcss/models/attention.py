@@ -7,12 +7,14 @@ from __future__ import annotations
 
 from contextlib import ExitStack
 from functools import partial
-from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple, Union
+from typing import Any, Callable, Dict, List, Sequence, Tuple, Union
 
 import torch.nn as nn
+from mmengine.model import BaseModule
 from mmseg.models.backbones import MixVisionTransformer, SwinTransformer, VisionTransformer
 from torch import Tensor
 
+from ..arguments import ABSENT
 from ..parts import Attention
 
 Keep = Callable[[Attention], None]
@@ -28,7 +30,7 @@ class MultiheadStage:
             keys as well, but no cells.
     """
 
-    def __init__(self, block: nn.Module, embedding: nn.Module, extra_tokens: int = 0) -> None:
+    def __init__(self, block: BaseModule, embedding: BaseModule, extra_tokens: int = 0) -> None:
         self.block = block
         self.attention: nn.MultiheadAttention = block.attn.attn
         self.embedding = embedding
@@ -42,7 +44,8 @@ class MultiheadStage:
         grids: List[Tuple[int, int]] = []
 
         def keep_grid(module: nn.Module, inputs: Any, outputs: Tuple[Tensor, Sequence[int]]) -> None:
-            grids.append(tuple(map(int, outputs[1])))
+            height, width = outputs[1]
+            grids.append((int(height), int(width)))
 
         def ask_for_heads(module: nn.Module, inputs: Any, options: Dict[str, Any]) -> Tuple[Any, Dict[str, Any]]:
             # MMSegmentation's own call has them averaged over the heads, and drops them.
@@ -64,7 +67,7 @@ class WindowStage:
         block: The last block of the stage.
     """
 
-    def __init__(self, block: nn.Module) -> None:
+    def __init__(self, block: BaseModule) -> None:
         self.block = block
 
     def watch(self, keep: Keep, stack: ExitStack) -> None:
@@ -73,7 +76,8 @@ class WindowStage:
         grids: List[Tuple[int, int]] = []
 
         def keep_grid(module: nn.Module, inputs: Tuple[Tensor, Sequence[int]]) -> None:
-            grids.append(tuple(map(int, inputs[1])))
+            height, width = inputs[1]
+            grids.append((int(height), int(width)))
 
         def keep_weights(module: nn.Module, inputs: Any, weights: Tensor) -> None:
             keep(Attention(whole_map(weights, grids[-1], shifted.window_size, shifted.shift_size), grids[-1]))
@@ -109,7 +113,7 @@ def whole_map(weights: Tensor, grid: Tuple[int, int], window: int, shift: int) -
 
 Stage = Union[MultiheadStage, WindowStage]
 
-STAGES: Dict[type, Callable[[nn.Module], List[Stage]]] = {
+STAGES: Dict[type, Callable[[BaseModule], List[Stage]]] = {
     MixVisionTransformer: lambda backbone: [MultiheadStage(blocks[-1], embed) for embed, blocks, _ in backbone.layers],
     SwinTransformer: lambda backbone: [WindowStage(stage.blocks[-1]) for stage in backbone.stages],
     # What it gives to the decode head is a stage each.
@@ -120,7 +124,7 @@ STAGES: Dict[type, Callable[[nn.Module], List[Stage]]] = {
 }
 
 
-def attention_source(backbone: nn.Module) -> List[Stage]:
+def attention_source(backbone: BaseModule) -> List[Stage]:
     """Where the attention of each stage of a backbone is found.
 
     Raises:
@@ -134,16 +138,16 @@ def attention_source(backbone: nn.Module) -> List[Stage]:
                      'or a method without attention.')
 
 
-def tap_attention(backbone: nn.Module, stack: ExitStack) -> List[Optional[Attention]]:
+def tap_attention(backbone: BaseModule, stack: ExitStack) -> List[Attention]:
     """A list that the next pass of a backbone fills with the attention of each stage's last block."""
     stages = attention_source(backbone)
-    kept: List[Optional[Attention]] = [None] * len(stages)
+    kept: List[Attention] = [ABSENT] * len(stages)
     for number, stage in enumerate(stages):
         stage.watch(partial(kept.__setitem__, number), stack)
     return kept
 
 
-def _run_once(block: nn.Module, stack: ExitStack) -> None:
+def _run_once(block: BaseModule, stack: ExitStack) -> None:
     """No checkpointing of this block: its first run has no gradients, and the weights stay in memory anyway."""
     stack.callback(setattr, block, 'with_cp', block.with_cp)
     block.with_cp = False

@@ -4,12 +4,13 @@ from __future__ import annotations
 from typing import Any, List
 
 import torch.nn as nn
+from mmengine.model import BaseModule
 
 # Backbones that return more in training than in evaluation: which of the outputs is the one of both.
 MAIN_FEATURE = {'PIDNet': 1, 'DDRNet': -1}
 
 
-def evaluated_features(backbone: nn.Module, features: Any) -> Any:
+def evaluated_features(backbone: BaseModule, features: Any) -> Any:
     """What a backbone returned, in training or not, as it returns it in evaluation."""
     main = MAIN_FEATURE.get(type(backbone).__name__)
     return features[main] if main is not None and isinstance(features, (tuple, list)) else features

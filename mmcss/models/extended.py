@@ -2,24 +2,28 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
-from typing import Any, Dict, Iterator, List, Mapping, Optional, Sequence
+from typing import TYPE_CHECKING, Any, Callable, Dict, Iterator, List, Mapping, Optional, Sequence, TypeAlias
 
 import torch
 import torch.nn.functional as F
 from mmseg.models.segmentors import CascadeEncoderDecoder, EncoderDecoder
 from mmseg.registry import MODELS
 from mmseg.structures import SegDataSample
-from torch import Tensor, nn
+from torch import Tensor
 
 from .heads import decode_heads, output_layer
 
+if TYPE_CHECKING:  # what the mixins are mixed with
+    Stock: TypeAlias = EncoderDecoder
+else:
+    Stock = object
 
 # Logarithms of the scores that are added; a softmax leaves their common divisor out.
-UNKNOWN_SCORES = {'sigmoid': F.logsigmoid, 'softmax': lambda logits: logits}
+UNKNOWN_SCORES: Mapping[str, Callable[[Tensor], Tensor]] = {'sigmoid': F.logsigmoid, 'softmax': lambda logits: logits}
 DEFAULT_SCORES = 'sigmoid'
 
 
-class ExtendedMixin:
+class ExtendedMixin(Stock):
     """Adds to a stock segmentor what stock config can't say; without either option it is the stock one.
 
     Predictions (``mode='predict'``) and what exporters see (``mode='tensor'``)
@@ -83,7 +87,7 @@ class ExtendedMixin:
 
 
 @contextmanager
-def predicting(model: nn.Module) -> Iterator[None]:
+def predicting(model: EncoderDecoder) -> Iterator[None]:
     """Within it, classifiers that predict otherwise than they are trained (with an attribute ``predicting``) do so."""
     others = [module for module in model.modules() if hasattr(module, 'predicting')]
     for module in others:

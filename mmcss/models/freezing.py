@@ -1,11 +1,12 @@
 """What of a model stands still after step 0, and what moves more slowly."""
 from __future__ import annotations
 
-from typing import Dict, List, Mapping, Sequence
+from typing import Any, Dict, List, Mapping, Sequence
 
 import torch
 import torch.nn as nn
 from mmcv.cnn import is_norm
+from mmseg.models.segmentors import EncoderDecoder
 from torch import Tensor
 from torch.nn.modules.batchnorm import _NormBase
 from torch.optim import Optimizer
@@ -25,7 +26,7 @@ def row_groups(split: Split, reserved: int) -> List[str]:
     return groups
 
 
-def freeze(model: nn.Module, split: Split, dimensions: Mapping[str, int], frozen: Sequence[str],
+def freeze(model: EncoderDecoder, split: Split, dimensions: Mapping[str, int], frozen: Sequence[str],
            rates: Mapping[str, float]) -> Dict[str, Tensor]:
     """Switch off the gradients of what is frozen.
 
@@ -75,7 +76,7 @@ def freeze(model: nn.Module, split: Split, dimensions: Mapping[str, int], frozen
     return left
 
 
-def hold_rows(optimizer: Optimizer, model: nn.Module, row_rates: Mapping[str, Tensor]) -> List[RemovableHandle]:
+def hold_rows(optimizer: Optimizer, model: EncoderDecoder, row_rates: Mapping[str, Tensor]) -> List[RemovableHandle]:
     """Let each update of an optimizer reach rows by their rate.
 
     After each update a row moves back to ``rate`` times the way it has come:
@@ -95,12 +96,12 @@ def hold_rows(optimizer: Optimizer, model: nn.Module, row_rates: Mapping[str, Te
     rates = {parameters[name]: rate.to(parameters[name]) for name, rate in row_rates.items()}
     before: Dict[nn.Parameter, Tensor] = {}
 
-    def keep(*_) -> None:
+    def keep(*_: Any) -> None:
         for parameter in rates:
             before[parameter] = parameter.detach().clone()
 
     @torch.no_grad()
-    def move_back(*_) -> None:
+    def move_back(*_: Any) -> None:
         for parameter, rate in rates.items():
             start = before[parameter]
             # Exact where the rate is 0 or 1.
@@ -113,7 +114,7 @@ def hold_rows(optimizer: Optimizer, model: nn.Module, row_rates: Mapping[str, Te
     return handles
 
 
-def still_modules(model: nn.Module) -> List[nn.Module]:
+def still_modules(model: EncoderDecoder) -> List[nn.Module]:
     """Modules that stay in evaluation mode: a wholly frozen backbone and neck, and each frozen norm layer.
 
     Dropout of a decode head stays as the model's mode has it.
@@ -123,7 +124,7 @@ def still_modules(model: nn.Module) -> List[nn.Module]:
     return still + [part for body in bodies if body is not None and _is_frozen(body) for part in parts_at_rest(body)]
 
 
-def body_is_frozen(model: nn.Module) -> bool:
+def body_is_frozen(model: EncoderDecoder) -> bool:
     """Whether nothing before the decode head changes any more."""
     return all(_is_frozen(body) for body in (model.backbone, getattr(model, 'neck', None)) if body is not None)
 
@@ -133,7 +134,7 @@ def _is_frozen(module: nn.Module) -> bool:
     return bool(parameters) and not any(parameter.requires_grad for parameter in parameters)
 
 
-def _check(model: nn.Module, frozen: Sequence[str], rates: Mapping[str, float]) -> None:
+def _check(model: EncoderDecoder, frozen: Sequence[str], rates: Mapping[str, float]) -> None:
     modules = {name for name, _ in model.named_modules()}
     unknown = [name for name in frozen if name not in ('shared', 'norms', *GROUPS) and name not in modules]
     if unknown:

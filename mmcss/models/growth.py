@@ -1,10 +1,10 @@
 """Growth of a model from one step's classes to the next one's."""
 from __future__ import annotations
 
-from typing import Callable, Dict, Mapping, NamedTuple, Tuple
+from typing import Callable, Dict, Mapping, NamedTuple, Sequence, Tuple
 
 import torch
-import torch.nn as nn
+from mmseg.models.segmentors import EncoderDecoder
 from torch import Tensor
 
 from .heads import OtherAxes, other_axes
@@ -101,7 +101,7 @@ def class_axes(old: StateDict, new: StateDict, num_old: int, num_seen: int, requ
 
 
 @torch.no_grad()
-def grow(model: nn.Module, old: StateDict, num_old: int, new_rows: str = DEFAULT_NEW_ROWS) -> None:
+def grow(model: EncoderDecoder, old: StateDict, num_old: int, new_rows: str = DEFAULT_NEW_ROWS) -> None:
     """Load the tensors of the step before into a model with more classes.
 
     Old rows are copied, new rows start as ``new_rows`` says, everything else
@@ -132,13 +132,13 @@ def grow(model: nn.Module, old: StateDict, num_old: int, new_rows: str = DEFAULT
     model.load_state_dict(grown, strict=True)
 
 
-def widening(model: nn.Module, axes: ClassAxes, num_old: int) -> Widening:
+def widening(model: EncoderDecoder, axes: ClassAxes, num_old: int) -> Widening:
     """How a model has grown from ``num_old`` classes; ``axes`` as :func:`growing_tensors` found them."""
     reserved = getattr(model, 'reserved_rows', 0)
     return Widening(axes, num_old, model.num_classes - reserved - num_old, reserved)
 
 
-def growing_tensors(model: nn.Module, old: StateDict, num_old: int,
+def growing_tensors(model: EncoderDecoder, old: StateDict, num_old: int,
                     new_rows: str = DEFAULT_NEW_ROWS) -> Tuple[StateDict, ClassAxes]:
     """The step before with what modules that grow by themselves inherit, and where its tensors gain classes.
 
@@ -176,6 +176,6 @@ def _check_names(old: StateDict, new: StateDict) -> None:
                          f'lacks {_some(missing)} and has {_some(unexpected)} besides. Was it trained with another config?')
 
 
-def _some(names: list, most: int = 6) -> str:
+def _some(names: Sequence[str], most: int = 6) -> str:
     shown = ', '.join(str(name) for name in names[:most]) or 'nothing'
     return shown + (f' and {len(names) - most} more' if len(names) > most else '')

@@ -9,6 +9,8 @@ from typing import Any, Dict, List, NamedTuple, Tuple
 
 import torch
 import torch.nn as nn
+from mmengine.model import BaseModule
+from mmseg.models.segmentors import EncoderDecoder
 from torch import Tensor
 
 # Which of several outputs holds the logits of the whole map, in training.
@@ -23,35 +25,35 @@ BOUNDARY_HEADS = ('STDCHead', )
 OLD_LOGITS_MOVE = 'new classes change the logits of old ones before any training: '
 WARNINGS = {
     'SegmenterMaskTransformerHead': OLD_LOGITS_MOVE + 'its LayerNorm and its attention run over all classes',
-    'IterativeDecodeHead': OLD_LOGITS_MOVE + "its kernels attend to those of all classes",
+    'IterativeDecodeHead': OLD_LOGITS_MOVE + 'its kernels attend to those of all classes',
     'OCRHead': OLD_LOGITS_MOVE + 'its context is gathered from the regions of all classes',
     'PointHead': 'the points that it refines are chosen by the logits of all classes',
     'LightHamHead': 'it draws random bases at each call (rand_init), so that no two predictions of an image are equal',
 }
 
 
-def names_of(head: nn.Module) -> Tuple[str, ...]:
+def names_of(head: BaseModule) -> Tuple[str, ...]:
     """The names that a head goes by: its class's and those it inherits from."""
     return tuple(cls.__name__ for cls in type(head).__mro__)
 
 
-def is_a(head: nn.Module, names: Tuple[str, ...]) -> bool:
+def is_a(head: BaseModule, names: Tuple[str, ...]) -> bool:
     """Whether a head is one of these."""
     return any(name in names for name in names_of(head))
 
 
-def decode_heads(segmentor: nn.Module) -> List[nn.Module]:
+def decode_heads(segmentor: EncoderDecoder) -> List[BaseModule]:
     """The decode heads of a segmentor, the final one last."""
     head = segmentor.decode_head
     return list(head) if isinstance(head, nn.ModuleList) else [head]
 
 
-def map_head(segmentor: nn.Module) -> nn.Module:
+def map_head(segmentor: EncoderDecoder) -> BaseModule:
     """The last decode head that has logits of the whole map: whose they are that student and teacher compare."""
     return [head for head in decode_heads(segmentor) if not is_a(head, POINT_HEADS)][-1]
 
 
-def main_logits(head: nn.Module, output: Any) -> Tensor:
+def main_logits(head: BaseModule, output: Any) -> Tensor:
     """The logits among what a decode head's ``forward`` returned."""
     if isinstance(output, (tuple, list)):
         return output[next((MAIN_OUTPUT[name] for name in names_of(head) if name in MAIN_OUTPUT), 0)]
@@ -79,7 +81,7 @@ def mask_logits(class_logits: Tensor, masks: Tensor) -> Tensor:
     return scores.clamp_min(1e-6).log()
 
 
-def embedding_reader(head: nn.Module) -> nn.Module:
+def embedding_reader(head: BaseModule) -> BaseModule:
     """The module of a decode head whose first input is its embedding.
 
     For a head that classifies masks it is the one that gives it: its pixel
@@ -99,7 +101,7 @@ def embedding_reader(head: nn.Module) -> nn.Module:
                      'use a decode head that keeps to BaseDecodeHead, or a method without embedding.')
 
 
-def output_layer(head: nn.Module) -> nn.Module:
+def output_layer(head: BaseModule) -> nn.Module:
     """The 1x1 convolution that gives a decode head's logits, or what has taken its place.
 
     Raises:
@@ -124,13 +126,13 @@ class OtherAxes(NamedTuple):
     inputs: Tuple[str, ...] = ()
 
 
-def other_axes(model: nn.Module) -> OtherAxes:
+def other_axes(model: EncoderDecoder) -> OtherAxes:
     """The :class:`OtherAxes` of a segmentor."""
     named = [(f'{name}.', module) for name, module in model.named_modules()]
     return OtherAxes(tuple(name for name, module in named if is_a(module, MASK_HEADS)),
                      tuple(name for name, module in named if is_a(module, POINT_HEADS)))
 
 
-def warnings_of(segmentor: nn.Module) -> Dict[str, str]:
+def warnings_of(segmentor: EncoderDecoder) -> Dict[str, str]:
     """What a user should know of a model that learns step by step, by name of the head."""
     return {name: WARNINGS[name] for head in decode_heads(segmentor) for name in names_of(head) if name in WARNINGS}

@@ -52,8 +52,8 @@ class Method:
         for name, part in self.parts.items():
             value = part.loss(batch)
             if value is not None:
-                weighted = batch.over_processes and part.mean_over_images
-                values[f'loss_{name}'] = value * batch.image_share if weighted else value
+                share = batch.image_share if part.mean_over_images else None
+                values[f'loss_{name}'] = value if share is None else value * share
         return values
 
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 import copy
 from typing import Mapping
 
-import torch.nn as nn
-from torch import Tensor
+from mmseg.models.segmentors import EncoderDecoder
+from torch import Tensor, nn
 
 from .growth import growing_tensors
 
 
-def narrowed(model: nn.Module, old: Mapping[str, Tensor], num_old: int) -> nn.Module:
+def narrowed(model: EncoderDecoder, old: Mapping[str, Tensor], num_old: int) -> EncoderDecoder:
     """The model of the step before, of which only the tensors are known: a copy of this one with fewer classes.
 
     Args:

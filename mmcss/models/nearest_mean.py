@@ -29,6 +29,8 @@ class NearestMean(Checked, nn.Conv2d):
         predicting: Whether the means answer, in place of the convolution.
     """
 
+    means: Tensor
+
     def __init__(self, in_channels: Count, num_classes: Count) -> None:
         super().__init__(in_channels, num_classes, kernel_size=1)
         self.register_buffer('means', torch.zeros(num_classes, in_channels, 1, 1))

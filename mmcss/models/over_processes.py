@@ -15,6 +15,7 @@ import torch
 import torch.nn as nn
 from mmseg.models.decode_heads.decode_head import BaseDecodeHead
 from mmseg.models.losses import CrossEntropyLoss
+from mmseg.models.segmentors import EncoderDecoder
 from torch import Tensor
 
 from ..losses.decode_loss import DecodeLoss
@@ -24,7 +25,7 @@ from ..scenario import IGNORE
 
 
 @contextmanager
-def means_over_processes(segmentor: nn.Module, batch: StepBatch) -> Iterator[None]:
+def means_over_processes(segmentor: EncoderDecoder, batch: StepBatch) -> Iterator[None]:
     """Let losses be means over the images of all processes for one forward pass.
 
     The numbers of images and of labelled pixels, which most losses are
@@ -35,7 +36,8 @@ def means_over_processes(segmentor: nn.Module, batch: StepBatch) -> Iterator[Non
         batch: With completed labels; it is given its ``image_share``.
     """
     own = batch.target.new_full((), len(batch.target)), (batch.target != IGNORE).sum()
-    batch.image_share, pixel_share = (by_count(*pair) for pair in zip(own, averaged(*own)))
+    image_share, pixel_share = (by_count(*pair) for pair in zip(own, averaged(*own)))
+    batch.image_share = image_share
     modules = [module for head in (segmentor.decode_head, getattr(segmentor, 'auxiliary_head', None)) if head is not None
                for module in head.modules()]
     plain = losses_of_labels(modules)
@@ -49,7 +51,7 @@ def means_over_processes(segmentor: nn.Module, batch: StepBatch) -> Iterator[Non
             return value
         kind = divided_by(loss)
         if kind == 'images':
-            return value * batch.image_share
+            return value * image_share
         if kind == 'pixels' and loss in plain and given['ignore_index'] == IGNORE:
             return value * pixel_share
         number = weight_of(given['label'], given['ignore_index'], loss.class_weight if kind == 'weights' else None)

@@ -18,7 +18,7 @@ from torch import Tensor
 from ..parts import Needs, StepBatch
 from ..scenario import Split
 from .bodies import evaluated_features
-from .extended import ExtendedCascadeEncoderDecoder, ExtendedEncoderDecoder, ExtendedMixin
+from .extended import ExtendedCascadeEncoderDecoder, ExtendedEncoderDecoder, ExtendedMixin, Stock
 from .freezing import body_is_frozen, freeze, still_modules
 from .growth import Widening, grow, growing_tensors, widening
 from .hand_over import load_hand_over
@@ -29,7 +29,7 @@ from .taps import check_stages, given_features, watch_training
 from .teacher import FrozenTeacher, predict
 
 
-class ContinualMixin:
+class ContinualMixin(Stock):
     """Turns a stock segmentor into the student of one step.
 
     The stock model computes its own losses, on completed labels and with the
@@ -57,7 +57,7 @@ class ContinualMixin:
         method = Method(Split.from_dict(continual['split']), continual.get('targets'), continual.get('losses'))
         learning = Learning(**{key.name: continual[key.name] for key in fields(Learning) if key.name in continual})
         previous, teacher = continual.get('previous'), continual.get('teacher')
-        self.take_method(method, learning, FrozenTeacher(teacher, previous, learning.stages) if teacher else None)
+        self.take_method(method, learning, FrozenTeacher(teacher, previous or '', learning.stages) if teacher else None)
         self.previous = previous
         # Without the step before (as when a plan looks at the model) nothing can be trained.
         if (learning.frozen or learning.row_lr) and previous is not None and Path(previous).is_file():
@@ -90,7 +90,7 @@ class ContinualMixin:
         self.row_rates = freeze(self, self.split, axes.rows, self.learning.frozen, self.learning.row_lr)
         self._holds_still = bool(self.learning.frozen)
 
-    def train(self, mode: bool = True) -> 'ContinualMixin':
+    def train(self, mode: bool = True) -> ContinualMixin:
         """As every module's; what is frozen stays in evaluation mode."""
         super().train(mode)
         if self._holds_still:
@@ -131,7 +131,7 @@ class ContinualMixin:
                 reader.batch = batch
             if batch.target is not batch.raw_target:
                 data_samples = with_targets(data_samples, batch.target)
-            size = tuple(batch.target.shape[1:])
+            size = (batch.target.shape[1], batch.target.shape[2])
             with self._together(lambda: batch), watch_training(self, needs, size, batch.pixel_weight) as seen:
                 losses = super().loss(inputs, data_samples)
         for reader in readers:
@@ -163,7 +163,7 @@ class ContinualMixin:
     def look(self, inputs: Tensor, data_samples: Sequence[SegDataSample], needs: Needs, student: bool = False) -> StepBatch:
         """A batch with its labels and the teacher's prediction, or with that of the student as it is."""
         batch = self.labels_of(data_samples, needs.labelled)
-        size = tuple(batch.target.shape[1:])
+        size = (batch.target.shape[1], batch.target.shape[2])
         if student:
             batch.student = predict(self, inputs, size, needs)
         elif self.teacher is not None:
@@ -218,7 +218,8 @@ def make_student(model: EncoderDecoder, method: Method, learning: Learning,
     """
     if not isinstance(model, EncoderDecoder) or isinstance(model, ContinualMixin):
         raise TypeError(f'model: got {type(model).__name__}, expected a stock EncoderDecoder or CascadeEncoderDecoder.')
-    stock, own = type(model), set(vars(model))
+    stock: type = type(model)
+    own = set(vars(model))
 
     def restore() -> None:
         model.__class__ = stock
@@ -234,7 +235,7 @@ def make_student(model: EncoderDecoder, method: Method, learning: Learning,
     return restore
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def student_class(stock: Type[EncoderDecoder]) -> Type[ContinualMixin]:
     """The class of students that are otherwise segmentors of a stock class."""
     mixins = (ContinualMixin, ) if issubclass(stock, ExtendedMixin) else (ContinualMixin, ExtendedMixin)

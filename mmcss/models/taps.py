@@ -10,9 +10,12 @@ from contextlib import ExitStack, contextmanager
 from typing import Any, Callable, Dict, Iterator, List, Optional, Sequence, Tuple
 
 import torch.nn as nn
+from mmengine.model import BaseModule
 from mmseg.models.decode_heads.decode_head import BaseDecodeHead
+from mmseg.models.segmentors import EncoderDecoder
 from torch import Tensor
 
+from ..arguments import ABSENT
 from ..parts import Attention, Needs, Prediction
 from .attention import tap_attention
 from .bodies import evaluated_features
@@ -20,16 +23,17 @@ from .heads import MASK_HEADS, decode_heads, embedding_reader, is_a, main_logits
 from .shadowing import shadow
 from .weighting import weigh_losses
 
+
 class Watch:
     """What was seen of a segmentor during one forward pass."""
 
     def __init__(self) -> None:
-        self.head_logits: Optional[Tensor] = None
+        self.head_logits: Tensor = ABSENT
         self.upsampled: Optional[Tensor] = None
-        self.stages: List[Optional[Tensor]] = []
-        self.body: Optional[Tensor] = None
-        self.embedding: Optional[Tensor] = None
-        self.attention: List[Optional[Attention]] = []
+        self.stages: List[Tensor] = []
+        self.body: Tensor = ABSENT
+        self.embedding: Tensor = ABSENT
+        self.attention: List[Attention] = []
 
     def prediction(self, size: Tuple[int, int], align_corners: bool) -> Prediction:
         """The :class:`Prediction` for labels of ``size``.
@@ -50,7 +54,7 @@ class Watch:
 
 
 @contextmanager
-def watch_features(segmentor: nn.Module, needs: Needs) -> Iterator[Watch]:
+def watch_features(segmentor: EncoderDecoder, needs: Needs) -> Iterator[Watch]:
     """Collect stage outputs, the embedding and attention of the next forward pass.
 
     The stages are those that a segmentor names (``tapped_stages``), or else
@@ -58,7 +62,7 @@ def watch_features(segmentor: nn.Module, needs: Needs) -> Iterator[Watch]:
     """
     seen = Watch()
     with ExitStack() as stack:
-        if needs.stages and getattr(segmentor, 'tapped_stages', ()):
+        if needs.stages and getattr(segmentor, 'tapped_stages', None):
             _tap_named(segmentor, segmentor.tapped_stages, seen, stack)
         elif needs.stages:
             _tap_stages(segmentor.backbone, seen, stack)
@@ -71,13 +75,13 @@ def watch_features(segmentor: nn.Module, needs: Needs) -> Iterator[Watch]:
         yield seen
 
 
-def _tap_stages(backbone: nn.Module, seen: Watch, stack: ExitStack) -> None:
+def _tap_stages(backbone: BaseModule, seen: Watch, stack: ExitStack) -> None:
     """Stage outputs: before the last ReLU for ResNets, else what the backbone returns."""
     names = getattr(backbone, 'res_layers', None)
     if not names:
         _tap_outputs(backbone, lambda outputs: setattr(seen, 'stages', outputs), stack)
         return
-    seen.stages = [None] * len(names)
+    seen.stages = [ABSENT] * len(names)
     for number, name in enumerate(names):
         relu = getattr(backbone, name)[-1].relu
         # A block calls its one ReLU several times, the last time on the sum
@@ -90,7 +94,7 @@ def _tap_stages(backbone: nn.Module, seen: Watch, stack: ExitStack) -> None:
         stack.callback(relu.register_forward_pre_hook(keep_input).remove)
 
 
-def check_stages(segmentor: nn.Module, names: Sequence[str]) -> None:
+def check_stages(segmentor: EncoderDecoder, names: Sequence[str]) -> None:
     """See that ``continual.stages`` names modules of a segmentor.
 
     Raises:
@@ -104,9 +108,9 @@ def check_stages(segmentor: nn.Module, names: Sequence[str]) -> None:
                          'what is inside them.')
 
 
-def _tap_named(segmentor: nn.Module, names: Sequence[str], seen: Watch, stack: ExitStack) -> None:
+def _tap_named(segmentor: EncoderDecoder, names: Sequence[str], seen: Watch, stack: ExitStack) -> None:
     """What the modules of these names return."""
-    seen.stages = [None] * len(names)
+    seen.stages = [ABSENT] * len(names)
     for number, name in enumerate(names):
 
         def keep_output(module: nn.Module, inputs: Any, output: Any, number: int = number) -> None:
@@ -115,7 +119,7 @@ def _tap_named(segmentor: nn.Module, names: Sequence[str], seen: Watch, stack: E
         stack.callback(segmentor.get_submodule(name).register_forward_hook(keep_output).remove)
 
 
-def _tap_outputs(backbone: nn.Module, keep: Callable[[List[Tensor]], None], stack: ExitStack) -> None:
+def _tap_outputs(backbone: BaseModule, keep: Callable[[List[Tensor]], None], stack: ExitStack) -> None:
     """Hand what the backbone returns to ``keep``."""
 
     def keep_outputs(module: nn.Module, inputs: Any, outputs: Any) -> None:
@@ -127,7 +131,7 @@ def _tap_outputs(backbone: nn.Module, keep: Callable[[List[Tensor]], None], stac
     stack.callback(backbone.register_forward_hook(keep_outputs).remove)
 
 
-def _tap_embedding(head: nn.Module, seen: Watch, stack: ExitStack) -> None:
+def _tap_embedding(head: BaseModule, seen: Watch, stack: ExitStack) -> None:
 
     def keep_input(module: nn.Module, inputs: Tuple[Tensor, ...]) -> None:
         seen.embedding = inputs[0]
@@ -142,7 +146,7 @@ def _tap_embedding(head: nn.Module, seen: Watch, stack: ExitStack) -> None:
 
 
 @contextmanager
-def watch_training(segmentor: nn.Module, needs: Needs, size: Tuple[int, int],
+def watch_training(segmentor: EncoderDecoder, needs: Needs, size: Tuple[int, int],
                    pixel_weight: Optional[Tensor]) -> Iterator[Watch]:
     """Watch the forward pass that computes the stock losses.
 
@@ -167,7 +171,7 @@ def watch_training(segmentor: nn.Module, needs: Needs, size: Tuple[int, int],
                              'use another decode head.')
 
 
-def _watch_loss(head: nn.Module, seen: Watch, needs: Needs, size: Tuple[int, int], stack: ExitStack) -> None:
+def _watch_loss(head: BaseModule, seen: Watch, needs: Needs, size: Tuple[int, int], stack: ExitStack) -> None:
     if is_a(head, MASK_HEADS):
         _watch_masks(head, seen, stack)
         return
@@ -185,7 +189,7 @@ def _watch_loss(head: nn.Module, seen: Watch, needs: Needs, size: Tuple[int, int
     shadow(head, 'loss_by_feat', loss_by_feat, stack)
 
 
-def _watch_masks(head: nn.Module, seen: Watch, stack: ExitStack) -> None:
+def _watch_masks(head: BaseModule, seen: Watch, stack: ExitStack) -> None:
 
     def keep_logits(module: nn.Module, inputs: Any, outputs: Any) -> None:
         seen.head_logits = mask_logits(outputs[0][-1], outputs[1][-1])
@@ -194,7 +198,7 @@ def _watch_masks(head: nn.Module, seen: Watch, stack: ExitStack) -> None:
 
 
 @contextmanager
-def watch_inference(segmentor: nn.Module, needs: Needs) -> Iterator[Watch]:
+def watch_inference(segmentor: EncoderDecoder, needs: Needs) -> Iterator[Watch]:
     """Watch ``encode_decode``; it then returns the head's own resolution, unless the head refines that."""
     head = map_head(segmentor)
     with watch_features(segmentor, needs) as seen, ExitStack() as stack:
@@ -220,7 +224,7 @@ def watch_inference(segmentor: nn.Module, needs: Needs) -> Iterator[Watch]:
 
 
 @contextmanager
-def given_features(segmentor: nn.Module, features: Any) -> Iterator[None]:
+def given_features(segmentor: EncoderDecoder, features: Any) -> Iterator[None]:
     """Let a segmentor take these features for those of any image, in place of running its backbone and neck."""
     with ExitStack() as stack:
         shadow(segmentor, 'extract_feat', lambda inputs: features, stack)

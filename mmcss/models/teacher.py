@@ -1,10 +1,10 @@
 """The frozen model of the step before."""
 from __future__ import annotations
 
-from typing import Any, Mapping, Optional, Sequence, Tuple, Union
+from typing import Any, Dict, Mapping, Optional, Sequence, Tuple, Union
 
 import torch
-import torch.nn as nn
+from mmseg.models.segmentors import EncoderDecoder
 from mmseg.registry import MODELS
 from torch import Tensor
 
@@ -23,25 +23,25 @@ class FrozenTeacher:
     Args:
         model: Stock config of the step before, or a model to keep, which is
             frozen and loses its auxiliary heads: they predict nothing.
-        checkpoint: Its hand-over file; None where the model is given itself.
+        checkpoint: Its hand-over file; '' where the model is given itself.
         stages: Names of the modules whose outputs are its stages; without,
             the backbone's.
     """
 
-    def __init__(self, model: Union[Mapping[str, Any], nn.Module], checkpoint: Optional[str] = None,
+    def __init__(self, model: Union[Mapping[str, Any], EncoderDecoder], checkpoint: str = '',
                  stages: Sequence[str] = ()) -> None:
         self.config = model
         self.checkpoint = checkpoint
         self.stages = tuple(stages)
-        self.model: Optional[nn.Module] = None
-        if isinstance(model, nn.Module):
+        self.model: Optional[EncoderDecoder] = None
+        if not isinstance(model, Mapping):
             model.auxiliary_head = None
             self.model = self._frozen(model)
 
-    def __deepcopy__(self, memo: dict) -> 'FrozenTeacher':
+    def __deepcopy__(self, memo: Dict[int, Any]) -> FrozenTeacher:
         return self
 
-    def build(self, device: torch.device) -> nn.Module:
+    def build(self, device: torch.device) -> EncoderDecoder:
         """The model on ``device``; random numbers of the process are left as they were."""
         if self.model is None:
             with torch.random.fork_rng(devices=[]):
@@ -53,7 +53,7 @@ class FrozenTeacher:
             self.model = self._frozen(model)
         return self.model.to(device)
 
-    def _frozen(self, model: nn.Module) -> nn.Module:
+    def _frozen(self, model: EncoderDecoder) -> EncoderDecoder:
         model.tapped_stages = self.stages
         return model.requires_grad_(False).eval()
 
@@ -69,7 +69,7 @@ class FrozenTeacher:
         return predict(self.build(inputs.device), inputs, size, needs)
 
 
-def predict(model: nn.Module, inputs: Tensor, size: Tuple[int, int], needs: Needs) -> Prediction:
+def predict(model: EncoderDecoder, inputs: Tensor, size: Tuple[int, int], needs: Needs) -> Prediction:
     """What a segmentor in evaluation mode says of preprocessed images."""
     shape = tuple(inputs.shape[2:])
     metas = [dict(ori_shape=shape, img_shape=shape, pad_shape=shape)] * len(inputs)

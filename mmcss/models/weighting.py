@@ -5,6 +5,7 @@ from contextlib import ExitStack
 from typing import Any, Callable, Dict, Optional
 
 import torch.nn as nn
+from mmengine.model import BaseModule
 from mmseg.models.losses import CrossEntropyLoss
 from torch import Tensor
 
@@ -17,7 +18,7 @@ from .shadowing import shadow
 TAKE_WEIGHTS = (CrossEntropyLoss, DecodeLoss)
 
 
-def weigh_losses(head: nn.Module, weight: Tensor, stack: ExitStack) -> Callable[[], bool]:
+def weigh_losses(head: BaseModule, weight: Tensor, stack: ExitStack) -> Callable[[], bool]:
     """Weigh the pixels of a decode head's losses for a while.
 
     Args:
@@ -64,7 +65,7 @@ class WeightedLoss(nn.Module):
     @property
     def loss_name(self) -> str:
         """The loss's."""
-        return self.inner.loss_name
+        return str(self.inner.loss_name)
 
     def forward(self, logits: Tensor, label: Tensor, weight: Optional[Tensor] = None, **options: Any) -> Tensor:
         """The loss of ``[N, C, H, W]`` logits, or ``[N, C, P]`` of points, and labels without channel."""
@@ -92,7 +93,7 @@ def scale_gradient(x: Tensor, factor: Tensor) -> Tensor:
     return x
 
 
-def _weigh_queries(head: nn.Module, weight: Tensor, stack: ExitStack) -> Callable[[], bool]:
+def _weigh_queries(head: BaseModule, weight: Tensor, stack: ExitStack) -> Callable[[], bool]:
     """Multiply the gradient of each image's queries: matched masks are no pixels that could be weighed."""
     if weight.shape[1:] != (1, 1):
         raise ValueError(f'the weights are those of pixels, and {type(head).__name__} classifies masks; use another head.')

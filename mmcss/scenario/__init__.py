@@ -1,5 +1,5 @@
 """What is learned when. Pure Python and numpy."""
-from typing import Union
+from typing import Mapping, Type, Union
 
 from .class_incremental import ClassIncremental, parse_short_form
 from .domain_incremental import DomainIncremental
@@ -8,7 +8,7 @@ from .split import Domains, Split
 from .views import IGNORE, PROTOCOLS, REGIMES, Protocol, TrainView
 
 Scenario = Union[ClassIncremental, DomainIncremental]
-SCENARIOS = {'ClassIncremental': ClassIncremental, 'DomainIncremental': DomainIncremental}
+SCENARIOS: Mapping[str, Type[Scenario]] = {'ClassIncremental': ClassIncremental, 'DomainIncremental': DomainIncremental}
 
 __all__ = [
     'CLASS_ORDERS', 'IGNORE', 'PLOP_PAPER_ORDERS', 'PROTOCOLS', 'REGIMES', 'SCENARIOS', 'ClassIncremental',

@@ -48,7 +48,7 @@ class ClassIncremental:
         for step, names in enumerate(self.steps):
             if not names:
                 raise ValueError(f'scenario.steps: step {step} brings no class; each step needs at least one.')
-        where: dict = {}
+        where: Dict[str, int] = {}
         for step, names in enumerate(self.steps):
             for name in names:
                 if name in where:
@@ -106,7 +106,7 @@ class ClassIncremental:
                     class_order: Union[str, Order, None] = None,
                     regime: str = 'overlapped',
                     joint: bool = False,
-                    images_per_step: Optional[Sequence[str]] = None) -> 'ClassIncremental':
+                    images_per_step: Optional[Sequence[str]] = None) -> ClassIncremental:
         """Make a scenario from what stands in a config.
 
         Args:
@@ -144,7 +144,7 @@ class ClassIncremental:
                 base, increment = parse_short_form(steps)
             order = _resolve_order(class_order, classes)
             listed = _cut(order, base, increment)
-        files = tuple(images_per_step) if isinstance(images_per_step, (list, tuple)) else images_per_step
+        files: Any = tuple(images_per_step) if isinstance(images_per_step, (list, tuple)) else images_per_step
         return cls(steps=listed, background=background, regime=regime, joint=joint, images_per_step=files)
 
 

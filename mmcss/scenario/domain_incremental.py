@@ -94,7 +94,7 @@ class DomainIncremental:
                     test_share: float = 0.0,
                     seed: int = 0,
                     partition: str = 'once',
-                    joint: bool = False) -> 'DomainIncremental':
+                    joint: bool = False) -> DomainIncremental:
         """Make a scenario from what stands in a config.
 
         Args:
@@ -131,8 +131,7 @@ def check_rule(rule: Rule) -> None:
     """
     if rule in ('folder', 'dataset'):
         return
-    kind = next(iter(rule)) if isinstance(rule, Mapping) and len(rule) == 1 else None
-    value = rule[kind] if kind else None
+    kind, value = next(iter(rule.items())) if isinstance(rule, Mapping) and len(rule) == 1 else (None, None)
     if kind == 'prefix' and isinstance(value, int) and value > 0:
         return
     if kind == 'lists' and isinstance(value, Mapping) and value:
@@ -145,5 +144,5 @@ def check_rule(rule: Rule) -> None:
         if groups:
             return
         raise ValueError(f'scenario.rule: {value!r} has no group; put the domain in parentheses.')
-    raise ValueError(f"scenario.rule: got {rule!r}, valid are 'folder', 'dataset', dict(prefix=NUMBER), dict(regex='...(...)...'), "
-                     'dict(lists={domain: file}).')
+    raise ValueError(f"scenario.rule: got {rule!r}, valid are 'folder', 'dataset', dict(prefix=NUMBER), "
+                     "dict(regex='...(...)...'), dict(lists={domain: file}).")

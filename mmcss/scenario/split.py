@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from typing import Any, Mapping, Optional, Tuple
+from typing import Any, Dict, Mapping, Optional, Tuple
 
 Names = Tuple[str, ...]
 
@@ -91,7 +91,7 @@ class Split:
         """``names`` without the background."""
         return tuple(name for name in names if name != self.background)
 
-    def to_dict(self) -> dict:
+    def to_dict(self) -> Dict[str, Any]:
         """Plain dict of strings, ints and lists, for configs and JSON."""
         values = asdict(self)
         if self.domains is None:
@@ -99,7 +99,7 @@ class Split:
         return _with(list, values)
 
     @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> 'Split':
+    def from_dict(cls, values: Mapping[str, Any]) -> Split:
         """Inverse of :meth:`to_dict`."""
         values = _with(tuple, values)
         if values.get('domains') is not None:
@@ -107,7 +107,7 @@ class Split:
         return cls(**values)
 
 
-def _with(kind: type, values: Mapping[str, Any]) -> dict:
+def _with(kind: type, values: Mapping[str, Any]) -> Dict[str, Any]:
     """A copy of nested dicts with this kind of sequence."""
     return {
         key: _with(kind, value) if isinstance(value, Mapping) else kind(value) if isinstance(value, (list, tuple)) else value

@@ -139,7 +139,7 @@ class Protocol:
         scored = self.background and split.background is not None
         others = 0 if scored and self.future == 'background' else IGNORE
         table = _table(split, raw_ids, split.seen, others)
-        if split.background in raw_ids and not scored:
+        if split.background is not None and split.background in raw_ids and not scored:
             table[raw_ids[split.background]] = IGNORE
         return table
 
@@ -159,7 +159,7 @@ PROTOCOLS: Dict[str, Dict[str, Any]] = {
 
 def _holds(presence: np.ndarray, names: Names, raw_ids: RawIds) -> np.ndarray:
     # Data of a later step may know none but its own classes.
-    return presence[:, [raw_ids[name] for name in names if name in raw_ids]].any(axis=1)
+    return np.any(presence[:, [raw_ids[name] for name in names if name in raw_ids]], axis=1)
 
 
 def _table(split: Split, raw_ids: RawIds, kept: Sequence[str], others: int) -> np.ndarray:
@@ -169,6 +169,6 @@ def _table(split: Split, raw_ids: RawIds, kept: Sequence[str], others: int) -> n
     for name, raw in raw_ids.items():
         table[raw] = index[name] if name in kept else others
     # The background keeps its place in every step, though it is "old" after step 0.
-    if split.background in raw_ids:
+    if split.background is not None and split.background in raw_ids:
         table[raw_ids[split.background]] = 0
     return table

@@ -3,13 +3,13 @@ from __future__ import annotations
 
 import random
 from contextlib import nullcontext
-from typing import Any, Callable, ContextManager, Dict, Iterable, Iterator, Sequence
+from typing import Any, Callable, ContextManager, Dict, Iterable, Iterator, Sequence, Union
 
 import numpy as np
 import torch
-from torch import nn
 from torch.utils.data import Dataset
 
+from ..models import ContinualMixin
 from ..parts import Needs, StepBatch
 from ..random_state import kept_random_state
 
@@ -30,7 +30,7 @@ class ImagePass:
         precision: Gives a context in which each batch is looked at.
     """
 
-    def __init__(self, model: nn.Module, needs: Needs, student: bool, batches: Callable[[], Iterable[Dict[str, Any]]],
+    def __init__(self, model: ContinualMixin, needs: Needs, student: bool, batches: Callable[[], Iterable[Dict[str, Any]]],
                  precision: Callable[[], ContextManager[Any]] = nullcontext) -> None:
         self.model = model
         self.needs = needs
@@ -52,7 +52,7 @@ class ImagePass:
             self.model.train(training)
 
 
-class SeededImages(Dataset):
+class SeededImages(Dataset[Any]):
     """Images of a data set, augmented in the same way whoever loads them.
 
     Args:
@@ -61,7 +61,7 @@ class SeededImages(Dataset):
         seed: Of the random numbers.
     """
 
-    def __init__(self, dataset: Dataset, images: Sequence[int], seed: int) -> None:
+    def __init__(self, dataset: Any, images: Union[Sequence[int], np.ndarray], seed: int) -> None:
         self.dataset = dataset
         self.images = images
         self.seed = seed

@@ -1,10 +1,11 @@
 """The one place that calls the moments of a method's parts, but for ``targets`` and ``loss``, which a forward pass calls."""
 from __future__ import annotations
 
-from typing import Callable, Iterable, Mapping, Optional
+from typing import Callable, Iterable, Mapping, Optional, Tuple
 
-from torch import Tensor, nn
+from torch import Tensor
 
+from ..models import ContinualMixin
 from ..parts import Part, StepBatch, overrides
 from .part_states import PartStates, State
 
@@ -15,14 +16,14 @@ class Moments:
     """The moments of a step's parts, in their order.
 
     Args:
-        model: The student (:class:`mmcss.models.ContinualMixin`).
+        model: The student.
         look: Gives a part, by its name, one pass over the images of the step;
             with True it shows the student's predictions, with False the
             teacher's. Runs nothing until it is iterated.
         states: Where states come from and go to.
     """
 
-    def __init__(self, model: nn.Module, look: Look, states: PartStates) -> None:
+    def __init__(self, model: ContinualMixin, look: Look, states: PartStates) -> None:
         self.model = model
         self.look = look
         self.states = states
@@ -71,7 +72,7 @@ class Moments:
             self.states.keep(name, part.state_dict())
 
 
-def check_classes(part: Part, state: State, numbers: Callable[[], tuple]) -> None:
+def check_classes(part: Part, state: State, numbers: Callable[[], Tuple[int, ...]]) -> None:
     """Make sure that a state is of as many classes as it has to be.
 
     Args:

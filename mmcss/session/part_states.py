@@ -3,7 +3,7 @@ from __future__ import annotations
 
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
-from typing import ContextManager, Dict, Iterator, Mapping, Optional, Union
+from typing import Any, ContextManager, Dict, Iterator, Mapping, Optional, Union
 
 import numpy as np
 import torch
@@ -38,8 +38,8 @@ class PartStates:
             ValueError: Likewise, in memory; or the part can't take what its
                 file holds.
         """
-        if isinstance(self.before, Mapping):
-            if name not in self.before:
+        if self.before is None or isinstance(self.before, Mapping):
+            if self.before is None or name not in self.before:
                 raise ValueError(f"previous: the step before has left nothing of the part '{name}'. Give its StepSession, "
                                  'trained with that part, or its hand-over file.')
             yield self.before[name]
@@ -95,8 +95,9 @@ def sound(path: Path) -> Iterator[None]:
 
 def save_state(path: Path, state: State) -> None:
     """Write tensors as npz, whole or not at all."""
+    arrays: Dict[str, Any] = {name: value.cpu().numpy() for name, value in state.items()}
     with written_whole(path) as file:
-        np.savez(file, **{name: value.cpu().numpy() for name, value in state.items()})
+        np.savez(file, **arrays)
 
 
 def load_state(path: Path) -> State:

@@ -5,7 +5,7 @@ import copy
 from pathlib import Path
 from typing import Any, Callable, Dict, Iterable, Iterator, List, Mapping, NamedTuple, Optional, Sequence, Union
 
-import torch.nn as nn
+from mmseg.models.segmentors import EncoderDecoder
 from torch import Tensor
 from torch.optim import Optimizer
 from torch.utils.data import DataLoader
@@ -15,8 +15,8 @@ from ..datasets import StepDataset
 from ..files import PathLike, short
 from ..models import FrozenTeacher, Method, forget_hand_over, grow, load_hand_over, save_hand_over
 from ..models.freezing import hold_rows
-from ..models.narrowing import narrowed
 from ..models.learning import Learning
+from ..models.narrowing import narrowed
 from ..models.segmentors import make_student
 from ..parts import Part, StepBatch
 from .image_pass import ImagePass, SeededImages
@@ -29,7 +29,7 @@ class _Before(NamedTuple):
 
     state: Mapping[str, Tensor]
     left: Union[PathLike, Mapping[str, State], None]
-    model: Callable[[], nn.Module]
+    model: Callable[[], EncoderDecoder]
 
 
 class StepSession:
@@ -64,7 +64,7 @@ class StepSession:
         ValueError: The model, the method and the step before don't fit.
     """
 
-    def __init__(self, model: nn.Module, method: Method, previous: Union['StepSession', nn.Module, PathLike, None] = None,
+    def __init__(self, model: EncoderDecoder, method: Method, previous: Union[StepSession, EncoderDecoder, PathLike, None] = None,
                  new_rows: str = Learning.new_rows, frozen: Sequence[str] = Learning.frozen,
                  row_lr: Optional[Mapping[str, float]] = None, stages: Sequence[str] = Learning.stages, seed: int = 0) -> None:
         self.model, self.method, self.split = model, method, method.split
@@ -76,7 +76,7 @@ class StepSession:
         self._undo: List[Callable[[], Any]] = []  # what makes the model a stock one again
         self._check()
 
-    def begin(self, loader: DataLoader, optimizer: Optimizer) -> None:
+    def begin(self, loader: DataLoader[Any], optimizer: Optimizer) -> None:
         """Grow the model, freeze the teacher, and let the parts look once at the images of the step.
 
         Args:
@@ -162,7 +162,7 @@ class StepSession:
     def _before(self) -> _Before:
         previous = self.previous
         if previous is None:
-            return _Before({}, None, nn.Module)
+            return _Before({}, None, EncoderDecoder)
         if isinstance(previous, (str, Path)):
             state = load_hand_over(previous, self.split.old)['state_dict']
             return _Before(state, previous, lambda: narrowed(self.model, state, self.split.num_old))

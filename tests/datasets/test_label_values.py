@@ -48,7 +48,7 @@ def test_grey_levels_in_place_of_numbers(images, told):
 
 
 def test_a_data_set_tells_of_both(tmp_path):
-    with pytest.raises(ValueError, match=r"labels\): the label maps hold the values \[0, 255\] and nothing else"):
+    with pytest.raises(ValueError, match=r'labels\): the label maps hold the values \[0, 255\] and nothing else'):
         LabelledImages(folder_config(tmp_path / 'masks', {'x': (0, 255), 'y': (255, 0)}))
     with pytest.raises(ValueError, match=r'holds the label values \[50\].*All label maps together hold the values '
                                          r'\[0, 50, 100\]: if they'):

@@ -9,10 +9,10 @@ import pytest
 from PIL import Image
 
 from mmcss.datasets import StepDataset
+from mmcss.datasets.class_names import name_classes
 from mmcss.datasets.exemplars import Exemplar, ExemplarMemory
 from mmcss.datasets.places import digest_of
 from mmcss.datasets.remembering import candidates_of, noted, write_copies
-from mmcss.datasets.class_names import name_classes
 from mmcss.datasets.sources import file_values
 from tests.makers import folder_config, mapped, split_of
 

@@ -137,8 +137,8 @@ def test_an_infinite_sampler_never_stops(iterations, drop_last):
     shown, memory = parted(found, 7)
     assert [len(batch) for batch in shown] == [2] * 70
     assert [len(batch) for batch in memory] == [2] * 70
-    assert Counter(flat(shown)) == {image: 20 for image in range(7)}
-    assert Counter(flat(memory)) == {image: 28 for image in range(7, 12)}
+    assert Counter(flat(shown)) == dict.fromkeys(range(7), 20)
+    assert Counter(flat(memory)) == dict.fromkeys(range(7, 12), 28)
     assert flat(shown) == list(islice(InfiniteSampler(Images(7, 5), seed=0), 140))
 
 

@@ -171,7 +171,8 @@ def test_the_map_of_a_photograph_on_its_side(tmp_path, size, right):
     exif[0x0112] = 6
     Image.new('RGB', (4, 2)).save(image, format='JPEG', exif=exif)
     if right:
-        return check_saliency([(image, path)])
+        check_saliency([(image, path)])
+        return
     with pytest.raises(ValueError, match='4 x 4 pixels, but its image .* has 4 x 2'):
         check_saliency([(image, path)])
 

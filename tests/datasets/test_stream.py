@@ -331,7 +331,7 @@ def test_each_image_is_dealt_once(monkeypatch, number, batch_size, world_size):
 def test_the_order_is_that_of_the_seed(monkeypatch):
     orders = [deal(monkeypatch, 13, 4, 1, seed)[0] for seed in (0, 0, 1, None)]
     assert orders[0] == orders[1] == orders[3] != orders[2]
-    assert orders[0] != [list(range(0, 4)), list(range(4, 8)), list(range(8, 12)), [12]]
+    assert orders[0] != [list(range(4)), list(range(4, 8)), list(range(8, 12)), [12]]
     flat = [image for batch in orders[0] for image in batch]
     assert flat != sorted(flat) and [len(batch) for batch in orders[0]] == [4, 3, 3, 3]
 

@@ -98,7 +98,7 @@ def test_a_first_step_without_importance_is_refused(plop_run, tiny_data, tmp_pat
     with pytest.raises(ValueError, match='was trained without ewc=.*alpha'):
         run(other, first_step_from=str(tmp_path / 'ewc'))
     (tmp_path / 'ewc' / 'step_0' / 'ewc.npz').unlink()
-    with pytest.raises(FileNotFoundError, match=r"ewc\.npz is missing: .* Run that step with this config"):
+    with pytest.raises(FileNotFoundError, match=r'ewc\.npz is missing: .* Run that step with this config'):
         run(cfg, steps='1')
     taken = tiny_config(tiny_data, tmp_path / 'taken', continual=method('ewc'))
     with pytest.raises(FileNotFoundError, match=r'ewc\.npz, gathered while step 0 was trained, is not beside step_0\.pth'):

@@ -4,10 +4,10 @@ import shutil
 import numpy as np
 import pytest
 
+import tests.e2e.stop_hook  # noqa: F401  registers StopHook
 from mmcss.datasets import ExemplarMemory
 from mmcss.files import read_json, write_json
 from mmcss.session.part_states import load_state
-import tests.e2e.stop_hook  # noqa: F401  registers StopHook
 from tests.e2e.running import assert_equal_states, run, state, together
 from tests.tiny import CLASSES, MIB, PLOP, REMINDER_M, SSUL_M, make_data, tiny_config
 

@@ -10,10 +10,10 @@ import torch
 from mmengine.hooks import Hook
 from mmengine.registry import HOOKS
 
+import tests.e2e.stop_hook  # noqa: F401  registers StopHook
 from mmcss.engine import ContinualRunner
 from mmcss.files import read_json, write_json
 from mmcss.models import hand_over, hand_over_meta, load_hand_over
-import tests.e2e.stop_hook  # noqa: F401  registers StopHook
 from tests.e2e.running import ROOT, assert_equal_states, run, state
 from tests.tiny import MIB, tiny_config
 

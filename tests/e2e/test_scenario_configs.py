@@ -1,6 +1,6 @@
 """The scenarios of the papers, with the methods that are compared on them: configs build, plans select."""
 import re
-from functools import lru_cache
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -33,7 +33,7 @@ def path_of(method, scenario):
     return CONFIGS / method / f'{model}_{scenario}.py'
 
 
-@lru_cache(maxsize=None)
+@cache
 def read(method, scenario):
     return Config.fromfile(path_of(method, scenario))
 

@@ -33,6 +33,7 @@ def changed(tmp_path, path, value):
     ('custom_hooks', ['EMAHook'], "custom_hooks[0]: got 'EMAHook', expected a dict."),
     ('param_scheduler', 3, 'param_scheduler: got 3, expected'),
     ('next_steps.optim_wrapper', None, 'next_steps.optim_wrapper: got None, expected a dict.'),
+    ('continual.classifier', 3, 'continual.classifier: got 3, expected'),
     ('next_steps.train_dataloader', True, 'next_steps'),
     ('resume', 'yes', "resume: got 'yes', expected True or False"),
     ('optim_wrapper.optimizer', 1.5, 'optim_wrapper.optimizer: got 1.5, expected a dict.'),

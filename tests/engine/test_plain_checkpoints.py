@@ -98,8 +98,7 @@ def test_files_that_are_none(tmp_path):
 
 def test_mmengine_s_own_loader_comes_back():
     before = CheckpointLoader._schemes['']
-    with pytest.raises(KeyError):
-        with plain_checkpoints():
-            assert CheckpointLoader._schemes[''] is load_from_plain_file
-            raise KeyError
+    with pytest.raises(KeyError), plain_checkpoints():
+        assert CheckpointLoader._schemes[''] is load_from_plain_file
+        raise KeyError
     assert CheckpointLoader._schemes[''] is before

@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 from mmengine.config import Config
 
+from mmcss.datasets.sources import open_dataset
 from mmcss.engine import ContinualRunner
 from mmcss.engine.continual_runner import parse_steps
-from mmcss.datasets.sources import open_dataset
 from mmcss.engine.plan import _fingerprint, config_difference
 from mmcss.models import save_hand_over
 from tests.models.test_heads import SEGMENTER

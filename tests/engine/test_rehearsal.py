@@ -8,7 +8,7 @@ import pytest
 import torch
 from mmengine.config import Config
 from mmengine.logging import MessageHub, MMLogger
-from mmengine.registry import DefaultScope, OPTIM_WRAPPERS
+from mmengine.registry import OPTIM_WRAPPERS, DefaultScope
 
 from mmcss.engine import ContinualRunner, build_scenario, step_config
 from mmcss.engine.components import check_components
@@ -102,7 +102,7 @@ FAULTS = {
         "step 0: model.decode_head: got {'type': 'FCNHead', 'in_channels': 63, "),
     'part': (
         dict(continual=dict(PLOP, losses=dict(pod=dict(type='LocalPOD', fold='nonsense')))),
-        "continual.losses.pod"),
+        'continual.losses.pod'),
 }
 
 

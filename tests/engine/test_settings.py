@@ -73,7 +73,7 @@ def test_both_profiles_of_each_method_build(tmp_path, method, profile):
         return
     steps = steps_of(cfg)
     valid = profile == 'paper' or method.startswith('ssul')  # SSUL's code averages over valid pixels, too
-    for step, config in enumerate(steps):
+    for config in steps:
         MODELS.build(config.model)
         # That code runs on one model that shares out its batch (DataParallel): means are those of all devices, too.
         assert config.model.continual.get('over_processes', True) is valid
@@ -149,7 +149,7 @@ def test_own_settings_have_no_name(tmp_path, own):
 @pytest.mark.parametrize('given', ['plopp', dict(futur='ignore'), dict(background='maybe'), 3])
 def test_unknown_protocols(tmp_path, given):
     with pytest.raises(ValueError, match='protocol'):
-        read_settings(tiny_config(tmp_path, tmp_path, protocol=given)).protocol
+        read_settings(tiny_config(tmp_path, tmp_path, protocol=given))
 
 
 def ablations():
@@ -214,3 +214,10 @@ def test_mib_s_weight_of_voc_15_1():
     cfg = with_profile(Config.fromfile(ROOT / 'configs' / 'mib' / 'deeplabv3_r101_voc_15-1_official.py'))
     assert cfg.continual.losses.unkd.loss_weight == 100
     assert cfg.model.decode_head.type == 'SharedNormASPPHead'
+
+
+def test_changes_of_later_steps_that_clash(tmp_path):
+    cfg = tiny_config(tmp_path, tmp_path, continual=dict(losses=dict(pod=[])))
+    cfg.next_steps.continual = dict(losses=dict(pod=dict(loss_weight=5.)))
+    with pytest.raises(ValueError, match=r"next_steps.continual.losses.pod: got \{'loss_weight': 5.0\}, which changes \[\], exp"):
+        read_settings(cfg)

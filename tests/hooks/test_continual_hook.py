@@ -1,6 +1,5 @@
 import copy
 import logging
-from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -53,7 +52,7 @@ def step(folder, resume=False, previous=None, **parts):
     observers = {name: part for name, part in parts.items() if overrides(part, 'after_step')}
     model = SimpleNamespace(split='the split', method=SimpleNamespace(parts=parts, observers=observers),
                             previous=previous, teacher=None, buffers=list)
-    loader = SimpleNamespace(dataset=SimpleNamespace(each_once=lambda: []))
+    loader = SimpleNamespace(dataset=SimpleNamespace(each_once=list))
     return SimpleNamespace(model=model, work_dir=str(folder), _resume=resume, hooks=(), train_dataloader=loader,
                            logger=logging.getLogger('test'))
 

@@ -9,10 +9,10 @@ from mmcss.datasets.remembering import remembered_candidates
 from mmcss.engine.teardown import tear_down
 from mmcss.hooks import MemoryHook
 from mmcss.hooks.data_pass import Pass, bare_model, common_seed, step_dataset, training_precision
-from mmcss.random_state import random_state
-from mmcss.session import SeededImages
 from mmcss.models import hand_over_meta, load_hand_over
 from mmcss.parts import Needs
+from mmcss.random_state import random_state
+from mmcss.session import SeededImages
 from tests.hooks.runners import leave_first_step, runner_of
 from tests.makers import stems
 from tests.tiny import PLOP, loader, tiny_config

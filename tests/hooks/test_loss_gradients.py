@@ -29,9 +29,8 @@ def test_gradients_of_a_batch(runner):
 def test_tensors_are_kept_also_where_something_fails():
     tensors = [torch.randn(3), torch.nn.Parameter(torch.randn(2))]
     before = [tensor.detach().clone() for tensor in tensors]
-    with pytest.raises(KeyError):
-        with kept_tensors(tensors), torch.no_grad():
-            for tensor in tensors:
-                tensor.add_(1)
-            raise KeyError
+    with pytest.raises(KeyError), kept_tensors(tensors), torch.no_grad():
+        for tensor in tensors:
+            tensor.add_(1)
+        raise KeyError
     assert all(torch.equal(a, b) for a, b in zip(tensors, before))

@@ -106,7 +106,7 @@ def test_class_means_by_hand(runner):
     images, means = ExemplarImages(dataset, exemplars), runner.model.decode_head.conv_seg.means
     assert len(images) == SIZE and images.metainfo == dataset.metainfo
     sums, counts = torch.zeros(4, 16), torch.zeros(4)
-    for batch in Pass(runner, Needs(embedding=True), student=True, dataset=images):
+    for batch in Pass(runner, Needs(embedding=True), student=True, images=range(len(images)), dataset=images):
         features = F.interpolate(F.normalize(batch.student.embedding, dim=1), (32, 32), mode='bilinear')
         for c in range(4):
             found = features.permute(0, 2, 3, 1)[batch.raw_target == c]

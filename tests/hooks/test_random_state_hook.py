@@ -70,7 +70,7 @@ def test_nothing_is_set_back_without_resume_or_state(resume, stored):
 def test_checkpoints_by_iteration_hold_the_state_of_their_iteration(tmp_path):
     hook = RandomStateHook()
     by_iteration = CheckpointHook(by_epoch=False, interval=2)
-    numbers = []
+    numbers, states = [], None
     for iteration in range(4):
         numbers.append(draw())
         hook.after_train_iter(runner(by_iteration, iteration=iteration), iteration)

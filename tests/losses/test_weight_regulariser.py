@@ -129,7 +129,7 @@ def test_path_integral(gradient):
             path = path + (before - end[name]) * made
             assert (path > 0).all()  # plain descent: all moves go down
         torch.testing.assert_close(state[f'score/{name}'], path_importance(path, record[0][name][0], end[name], .01))
-    assert not state['score/unused'].any() and set(key.split('/')[0] for key in state) == {'score'}
+    assert not state['score/unused'].any() and {key.split('/')[0] for key in state} == {'score'}
 
 
 def test_damping_of_the_path_integral():

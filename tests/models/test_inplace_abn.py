@@ -145,7 +145,7 @@ def their_head(x, state, image):
     """The head's formulas in evaluation, for features of the image given."""
 
     def norm(x, name):
-        return abn(x, {key: value for key, value in state.items()}, name)
+        return abn(x, dict(state), name)
 
     parts = [F.conv2d(x, state['branches.0.weight']), F.conv2d(x, state['branches.1.weight'], padding=1),
              F.conv2d(x, state['branches.2.weight'], padding=2, dilation=2)]

@@ -269,7 +269,7 @@ def test_parts_of_plug_ins(registry):
                                                                         "mean 'Plugged'?")
         assert told_by(PARTS.check, dict(type='Plugged', wide=1), 'a') == (
             "a.wide: there is no such setting, did you mean 'width'?; valid are plain, late, width.")
-        assert told_by(PARTS.check, dict(type='Plugged'), 'a') == "a: got {}, which lacks plain."
+        assert told_by(PARTS.check, dict(type='Plugged'), 'a') == 'a: got {}, which lacks plain.'
         assert told_by(PARTS.check, dict(type='LocalPOD', plain=1), 'a').endswith(' plain is a setting of Plugged.')
     finally:
         registry.module_dict.pop('Plugged')

@@ -250,10 +250,10 @@ def test_copies_with_other_labels_keep_the_rest():
     for sample in data:
         sample.gt_edge_map = PixelData(data=torch.ones(1, 32, 32))
     copies = with_targets(data, target + 1)
-    for sample, copy, one in zip(data, copies, target):
-        assert type(copy) is type(sample) and copy.metainfo == sample.metainfo
-        assert torch.equal(copy.gt_sem_seg.data, one[None] + 1) and torch.equal(sample.gt_sem_seg.data, one[None])
-        assert torch.equal(copy.gt_edge_map.data, sample.gt_edge_map.data)
+    for sample, changed, one in zip(data, copies, target):
+        assert type(changed) is type(sample) and changed.metainfo == sample.metainfo
+        assert torch.equal(changed.gt_sem_seg.data, one[None] + 1) and torch.equal(sample.gt_sem_seg.data, one[None])
+        assert torch.equal(changed.gt_edge_map.data, sample.gt_edge_map.data)
 
 
 @pytest.mark.parametrize('name', list(MODEL_CONFIGS))

@@ -57,7 +57,7 @@ def test_what_tells_the_images():
     (dict(test_share=1.), 'scenario.test_share: got 1.0'),
     (dict(test_share=-.1), 'scenario.test_share: got -0.1'),
     (dict(partition='twice'), "scenario.partition: got 'twice', valid are once, published"),
-    (dict(partition='published'), "set test_share"),
+    (dict(partition='published'), 'set test_share'),
     (dict(rule='name'), "scenario.rule: got 'name', valid are 'folder'"),
 ])
 def test_bad_scenarios(changes, message):

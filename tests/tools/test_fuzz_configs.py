@@ -70,7 +70,7 @@ def mutant(action='set', path=('continual', 'memory', 'size'), value='x', kind='
     ("continual.memory.sizes: got 'x', expected an integer.", ()),  # the key above it
     ("the size: got 'x', expected an integer.", ()),
     ("continual: got 'x', expected an integer.", ('key', )),
-    ("continual.memory.size: expected an integer.", ('got', )),
+    ('continual.memory.size: expected an integer.', ('got', )),
     ("continual.memory.size is 'x'", ('valid', )),
     ("unhashable type: 'list'", ('key', 'got', 'valid')),
 ])

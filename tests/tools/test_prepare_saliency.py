@@ -73,7 +73,7 @@ def test_maps_that_are_there_are_kept(data):
     assert maps_of(data)['002'].any()
 
 
-@pytest.mark.skipif(hasattr(cv2, 'saliency'), reason="this OpenCV has its contributed modules")
+@pytest.mark.skipif(hasattr(cv2, 'saliency'), reason='this OpenCV has its contributed modules')
 def test_an_opencv_without_saliency_is_told():
     with pytest.raises(SystemExit, match=r'cv2.saliency is missing.*pip install "mmcss\[saliency\]"'):
         prepare.by_opencv('fine_grained', None)

@@ -9,7 +9,7 @@ from mmengine.dist import all_gather, all_reduce, get_rank
 from mmseg.registry import MODELS
 from torch import Tensor
 
-from ...arguments import NotNegative, Share
+from ...arguments import ABSENT, NotNegative, Share
 from ...losses.entropy import CoarseHistogram, MedianPerGroup, Medians, entropy_and_class
 from ...parts import Needs, Part, StepBatch
 from ...scenario import IGNORE, Split
@@ -76,7 +76,7 @@ class EntropyPseudoLabels(Part):
         self.overwrite_old = overwrite_old
         self.infinite = infinite
         self.needs = Needs(logits=True, true_background=true_background)
-        self.thresholds: Optional[Tensor] = None  # a row for each process, or one for all
+        self.thresholds: Tensor = ABSENT  # a row for each process, or one for all
 
     def before_step(self, split: Split, batches: Iterable[StepBatch]) -> None:
         if not self.filter:
