@@ -54,7 +54,7 @@ class FewIterations(Hook):
     """Ends a step after a few iterations, whatever its schedule."""
 
     def after_train_iter(self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
-        if batch_idx >= 2:
+        if runner.iter >= 2:
             runner.train_loop.stop_training = True
 
 
@@ -130,8 +130,9 @@ def lacks(mutant: Mutant, text: str) -> Tuple[str, ...]:
     missing = [] if _says(text, named) else ['key']
     if mutant.action in ('set', 'insert') and mutant.kind != 'foreign setting':
         shown = [repr(mutant.value), str(mutant.value), type(mutant.value).__name__, 'got']
-        shown += ['NaN'] if mutant.value != mutant.value else []
-        shown += ['lacks', 'give'] if not mutant.value else []  # as if it were not there
+        # Of numbers that are none, or too large, the rehearsal tells what becomes of them.
+        shown += ['NaN', 'nan', 'inf'] if mutant.value != mutant.value or mutant.value == 10**9 else []
+        shown += ['lacks', 'give', 'needs'] if not mutant.value else []  # as if it were not there
         missing += [] if _says(text, shown) else ['got']
     return (*missing, *(() if VALID.search(text) else ('valid', )))
 

@@ -19,8 +19,8 @@ Keys = Tuple[Any, ...]
 
 # How often a section of the config is drawn; others once.
 WEIGHTS = dict(continual=30, scenario=10, next_steps=8, first_step=4, protocol=5, run=6, official=3, model=12,
-               train_dataloader=12, test_dataloader=6, val_dataloader=3, test_evaluator=5, val_evaluator=2, optim_wrapper=8, param_scheduler=6,
-               train_cfg=6, default_hooks=6, visualizer=3, custom_hooks=2)
+               train_dataloader=12, test_dataloader=6, val_dataloader=3, test_evaluator=5, val_evaluator=2,
+               optim_wrapper=8, param_scheduler=6, train_cfg=6, default_hooks=6, visualizer=3, custom_hooks=2)
 WRONG = (None, True, 'x', 1.5, -1, 0, [], {}, float('nan'), 10**9)
 # Registered types, one of each family.
 TYPES = ('SGD', 'OptimWrapper', 'ResNetV1c', 'FCNHead', 'CrossEntropyLoss', 'EncoderDecoder', 'SegDataPreProcessor',
@@ -60,7 +60,8 @@ class Mutant:
 
     def __str__(self) -> str:
         told = {'set': f'={short(self.value)}', 'insert': f' gets {short(self.value)}',
-                'rename': f' is called {self.value!r}', 'sink': f' moves into {self.value}', 'lift': ' moves a level up', 'delete': ' is deleted'}[self.action]
+                'rename': f' is called {self.value!r}', 'sink': f' moves into {self.value}',
+                'lift': ' moves a level up', 'delete': ' is deleted'}[self.action]
         return f'{self.base}: {self.place}{told}'
 
     def to_json(self) -> str:
@@ -68,7 +69,7 @@ class Mutant:
         return json.dumps(asdict(self))
 
     @classmethod
-    def from_json(cls, text: str) -> 'Mutant':
+    def from_json(cls, text: str) -> Mutant:
         """The inverse of :meth:`to_json`."""
         given = json.loads(text)
         return cls(**dict(given, path=tuple(given['path'])))
@@ -175,7 +176,8 @@ def _as_it_is(config: Dict[str, Any], method: Dict[str, Any]) -> None:
 # What the valid configs have besides their method; behind a colon stands another use of the same method.
 BASES: Dict[str, Callable[[Dict[str, Any], Dict[str, Any]], None]] = {
     'plop': _plop, 'plop:official': _official, 'mib': _mib, 'ssul_m': _ssul_m, 'reminder': _reminder, 'ewc': _ewc,
-    'er': _online, 'mir': _online, 'online_em': _online, 'icarl': _online, 'mib_domain': _domains, 'sdr': _as_it_is, 'lwf_mc': _as_it_is}
+    'er': _online, 'mir': _online, 'online_em': _online, 'icarl': _online, 'mib_domain': _domains, 'sdr': _as_it_is,
+    'lwf_mc': _as_it_is}
 
 
 def draw_mutants(number: int, start: int, bases: Dict[str, Dict[str, Any]], sections: Sequence[str] = ()) -> List[Mutant]:

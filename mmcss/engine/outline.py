@@ -6,6 +6,7 @@ found what would not get that far, or be taken for nothing.
 from __future__ import annotations
 
 import inspect
+import math
 from difflib import get_close_matches
 from multiprocessing import get_all_start_methods
 from os.path import commonprefix
@@ -51,6 +52,7 @@ KINDS: Dict[str, Any] = {
     'model.data_preprocessor.mean': Optional[Sequence[Finite]], 'model.data_preprocessor.std': Optional[Sequence[Positive]],
     'model.data_preprocessor.size': Optional[Annotated[Sequence[Count], Field(min_length=2, max_length=2)]],
     'custom_imports.imports': Union[str, Sequence[str], None],
+    **{f'train_cfg.{key}': int for key in ('max_epochs', 'max_iters', 'val_begin')}, 'train_cfg.val_interval': Count,
     'env_cfg.mp_cfg': Section, 'env_cfg.mp_cfg.mp_start_method': Annotated[str, one_of(get_all_start_methods())],
     'env_cfg.mp_cfg.opencv_num_threads': int, 'env_cfg.cudnn_benchmark': bool,
     'load_from': Optional[str], 'work_dir': Optional[str], 'resume': Optional[bool], 'launcher': str,
@@ -58,6 +60,7 @@ KINDS: Dict[str, Any] = {
 }
 OF_LOADERS: Dict[str, Any] = {
     'dataset': Section, 'dataset.metainfo': Optional[Section],
+    'dataset.metainfo.classes': Union[str, Sequence[str], None],
     'dataset.metainfo.palette': Optional[Sequence[Sequence[Colour]]], 'batch_size': Count, 'num_workers': Number,
     'sampler': Optional[Section], 'batch_sampler': Optional[Section], 'drop_last': bool, 'persistent_workers': bool,
     'num_batch_per_epoch': Optional[Count],
@@ -93,9 +96,11 @@ def check_outline(cfg: Config, changed_by: str = '') -> None:
     missing = [key for key in needed if not _find(cfg, key)[1] and (cfg.get(key.split('.')[0]) or '.' not in key)]
     if missing:
         raise ValueError(f'the config lacks {missing}; see the files below configs/_base_.')
-    for place, kind in _types(cfg._cfg_dict):
-        if not (isinstance(kind, str) and kind or callable(kind)):
-            raise ValueError(f'{place}: got {kind!r}, expected the name of a registered class.')
+    for place, value in _values(cfg._cfg_dict):
+        if place.endswith('.type') and not (isinstance(value, str) and value or callable(value)):
+            raise ValueError(f'{place}: got {value!r}, expected the name of a registered class.')
+        if isinstance(value, float) and math.isnan(value):
+            raise ValueError(f'{place}: got nan, expected a number.')
     if not changed_by:
         _check_keys(cfg)
 
@@ -170,13 +175,12 @@ def _find(node: Any, key: str) -> Tuple[bool, Any]:
     return True, node
 
 
-def _types(node: Any, place: str = '') -> Iterator[Tuple[str, Any]]:
-    """All types that a config names, with their places."""
+def _values(node: Any, place: str = '') -> Iterator[Tuple[str, Any]]:
+    """All that stands in a config, with its place."""
+    yield place, node
     if isinstance(node, Mapping):
-        if 'type' in node:
-            yield f'{place}.type' if place else 'type', node['type']
         for key, value in node.items():
-            yield from _types(value, f'{place}.{key}' if place else str(key))
+            yield from _values(value, f'{place}.{key}' if place else str(key))
     elif isinstance(node, (list, tuple)):
         for i, value in enumerate(node):
-            yield from _types(value, f'{place}[{i}]')
+            yield from _values(value, f'{place}[{i}]')
