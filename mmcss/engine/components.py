@@ -210,7 +210,7 @@ def _datasets(dataset: Mapping[str, Any], place: str) -> Iterator[Component]:
 
 def _model_parts(node: Any, place: str) -> Iterator[Component]:
     for key in MODEL_PARTS:
-        for where, part in _each(node.get(key) or [], f'{place}.{key}'):
+        for where, part in _each([] if node.get(key) is None else node[key], f'{place}.{key}'):
             yield Component(MODELS, part, where)
             yield from _model_parts(part, where)
 

@@ -10,7 +10,7 @@ import math
 from difflib import get_close_matches
 from multiprocessing import get_all_start_methods
 from os.path import commonprefix
-from typing import Annotated, Any, Callable, Collection, Dict, Iterator, Mapping, Optional, Sequence, Tuple, Union
+from typing import Annotated, Any, Callable, Collection, Dict, Iterator, Literal, Mapping, Optional, Sequence, Tuple, Union
 
 from mmengine.config import Config
 from mmengine.registry import MODELS
@@ -33,6 +33,7 @@ DEFAULT_HOOKS = ('runtime_info', 'timer', 'sampler_seed', 'logger', 'param_sched
 Section = Mapping[str, Any]
 SCOPES = MODELS.children  # of libraries that are imported
 Colour = Annotated[int, Field(ge=0, le=255)]
+Level = Literal['CRITICAL', 'FATAL', 'ERROR', 'WARNING', 'WARN', 'INFO', 'DEBUG', 'NOTSET']
 Heads = Union[Section, Sequence[Section]]
 KINDS: Dict[str, Any] = {
     **dict.fromkeys(('model', 'scenario', 'continual', 'first_step', 'next_steps', 'run', 'train_dataloader', 'optim_wrapper',
@@ -43,7 +44,8 @@ KINDS: Dict[str, Any] = {
     'model.decode_head': Heads, 'model.auxiliary_head': Optional[Heads],
     'model.train_cfg': Optional[Section], 'model.test_cfg': Optional[Section],
     'test_evaluator': Optional[Heads], 'val_evaluator': Optional[Heads],
-    'param_scheduler': Union[Heads, Section, None], 'custom_hooks': Optional[Sequence[Section]],
+    'param_scheduler': Union[Annotated[Section, Field(min_length=1)], Sequence[Section], None],
+    'log_level': Union[Number, Level], 'custom_hooks': Optional[Sequence[Section]],
     **{f'continual.{key}': Optional[Section] for key in ('losses', 'memory', 'unknown', 'targets', 'loss_decode', 'online')},
     'optim_wrapper.optimizer': Section, 'model.decode_head.loss_decode': Heads, 'model.auxiliary_head.loss_decode': Heads,
     **{f'default_hooks.{name}': Optional[Section] for name in DEFAULT_HOOKS},
@@ -61,7 +63,8 @@ KINDS: Dict[str, Any] = {
 OF_LOADERS: Dict[str, Any] = {
     'dataset': Section, 'dataset.metainfo': Optional[Section],
     'dataset.metainfo.classes': Union[str, Sequence[str], None],
-    'dataset.metainfo.palette': Optional[Sequence[Sequence[Colour]]], 'batch_size': Count, 'num_workers': Number,
+    'dataset.metainfo.palette': Optional[Sequence[Sequence[Colour]]],
+    'batch_size': Annotated[int, Field(ge=1, le=2**16)], 'num_workers': Number,
     'sampler': Optional[Section], 'batch_sampler': Optional[Section], 'drop_last': bool, 'persistent_workers': bool,
     'num_batch_per_epoch': Optional[Count],
 }
@@ -94,6 +97,7 @@ def check_outline(cfg: Config, changed_by: str = '') -> None:
     needed = [*NEEDED, *(f'{role}_dataloader.dataset' for role in ('train', 'val', 'test') if cfg.get(f'{role}_dataloader'))]
     needed += [] if 'constructor' in (cfg.get('optim_wrapper') or {}) else ['optim_wrapper.optimizer']
     missing = [key for key in needed if not _find(cfg, key)[1] and (cfg.get(key.split('.')[0]) or '.' not in key)]
+    missing += [] if 'seed' in (cfg.get('randomness') or ['seed']) else ['randomness.seed']
     if missing:
         raise ValueError(f'the config lacks {missing}; see the files below configs/_base_.')
     for place, value in _values(cfg._cfg_dict):
