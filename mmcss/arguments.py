@@ -19,6 +19,7 @@ T = TypeVar('T')
 ABSENT: Any = None
 
 # Kinds of numbers, for annotations: `temperature: Positive = 1.0`.
+Finite = Annotated[float, Field(allow_inf_nan=False)]
 NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
@@ -28,7 +29,8 @@ Counts = Annotated[Sequence[Count], Field(min_length=1)]
 
 # How pydantic words what it expects, and how an error here does.
 WORDS = (("'str' instances are not allowed as a Sequence value", 'a list'), ('Input should be a valid boolean', 'True or False'),
-         ('Input should be an instance of Sequence', 'a list'), ('Input should be an instance of Path', 'a path'), ('Input should be an instance of Mapping', 'a dict'),
+         ('Input should be an instance of Sequence', 'a list'), ('Input should be an instance of Path', 'a path'),
+         ('Input should be an instance of Mapping', 'a dict'),
          ('Input should be a valid list', 'a list'), ('Input should be a valid tuple', 'a tuple'),
          ('Input should be a valid dictionary', 'a dict'), ('Input should be a valid mapping', 'a dict'),
          ('Input should be a valid ', 'a '), ('Input should be greater', 'a number greater'),

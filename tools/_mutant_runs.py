@@ -44,9 +44,9 @@ OWN = ('continual', 'scenario', 'protocol', 'run', 'profile', 'official', *STEPS
 VARIABLES = ('seed', 'classes')
 FREE = re.compile(r'(continual|official\.continual|next_steps\.continual)\.losses\.\w+')
 # Words by which an error says what would do.
-VALID = re.compile(r'\b(expected|valid|did you mean|lacks?|needs?|must|should|at least|at most|[Gg]ive|[Tt]ake|[Ss]et|[Cc]hoose|'
-                   r'such as|[Ll]eave|only|required|missing|registered|no such|unexpected|unknown|it has|'
-                   r'mmcss trains|exclusive|[Ll]ook at)\b')
+VALID = re.compile(r'\b(expected|valid|did you mean|lacks?|needs?|must|should|at least|at most|[Gg]ive|[Tt]ake|[Ss]et|'
+                   r'[Cc]hoose|such as|[Ll]eave|only|required|missing|registered|no such|unexpected|unknown|it has|'
+                   r'mmcss trains|exclusive|has to|have to|[Ll]ook at)\b')
 
 
 @HOOKS.register_module()
@@ -54,7 +54,7 @@ class FewIterations(Hook):
     """Ends a step after a few iterations, whatever its schedule."""
 
     def after_train_iter(self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
-        if batch_idx >= 2:
+        if runner.iter >= 2:
             runner.train_loop.stop_training = True
 
 
@@ -75,7 +75,8 @@ class Outcome:
     lacking: Tuple[str, ...] = ()
 
 
-def judge(mutant: Mutant, config: Mapping[str, Any], error: Optional[BaseException], began: bool, trained: bool) -> Outcome:
+def judge(mutant: Mutant, config: Mapping[str, Any], error: Optional[BaseException], began: bool,
+          trained: bool) -> Outcome:
     """The outcome of a run.
 
     Args:
@@ -121,6 +122,7 @@ def lacks(mutant: Mutant, text: str) -> Tuple[str, ...]:
     """Which of key, got and valid an error doesn't say: the key may be the one above it as well."""
     keys = [key for key in mutant.path if isinstance(key, str)]
     named = keys[-2:]
+    named += ['model'] if keys[0] == 'model' else []  # its components have to fit each other
     if mutant.action == 'rename':
         named.append(mutant.value)
     if mutant.action == 'insert':
@@ -128,7 +130,9 @@ def lacks(mutant: Mutant, text: str) -> Tuple[str, ...]:
     missing = [] if _says(text, named) else ['key']
     if mutant.action in ('set', 'insert') and mutant.kind != 'foreign setting':
         shown = [repr(mutant.value), str(mutant.value), type(mutant.value).__name__, 'got']
-        shown += ['lacks', 'give'] if not mutant.value else []  # as if it were not there
+        # Of numbers that are none, or too large, the rehearsal tells what becomes of them.
+        shown += ['NaN', 'nan', 'inf'] if mutant.value != mutant.value or mutant.value == 10**9 else []
+        shown += ['lacks', 'give', 'needs'] if not mutant.value else []  # as if it were not there
         missing += [] if _says(text, shown) else ['got']
     return (*missing, *(() if VALID.search(text) else ('valid', )))
 
@@ -227,7 +231,7 @@ def _next(pipe: Connection, left: Iterator[Tuple[int, Tuple[Mutant, bool]]], run
 
 
 def _serve(pipe: Connection, data: Path, folder: Path) -> None:
-    """Warm up, and run what comes through the pipe, each in a fork: what one leaves in the process is not found by another."""
+    """Warm up, and run what comes through the pipe, each in a fork: none finds what another left in the process."""
     folder.mkdir(parents=True)
     os.environ['MMCSS_CACHE'] = str(folder / 'cache')
     warnings.simplefilter('ignore')

@@ -19,8 +19,8 @@ Keys = Tuple[Any, ...]
 
 # How often a section of the config is drawn; others once.
 WEIGHTS = dict(continual=30, scenario=10, next_steps=8, first_step=4, protocol=5, run=6, official=3, model=12,
-               train_dataloader=12, test_dataloader=6, val_dataloader=3, test_evaluator=5, val_evaluator=2, optim_wrapper=8,
-               param_scheduler=6, train_cfg=6, default_hooks=6, visualizer=3, custom_hooks=2)
+               train_dataloader=12, test_dataloader=6, val_dataloader=3, test_evaluator=5, val_evaluator=2,
+               optim_wrapper=8, param_scheduler=6, train_cfg=6, default_hooks=6, visualizer=3, custom_hooks=2)
 WRONG = (None, True, 'x', 1.5, -1, 0, [], {}, float('nan'), 10**9)
 # Registered types, one of each family.
 TYPES = ('SGD', 'OptimWrapper', 'ResNetV1c', 'FCNHead', 'CrossEntropyLoss', 'EncoderDecoder', 'SegDataPreProcessor',
@@ -59,8 +59,9 @@ class Mutant:
         return ''.join(f'[{key}]' if isinstance(key, int) else f'.{key}' for key in self.path)[1:]
 
     def __str__(self) -> str:
-        told = {'set': f'={short(self.value)}', 'insert': f' gets {short(self.value)}', 'rename': f' is called {self.value!r}',
-                'sink': f' moves into {self.value}', 'lift': ' moves a level up', 'delete': ' is deleted'}[self.action]
+        told = {'set': f'={short(self.value)}', 'insert': f' gets {short(self.value)}',
+                'rename': f' is called {self.value!r}', 'sink': f' moves into {self.value}',
+                'lift': ' moves a level up', 'delete': ' is deleted'}[self.action]
         return f'{self.base}: {self.place}{told}'
 
     def to_json(self) -> str:
@@ -113,14 +114,15 @@ def base_config(name: str, data: Path, work_dir: Path) -> Dict[str, Any]:
     config['train_cfg']['max_epochs'] = 1
     config['model']['backbone'].update(base_channels=4)
     config['model']['decode_head'].update(in_channels=32, channels=8)
-    BASES[name](config, plain(method))
+    BASES[name](config, plain(method._cfg_dict))
     return config
 
 
 def _plop(config: Dict[str, Any], method: Dict[str, Any]) -> None:
     config['continual'].update(average='valid', ignore_as_background=False, over_processes=True,
                                stages=['backbone.layer3', 'backbone.layer4'])
-    config['scenario'] = dict(steps='3-1', class_order=['class2', 'class1', 'class3', 'class4'], regime='overlapped', joint=False)
+    config['scenario'] = dict(steps='3-1', class_order=['class2', 'class1', 'class3', 'class4'],
+                               regime='overlapped', joint=False)
 
 
 def _official(config: Dict[str, Any], method: Dict[str, Any]) -> None:
@@ -134,8 +136,8 @@ def _mib(config: Dict[str, Any], method: Dict[str, Any]) -> None:
 
 def _ssul_m(config: Dict[str, Any], method: Dict[str, Any]) -> None:
     config['continual'].update(unknown=dict(of='background', scores='sigmoid'), row_lr=dict(background=1e-4))
-    config['continual']['memory'] = dict(size=4, policy='class_balanced', share=0.5, iterations='kept', labels='stored',
-                                         export=True)
+    config['continual']['memory'] = dict(
+        size=4, policy='class_balanced', share=0.5, iterations='kept', labels='stored', export=True)
 
 
 def _reminder(config: Dict[str, Any], method: Dict[str, Any]) -> None:
@@ -173,8 +175,9 @@ def _as_it_is(config: Dict[str, Any], method: Dict[str, Any]) -> None:
 
 # What the valid configs have besides their method; behind a colon stands another use of the same method.
 BASES: Dict[str, Callable[[Dict[str, Any], Dict[str, Any]], None]] = {
-    'plop': _plop, 'plop:official': _official, 'mib': _mib, 'ssul_m': _ssul_m, 'reminder': _reminder, 'ewc': _ewc, 'er': _online,
-    'mir': _online, 'online_em': _online, 'icarl': _online, 'mib_domain': _domains, 'sdr': _as_it_is, 'lwf_mc': _as_it_is}
+    'plop': _plop, 'plop:official': _official, 'mib': _mib, 'ssul_m': _ssul_m, 'reminder': _reminder, 'ewc': _ewc,
+    'er': _online, 'mir': _online, 'online_em': _online, 'icarl': _online, 'mib_domain': _domains, 'sdr': _as_it_is,
+    'lwf_mc': _as_it_is}
 
 
 def draw_mutants(number: int, start: int, bases: Dict[str, Dict[str, Any]], sections: Sequence[str] = ()) -> List[Mutant]:
@@ -205,8 +208,8 @@ def mutants(draw: Callable[[Any], Any], bases: Dict[str, Dict[str, Any]], sectio
     base = draw(st.sampled_from([name for name in sorted(bases) if not sections or set(sections) & set(bases[name])]))
     config = bases[base]
     # What is drawn first is drawn most.
-    section = draw(st.sampled_from([key for key in sorted(config, key=lambda key: -WEIGHTS.get(key, 1))
-                                    if not sections or key in sections for _ in range(WEIGHTS.get(key, 1))]))
+    keys = sorted(config, key=lambda key: -WEIGHTS.get(key, 1))
+    section = draw(st.sampled_from([key for key in keys if not sections or key in sections for _ in range(WEIGHTS.get(key, 1))]))
     path = draw(st.sampled_from(list(paths(config[section], (section, )))))
     kind, action, value = draw(st.sampled_from(_changes(config, path)))
     if action == 'rename' or kind == 'misspelt type':
@@ -240,10 +243,10 @@ def _changes(config: Dict[str, Any], path: Keys) -> List[Tuple[str, str, Any]]:
     """The kinds of change that can be made at a path, with their action and value."""
     value, parent = _at(config, path), _at(config, path[:-1])
     found = [('wrong kind' if wrong not in (0, -1, 10**9) else 'range', 'set', wrong) for wrong in WRONG
-             if repr(wrong) != repr(value)]
+             if repr(wrong) != repr(value) and (path[-1], wrong) != ('num_workers', 10**9)]  # which would be tried
     if path[-1] == 'type':
-        return found + [('misspelt type', 'set', value)] * 10 + [
-            ('other type', 'set', other) for other in TYPES if other != value]
+        found += [('misspelt type', 'set', value)] * 10
+        return found + [('other type', 'set', other) for other in TYPES if other != value]
     if isinstance(value, list):
         found += [('wrong entry', 'insert', wrong) for wrong in WRONG]
     if isinstance(value, dict):
@@ -252,7 +255,8 @@ def _changes(config: Dict[str, Any], path: Keys) -> List[Tuple[str, str, Any]]:
         found += [('misspelt key', 'rename', path[-1])] * 5 + [('deleted', 'delete', None)] * 2
         if len(path) > 1 and isinstance(_at(config, path[:-2]), dict):
             found += [('moved', 'lift', None)] * 2
-        found += [('moved', 'sink', name) for name, other in parent.items() if isinstance(other, dict) and name != path[-1]][:3]
+        found += [('moved', 'sink', name) for name, other in parent.items()
+                  if isinstance(other, dict) and name != path[-1]][:3]
     return found
 
 

@@ -52,7 +52,8 @@ def main() -> None:
         else:
             drawn = draw_mutants(args.number, args.seed, bases, args.section or ())
         outcomes: Dict[int, Outcome] = {}
-        for number, outcome, _ in try_all([(mutant, not args.plan) for mutant in drawn], data, folder / 'runs', args.jobs):
+        tries = [(mutant, not args.plan) for mutant in drawn]
+        for number, outcome, _ in try_all(tries, data, folder / 'runs', args.jobs):
             outcomes[number] = outcome
             if outcome.kind in FAULTS or args.all or args.only:
                 lacking = f' (does not say {", ".join(outcome.lacking)})' if outcome.lacking else ''

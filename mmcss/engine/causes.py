@@ -52,6 +52,8 @@ def told(error: Exception, runner: Runner, config: Config, keys: Mapping[int, st
     key, moment = next((found for found in (_found(frame, frames, runner, known) for frame in reversed(frames)) if found),
                        ('the config', 'train'))
     key, value = _located(config, key)
+    if isinstance(error, FloatingPointError):  # a matter of numbers, not of one component
+        return f'on random images: {str(error).partition(": ")[2]}'
     if isinstance(error, ValueError) and 'got ' in str(error):  # it says all that there is to say
         settled = str(error).startswith(('continual.', key))
         return str(error) if settled else under(key, error, value if isinstance(value, Mapping) else ())

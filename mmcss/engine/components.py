@@ -11,8 +11,8 @@ from mmengine.config import Config
 from mmengine.registry import Registry
 from mmengine.runner import Runner
 from mmengine.utils.dl_utils import set_multi_processing
-from mmseg.registry import (DATA_SAMPLERS, DATASETS, EVALUATOR, HOOKS, LOG_PROCESSORS, LOOPS, METRICS, MODELS, OPTIM_WRAPPERS,
-                            OPTIMIZERS, PARAM_SCHEDULERS, TRANSFORMS, VISBACKENDS, VISUALIZERS)
+from mmseg.registry import (DATA_SAMPLERS, DATASETS, EVALUATOR, HOOKS, LOG_PROCESSORS, LOOPS, METRICS, MODELS,
+                            OPTIM_WRAPPERS, OPTIMIZERS, PARAM_SCHEDULERS, TRANSFORMS, VISBACKENDS, VISUALIZERS)
 from torch.utils.data import DataLoader
 
 from ..arguments import arguments_of, check_value, did_you_mean, takes_any, unknown_key
@@ -126,7 +126,8 @@ def expectation(settings: Mapping[str, Any], place: str) -> str:
     By the annotations of what takes the settings: stock classes mean them
     loosely, so that they are asked only where something has failed.
     """
-    components = [one for one in (*_components(settings), *_of_data(settings)) if f'{one.place}.'.startswith(f'{place}.')]
+    components = [one for one in (*_components(settings), *_of_data(settings))
+                  if one.place == place or one.place.startswith((f'{place}.', f'{place}['))]
     for one in components:
         arguments = arguments_of(_class_of(one))
         for name, value in one.config.items():
@@ -141,8 +142,8 @@ def expectation(settings: Mapping[str, Any], place: str) -> str:
 
 
 def _mismatch(key: str, value: Any, argument: Parameter) -> Optional[str]:
-    """What is wrong with a value by its argument's annotation; a list is as good as a tuple."""
-    if argument.annotation is argument.empty:
+    """What is wrong with a value by its argument's annotation, if it is no config; a list is as good as a tuple."""
+    if argument.annotation is argument.empty or any(_nodes(value, key)):
         return None
     for one in (value, tuple(value)) if isinstance(value, list) else (value, ):
         try:
@@ -170,7 +171,8 @@ def _components(settings: Mapping[str, Any]) -> Iterator[Component]:
         evaluator = settings.get(f'{role}_evaluator') or []
         if isinstance(evaluator, dict) and 'metrics' in evaluator:
             yield Component(EVALUATOR, dict(dict(type='Evaluator'), **evaluator), f'{role}_evaluator')
-            yield from (Component(METRICS, one, place) for place, one in _each(evaluator['metrics'], f'{role}_evaluator.metrics'))
+            yield from (Component(METRICS, one, place)
+                        for place, one in _each(evaluator['metrics'], f'{role}_evaluator.metrics'))
         else:
             yield from (Component(METRICS, one, place) for place, one in _each(evaluator, f'{role}_evaluator'))
     yield Component(VISUALIZERS, settings['visualizer'], 'visualizer')
@@ -202,12 +204,13 @@ def _datasets(dataset: Mapping[str, Any], place: str) -> Iterator[Component]:
         yield from _datasets(one, where)
     if 'dataset' in dataset:
         yield from _datasets(dataset['dataset'], f'{place}.dataset')
-    yield from (Component(TRANSFORMS, one, where) for where, one in _each(dataset.get('pipeline') or [], f'{place}.pipeline'))
+    yield from (Component(TRANSFORMS, one, where)
+                for where, one in _each(dataset.get('pipeline') or [], f'{place}.pipeline'))
 
 
 def _model_parts(node: Any, place: str) -> Iterator[Component]:
     for key in MODEL_PARTS:
-        for where, part in _each(node.get(key) or [], f'{place}.{key}'):
+        for where, part in _each([] if node.get(key) is None else node[key], f'{place}.{key}'):
             yield Component(MODELS, part, where)
             yield from _model_parts(part, where)
 
@@ -239,7 +242,7 @@ def _class_of(one: Component) -> Any:
 
 def _check_names(takes: Any, given: Mapping[str, Any], place: str, more: Collection[str]) -> None:
     """See that something takes settings of these names; their values are its own matter."""
-    valid = [*arguments_of(takes), *more]
+    valid = list(dict.fromkeys([*arguments_of(takes), *more]))
     unknown = [name for name in given if name not in (*valid, 'type')]
     if unknown and not takes_any(takes):
         told = unknown_key(unknown[0], [name for name in valid if name not in GIVEN], place)

@@ -286,5 +286,6 @@ def parse_steps(text: Any, num_steps: int) -> range:
     except ValueError:
         raise ValueError(f'run.steps (--step): got {text!r}, expected K or A-B, such as 3 or 1-4.') from None
     if not steps or steps[-1] >= num_steps:
-        raise ValueError(f'run.steps (--step): got {text!r}, expected some of 0 to {num_steps - 1}, the steps of the scenario.')
+        raise ValueError(f'run.steps (--step): got {text!r}, expected some of 0 to {num_steps - 1}, the steps of the '
+                         'scenario.')
     return steps

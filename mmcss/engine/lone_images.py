@@ -13,8 +13,10 @@ from mmseg.registry import MODELS
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from ..files import plain
 from ..models.freezing import freeze, still_modules
 from ..models.taps import given_features
+from .components import under_key
 from .stated_classes import leaf_configs
 
 
@@ -58,7 +60,9 @@ def norms_of_one_value(config: Config) -> List[str]:
     """
     method = config.model.continual
     # What lies in the folder of the step before is no matter here.
-    model = MODELS.build(dict(config.model, continual=dict(method, previous=None, teacher=None)))
+    settings = plain(config._cfg_dict)
+    with under_key('model', settings['model'], settings):
+        model = MODELS.build(dict(config.model, continual=dict(method, previous=None, teacher=None)))
     model.train()
     if method.split.step > 0 and method.get('frozen'):
         freeze(model, model.split, {}, method.frozen, {})

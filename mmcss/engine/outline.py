@@ -6,17 +6,19 @@ found what would not get that far, or be taken for nothing.
 from __future__ import annotations
 
 import inspect
+import math
 from difflib import get_close_matches
 from multiprocessing import get_all_start_methods
 from os.path import commonprefix
 from pathlib import Path
-from typing import Annotated, Any, Callable, Collection, Dict, Iterator, Mapping, Optional, Sequence, Tuple, Union
+from typing import Annotated, Any, Callable, Collection, Dict, Iterator, Literal, Mapping, Optional, Sequence, Tuple, Union
 
 from mmengine.config import Config
+from mmengine.registry import MODELS
 from mmengine.runner import Runner
 from pydantic import Field
 
-from ..arguments import Count, Number, arguments_of, check_names, check_value, one_of
+from ..arguments import Count, Finite, Number, Positive, arguments_of, check_names, check_value, one_of
 from ..scenario import ClassIncremental, Protocol
 from .typed_settings import MethodSettings, RunSettings
 
@@ -29,7 +31,9 @@ STACK_KEYS = (*list(inspect.signature(Runner.__init__).parameters)[1:-1], 'custo
 DEFAULT_HOOKS = ('runtime_info', 'timer', 'sampler_seed', 'logger', 'param_scheduler', 'checkpoint', 'visualization')
 
 Section = Mapping[str, Any]
+SCOPES = MODELS.children  # of libraries that are imported
 Colour = Annotated[int, Field(ge=0, le=255)]
+Level = Literal['CRITICAL', 'FATAL', 'ERROR', 'WARNING', 'WARN', 'INFO', 'DEBUG', 'NOTSET']
 Heads = Union[Section, Sequence[Section]]
 KINDS: Dict[str, Any] = {
     **dict.fromkeys(('model', 'scenario', 'continual', 'first_step', 'next_steps', 'run', 'train_dataloader', 'optim_wrapper',
@@ -40,17 +44,27 @@ KINDS: Dict[str, Any] = {
     'model.decode_head': Heads, 'model.auxiliary_head': Optional[Heads],
     'model.train_cfg': Optional[Section], 'model.test_cfg': Optional[Section],
     'test_evaluator': Optional[Heads], 'val_evaluator': Optional[Heads],
-    'param_scheduler': Union[Heads, Section, None], 'custom_hooks': Optional[Sequence[Section]],
+    'param_scheduler': Union[Annotated[Section, Field(min_length=1)], Sequence[Section], None],
+    'log_level': Union[Number, Level], 'custom_hooks': Optional[Sequence[Section]],
     **{f'continual.{key}': Optional[Section] for key in ('losses', 'targets', 'loss_decode', 'online')},
     'optim_wrapper.optimizer': Section, 'model.decode_head.loss_decode': Heads, 'model.auxiliary_head.loss_decode': Heads,
+    **{f'default_hooks.{name}': Optional[Section] for name in DEFAULT_HOOKS},
+    'visualizer.vis_backends': Optional[Sequence[Section]],
+    'randomness.seed': Optional[Number], 'randomness.deterministic': bool, 'randomness.diff_rank_seed': bool,
+    'model.data_preprocessor.mean': Optional[Sequence[Finite]], 'model.data_preprocessor.std': Optional[Sequence[Positive]],
+    'model.data_preprocessor.size': Optional[Annotated[Sequence[Count], Field(min_length=2, max_length=2)]],
+    'custom_imports.imports': Union[str, Sequence[str], None],
+    **{f'train_cfg.{key}': int for key in ('max_epochs', 'max_iters', 'val_begin')}, 'train_cfg.val_interval': Count,
     'env_cfg.mp_cfg': Section, 'env_cfg.mp_cfg.mp_start_method': Annotated[str, one_of(get_all_start_methods())],
     'env_cfg.mp_cfg.opencv_num_threads': int, 'env_cfg.cudnn_benchmark': bool,
     'load_from': Union[str, Path, None], 'work_dir': Union[str, Path, None], 'resume': Optional[bool], 'launcher': str,
-    'default_scope': Optional[str],
+    'default_scope': Optional[Annotated[str, one_of(SCOPES)]],
 }
 OF_LOADERS: Dict[str, Any] = {
     'dataset': Section, 'dataset.metainfo': Optional[Section],
-    'dataset.metainfo.palette': Optional[Sequence[Sequence[Colour]]], 'batch_size': Count, 'num_workers': Number,
+    'dataset.metainfo.classes': Union[str, Sequence[str], None],
+    'dataset.metainfo.palette': Optional[Sequence[Sequence[Colour]]],
+    'batch_size': Annotated[int, Field(ge=1, le=2**16)], 'num_workers': Number,
     'sampler': Optional[Section], 'batch_sampler': Optional[Section], 'drop_last': bool, 'persistent_workers': bool,
     'num_batch_per_epoch': Optional[Count],
 }
@@ -83,11 +97,14 @@ def check_outline(cfg: Config, changed_by: str = '') -> None:
     needed = [*NEEDED, *(f'{role}_dataloader.dataset' for role in ('train', 'val', 'test') if cfg.get(f'{role}_dataloader'))]
     needed += [] if 'constructor' in (cfg.get('optim_wrapper') or {}) else ['optim_wrapper.optimizer']
     missing = [key for key in needed if not _find(cfg, key)[1] and (cfg.get(key.split('.')[0]) or '.' not in key)]
+    missing += [] if 'seed' in (cfg.get('randomness') or ['seed']) else ['randomness.seed']
     if missing:
         raise ValueError(f'the config lacks {missing}; see the files below configs/_base_.')
-    for place, kind in _types(cfg._cfg_dict):
-        if not (isinstance(kind, str) and kind or callable(kind)):
-            raise ValueError(f'{place}: got {kind!r}, expected the name of a registered class.')
+    for place, value in _values(cfg._cfg_dict):
+        if place.endswith('.type') and not (isinstance(value, str) and value or callable(value)):
+            raise ValueError(f'{place}: got {value!r}, expected the name of a registered class.')
+        if isinstance(value, float) and math.isnan(value):
+            raise ValueError(f'{place}: got nan, expected a number.')
     if not changed_by:
         _check_keys(cfg)
 
@@ -138,9 +155,10 @@ def _refuse_misplaced(cfg: Config, known: Collection[str]) -> None:
     for section, takes in SECTIONS.items():
         for name, argument in arguments_of(takes).items() if takes else ():
             used = any(isinstance(given, Mapping) and name in given for given in sections.values())
-            named = {name, f'{section}.{name}'} & {*known, *VARIABLES}
-            if name in cfg and not used and not named and _fits(cfg[name], argument.annotation):
-                raise ValueError(f'{name}: there is no such setting, did you mean {section}.{name}? A variable of your own '
+            place = f'{section}.{name}'
+            if name in cfg and not used and not {name, place} & {*known, *VARIABLES} and _fits(
+                    cfg[name], KINDS.get(place, argument.annotation)):
+                raise ValueError(f'{name}: there is no such setting, did you mean {place}? A variable of your own '
                                  'needs another name.')
 
 
@@ -161,14 +179,13 @@ def _find(node: Any, key: str) -> Tuple[bool, Any]:
     return True, node
 
 
-def _types(node: Any, place: str = '') -> Iterator[Tuple[str, Any]]:
-    """All types that a config names, with their places."""
+def _values(node: Any, place: str = '') -> Iterator[Tuple[str, Any]]:
+    """All that stands in a config, with its place."""
+    yield place, node
     if isinstance(node, Mapping):
-        if 'type' in node:
-            yield f'{place}.type' if place else 'type', node['type']
         for key, value in node.items():
             if key not in ('custom_keys', 'metainfo'):  # whose keys are names of their own
-                yield from _types(value, f'{place}.{key}' if place else str(key))
+                yield from _values(value, f'{place}.{key}' if place else str(key))
     elif isinstance(node, (list, tuple)):
         for i, value in enumerate(node):
-            yield from _types(value, f'{place}[{i}]')
+            yield from _values(value, f'{place}[{i}]')

@@ -64,7 +64,8 @@ def make_plan(configs: Sequence[Config], scenario: Scenario, trained: Container[
     lone: Dict[bool, Tuple[Config, int]] = {}
     for split, config in zip(scenario, configs):
         to_train = split.step in trained
-        chosen = {role: _select(sources, config, role, split, to_train, to_train or role == 'test') for role in roles}
+        opened = [*roles, *(['val'] if to_train and config.get('val_dataloader') else [])]
+        chosen = {role: _select(sources, config, role, split, to_train, to_train or role == 'test') for role in opened}
         shown = chosen.get('train')
         num_train, num_test = (None if images is None else len(images) for images in (shown, chosen['test']))
         if not num_test:

@@ -3,7 +3,7 @@ from __future__ import annotations
 
 import copy
 from pathlib import Path
-from typing import Any, Collection, Literal, Mapping, Tuple, Union
+from typing import Any, Collection, Literal, Mapping, Optional, Tuple, Union
 
 from mmengine.config import Config
 
@@ -59,8 +59,20 @@ def _merged(cfg: Config, steps: str) -> Config:
     try:
         merged.merge_from_dict(copy.deepcopy(cfg.get(steps, {})))
     except (TypeError, KeyError) as error:  # a dict in place of something else, or the other way round
-        raise ValueError(f'{steps}: {error}') from error
+        raise ValueError(_clash(cfg, cfg.get(steps, {}), steps) or f'{steps}: {error}') from error
     return merged
+
+
+def _clash(node: Mapping[str, Any], changes: Mapping[str, Any], place: str) -> Optional[str]:
+    """What to say of the first settings that are merged into something that has none."""
+    for key, value in changes.items():
+        here = node.get(key)
+        if isinstance(value, Mapping) and here is not None:
+            told = _clash(here, value, f'{place}.{key}') if isinstance(here, Mapping) else (
+                f'{place}.{key}: got {plain(value)}, which changes {here!r}, expected a dict there.')
+            if told:
+                return told
+    return None
 
 
 def read_method(cfg: Config) -> MethodSettings:

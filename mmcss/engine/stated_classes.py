@@ -112,8 +112,8 @@ def _type_of(leaf: Config) -> Type[BaseDataset]:
     cls = DATASETS.get(leaf['type']) if isinstance(leaf['type'], str) else leaf['type']
     if cls is None:
         raise ValueError(f"train_dataloader.dataset.type: got {leaf['type']!r}, which is not registered"
-                         f"{did_you_mean(leaf['type'], DATASETS.module_dict)}; valid are data sets of MMSegmentation, and those "
-                         'of custom_imports.')
+                         f"{did_you_mean(leaf['type'], DATASETS.module_dict)}; valid are data sets of MMSegmentation, "
+                         'and those of custom_imports.')
     return cls
 
 

@@ -191,8 +191,8 @@ def _set_stream(plain: Dict[str, Any], memory: MemorySettings, previous: StepFol
     if loader.pop('drop_last', False):
         raise ValueError('train_dataloader.drop_last: online steps show each image once; set it to False in next_steps.')
     if not plain.get('default_hooks', {}).get('checkpoint', {}).get('by_epoch', True):
-        raise ValueError('default_hooks.checkpoint.by_epoch: an online step that was stopped starts anew, since images '
-                         'come once; set it to True.')
+        raise ValueError('default_hooks.checkpoint.by_epoch: got a false value; an online step that was stopped starts '
+                         'anew, since images come once; set it to True.')
     loader['dataset'].update(
         min_length=world_size, memory=dict(path=str(previous.memory), labels=memory.labels, brought=False))
     loader['batch_sampler'] = dict(type='StreamBatchSampler')
@@ -201,7 +201,7 @@ def _set_stream(plain: Dict[str, Any], memory: MemorySettings, previous: StepFol
 def _test_loader(cfg: Config) -> Dict[str, Any]:
     loader = cfg.get('test_dataloader') or cfg.get('val_dataloader')
     if not loader:
-        raise ValueError('the config has neither test_dataloader nor val_dataloader to evaluate the steps on.')
+        raise ValueError('the config has neither test_dataloader nor val_dataloader to evaluate the steps on; give one.')
     return copy.deepcopy(loader.to_dict())
 
 

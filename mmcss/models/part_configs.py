@@ -141,7 +141,7 @@ def check_losses(losses: Any, place: str) -> None:
     if not isinstance(losses, Mapping):
         raise ValueError(f'{place}: got {short(plain(losses), 200)}, expected a dict with the config of each loss by its name.')
     if 'targets' in losses:
-        raise ValueError(f"{place}: no loss may be called 'targets', which names the part of that key.")
+        raise ValueError(f"{place}: no loss may be called 'targets', which names the part of that key; give it another name.")
     configs = {name: config for name, config in losses.items() if config is not None and not isinstance(config, Part)}
     named = [name for name, config in losses.items() if name not in configs or isinstance(config, Mapping) and 'type' in config]
     for name, config in configs.items():

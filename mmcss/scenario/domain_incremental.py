@@ -57,6 +57,8 @@ class DomainIncremental:
             raise ValueError(f'scenario.domains: {twice} stand in two steps; a domain enters once.')
         if not 0 <= self.test_share < 1:
             raise ValueError(f'scenario.test_share: got {self.test_share}, expected at least 0 and less than 1.')
+        if not 0 <= self.seed < 2**32:
+            raise ValueError(f'scenario.seed: got {self.seed}, expected 0 to 2**32 - 1.')
         if self.partition not in PARTITIONS:
             raise ValueError(f'scenario.partition: got {self.partition!r}, valid are {", ".join(PARTITIONS)}.')
         if self.partition == 'published' and self.test_share == 0:

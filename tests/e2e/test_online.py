@@ -266,7 +266,7 @@ def test_images_are_not_left_out(tiny_data, tmp_path):
 def test_a_checkpoint_in_the_middle_of_a_stream_is_refused(tiny_data, tmp_path):
     cfg = config(tiny_data, tmp_path, 'online_em')
     cfg.default_hooks.checkpoint.by_epoch = False
-    with pytest.raises(ValueError, match='default_hooks.checkpoint.by_epoch: an online step'):
+    with pytest.raises(ValueError, match='default_hooks.checkpoint.by_epoch: .* an online step'):
         run(cfg)
 
 

@@ -263,3 +263,10 @@ def test_a_classifier_may_be_a_class(tmp_path):
 def test_what_is_told(tmp_path, change, message):
     with pytest.raises(ValueError, match=message):
         read_settings(tiny_config(tmp_path, tmp_path, **change))
+
+
+def test_changes_of_later_steps_that_clash(tmp_path):
+    cfg = tiny_config(tmp_path, tmp_path, continual=dict(losses=dict(pod=[])))
+    cfg.next_steps.continual = dict(losses=dict(pod=dict(loss_weight=5.)))
+    with pytest.raises(ValueError, match=r"next_steps.continual.losses.pod: got \{'loss_weight': 5.0\}, which changes \[\], exp"):
+        read_settings(cfg)

@@ -78,7 +78,8 @@ def test_what_an_error_lacks(text, lacking):
     assert lacks(mutant(), text) == lacking
 
 
-VALID = dict(continual=dict(memory=dict(size=4), losses=dict(kd=dict(type='KnowledgeDistillation'))), run={}, protocol={}, next_steps={})
+VALID = dict(continual=dict(memory=dict(size=4), losses=dict(kd=dict(type='KnowledgeDistillation'))),
+             run={}, protocol={}, next_steps={})
 
 
 @pytest.mark.parametrize('mutant, error, began, kind', [
@@ -107,7 +108,8 @@ def test_judgements(mutant, error, began, kind):
 
 
 def test_a_table():
-    told = table([(mutant(), Outcome('raw', 'e')), (mutant(), Outcome('refused')), (mutant(path=('model', )), Outcome('raw'))])
+    other = mutant(path=('model', ))
+    told = table([(mutant(), Outcome('raw', 'e')), (mutant(), Outcome('refused')), (other, Outcome('raw'))])
     rows = [[cell.strip() for cell in line.split('|')[1:-1]] for line in told.splitlines() if line.startswith('|')]
     assert rows == [['section', 'refused', 'raw', 'all'], ['continual', '1', '1', '2'], ['model', '0', '1', '1'],
                     ['all', '1', '2', '3']]
