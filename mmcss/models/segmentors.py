@@ -249,6 +249,6 @@ def student_class(stock: Type[EncoderDecoder]) -> Type[ContinualMixin]:
     return type(f'Continual{stock.__name__}', (*mixins, stock), made)
 
 
-def _empty_student(stock: Type[EncoderDecoder]) -> ContinualMixin:
+def _empty_student(stock: type) -> ContinualMixin:
     kind = student_class(stock)
     return kind.__new__(kind)
