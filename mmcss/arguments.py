@@ -5,9 +5,9 @@ import functools
 import inspect
 from dataclasses import is_dataclass
 from difflib import get_close_matches
-from typing import (Annotated, Any, Callable, Collection, Dict, Iterable, List, Mapping, Optional, Sequence, Type,
-                    TypeVar, get_type_hints)
+from typing import (Annotated, Any, Callable, Collection, Dict, Iterable, List, Mapping, Sequence, TypeVar, get_type_hints)
 
+import numpy as np
 from pydantic import AfterValidator, ConfigDict, Field, PydanticUserError, TypeAdapter, ValidationError
 from pydantic_core import PydanticCustomError
 
@@ -29,7 +29,8 @@ Counts = Annotated[Sequence[Count], Field(min_length=1)]
 
 # How pydantic words what it expects, and how an error here does.
 WORDS = (("'str' instances are not allowed as a Sequence value", 'a list'), ('Input should be a valid boolean', 'True or False'),
-         ('Input should be an instance of Sequence', 'a list'), ('Input should be an instance of Mapping', 'a dict'),
+         ('Input should be an instance of Sequence', 'a list'), ('Input should be an instance of Path', 'a path'),
+         ('Input should be an instance of Mapping', 'a dict'),
          ('Input should be a valid list', 'a list'), ('Input should be a valid tuple', 'a tuple'),
          ('Input should be a valid dictionary', 'a dict'), ('Input should be a valid mapping', 'a dict'),
          ('Input should be a valid ', 'a '), ('Input should be greater', 'a number greater'),
@@ -52,7 +53,7 @@ def check_value(key: str, value: Any, kind: Any) -> None:
         ValueError: It is not. Names the key, what was got and what is valid.
     """
     try:
-        _adapter(kind).validate_python(value, strict=True)
+        _adapter(kind).validate_python(value.item() if isinstance(value, np.generic) else value, strict=True)
     except ValidationError as error:
         raise ValueError(_told(key, value, error)) from None
     except (PydanticUserError, NameError, TypeError):
@@ -60,7 +61,7 @@ def check_value(key: str, value: Any, kind: Any) -> None:
 
 
 def check_arguments(takes: Callable[..., Any], given: Mapping[str, Any], place: str,
-                    skip: Collection[str] = (), required: bool = True,
+                    skip: Collection[str] = (),
                     owners: Callable[[str], Collection[str]] = lambda name: ()) -> None:
     """Make sure that a class or function can be called with what a config gives.
 
@@ -70,7 +71,6 @@ def check_arguments(takes: Callable[..., Any], given: Mapping[str, Any], place: 
         given: The arguments by name, without ``type``.
         place: Full path of the config, for errors; '' at the top.
         skip: Arguments that are no settings: others give them.
-        required: Whether those without default have to be there.
         owners: Names of other classes that have a setting of that name.
 
     Raises:
@@ -82,7 +82,7 @@ def check_arguments(takes: Callable[..., Any], given: Mapping[str, Any], place: 
     if not takes_any(takes):
         check_names(given, valid, place, owners, takes.__name__)
     missing = [name for name, argument in kinds.items()
-               if required and argument.default is argument.empty and name not in (*given, *skip)]
+               if argument.default is argument.empty and name not in (*given, *skip)]
     if missing:
         raise ValueError(f'{place or "the config"}: got {short(plain(given), 200)}, which lacks {" and ".join(missing)}.')
     for name, value in given.items():
@@ -150,40 +150,9 @@ def unknown_key(name: str, valid: Collection[str], place: str) -> str:
 
 def did_you_mean(name: Any, valid: Collection[str]) -> str:
     """The nearest of some names as a clause, empty where none is near."""
-    folded = {option.lower(): option for option in valid}
+    folded = {str(option).lower(): option for option in valid}
     near = get_close_matches(str(name).lower(), folded, n=1)
     return f', did you mean {folded[near[0]]!r}?' if near else ''
-
-
-def class_named(config: Any, place: str, find: Callable[[str], Optional[type]], base: Type[T], kind: str,
-                valid: Collection[str]) -> Type[T]:
-    """The class that a config names.
-
-    Args:
-        config: A dict with ``type``.
-        place: Its full path, for errors.
-        find: Gives the registered class of a name, or None.
-        base: What it has to inherit from.
-        kind: What that is called, such as 'a part'.
-        valid: Names of such classes.
-
-    Raises:
-        ValueError: It is no dict with a type, or the type is unknown or none
-            of these; names the nearest.
-    """
-    if not isinstance(config, Mapping) or 'type' not in config:
-        raise ValueError(f'{place}: got {short(plain(config), 200)}, expected a dict with type; valid are {", ".join(valid)}.')
-    name = config['type']
-    if isinstance(name, type):
-        found: Optional[type] = name
-    else:
-        check_value(f'{place}.type', name, str)
-        found = find(name)
-    if found is None or not (isinstance(found, type) and issubclass(found, base)):
-        told = f'is not {kind}' if found is not None else 'is not registered'
-        raise ValueError(f'{place}.type: got {getattr(name, "__name__", name)!r}, which {told}{did_you_mean(name, valid)}; '
-                         f'valid are {", ".join(valid)}, and those of custom_imports.')
-    return found
 
 
 @functools.cache

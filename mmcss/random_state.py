@@ -26,14 +26,14 @@ def random_state() -> State:
 
 
 def set_random_state(state: State) -> None:
-    """Inverse of :func:`random_state`."""
+    """Inverse of :func:`random_state`; tensors may be on any device: mmengine loads checkpoints onto the model's."""
     version, numbers, gauss = state['python']
     random.setstate((version, tuple(numbers.tolist()), gauss))
     kind, keys, position, has_gauss, cached = state['numpy']
-    np.random.set_state((kind, keys.numpy().astype(np.uint32), position, has_gauss, cached))
-    torch.set_rng_state(state['torch'])
+    np.random.set_state((kind, keys.cpu().numpy().astype(np.uint32), position, has_gauss, cached))
+    torch.set_rng_state(state['torch'].cpu())
     if 'cuda' in state and torch.cuda.is_available():
-        torch.cuda.set_rng_state(state['cuda'])
+        torch.cuda.set_rng_state(state['cuda'].cpu())
 
 
 @contextmanager

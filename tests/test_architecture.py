@@ -29,7 +29,7 @@ MAY_IMPORT = {
     'datasets': {'scenario', 'files', 'arguments'},
     'evaluation': {'scenario', 'files'},
     'models': {'scenario', 'parts', 'losses', 'files', 'arguments'},
-    'session': {'scenario', 'parts', 'files', 'arguments', 'random_state', 'models', 'datasets'},
+    'session': {'scenario', 'parts', 'files', 'arguments', 'random_state', 'models', 'datasets', 'evaluation'},
     'hooks': {'scenario', 'parts', 'files', 'random_state', 'models', 'evaluation', 'datasets', 'losses', 'arguments', 'session'},
     'visualization': {'scenario', 'files', 'evaluation', 'models'},
 }

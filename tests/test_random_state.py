@@ -54,6 +54,27 @@ def test_state_survives_a_file_that_is_loaded_without_code(tmp_path):
     assert draw() == first
 
 
+def test_state_may_be_on_a_device():
+    """All tensors that must not be are asked for on the CPU."""
+    moved = []
+
+    class OnDevice(torch.Tensor):
+
+        def cpu(self):
+            moved.append(self.dtype)
+            return torch.Tensor.cpu(self).as_subclass(torch.Tensor)
+
+        def numpy(self):
+            raise TypeError('on a device')
+
+    state = random_state()
+    first = draw()
+    kind, keys, *others = state['numpy']
+    state.update(numpy=(kind, keys.as_subclass(OnDevice), *others), torch=state['torch'].as_subclass(OnDevice))
+    set_random_state(state)
+    assert draw() == first and moved == [torch.int64, torch.uint8]
+
+
 def test_state_is_a_copy():
     state = random_state()
     first = draw()

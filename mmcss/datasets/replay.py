@@ -25,8 +25,8 @@ def remembered_share(batch_size: int, share: float) -> int:
     """
     remembered = int(batch_size * share + 0.5)
     if not 0 < remembered < batch_size:
-        raise ValueError(f'memory.share: {share} of a batch of {batch_size} leaves no room for new or remembered images; '
-                         'take a larger batch_size.')
+        raise ValueError(f'continual.memory.share: {share} of a batch of {batch_size} leaves no room for new or remembered '
+                         'images; take a larger batch_size.')
     return remembered
 
 

@@ -8,9 +8,9 @@ from torch import Tensor
 
 from ..files import PathLike, plain, written_whole
 from ..models import save_hand_over
+from ..models.part_configs import DECODE_LOSSES, PARTS
 from ..scenario import Scenario
 from .distributed import say
-from .first_step_training import first_step_training
 from .folders import StepFolder
 from .stock_checkpoint import check_fits, load_first_step
 from .typed_settings import Settings
@@ -116,3 +116,24 @@ def _compare_watching(source: Path, trained: Mapping[str, Any], asked: Mapping[s
         if trained.get(name) != part:
             raise ValueError(f'{source} was trained without {name}={part!r}, which gathers at step 0 what later steps '
                              'need; leave --first-step-from out, or name a run that has it.')
+
+
+def first_step_training(settings: Settings) -> Dict[str, Any]:
+    """How a method trains step 0: what runs that share a step 0 should have in common.
+
+    ``watching`` are the parts that gather something there and change nothing;
+    without their ``loss_weight``, which counts in later steps.
+    """
+    method = settings.method(0)
+    parts = {name: plain(part) for name, part in method.losses.items() if PARTS.class_of(part).from_first_step}
+    watching = {name: {key: value for key, value in part.items() if key != 'loss_weight'}
+                for name, part in parts.items() if PARTS.class_of(part).watches_first_step}
+    loss = method.loss_decode
+    return dict(
+        loss_decode=plain(loss) if loss and DECODE_LOSSES.class_of(loss).from_first_step else None,
+        losses={name: part for name, part in parts.items() if name not in watching},
+        watching=watching,
+        unknown=method.unknown.of if method.unknown else None,
+        classifier=plain(method.classifier),
+        average=method.average,
+        ignore_as_background=method.ignore_as_background)

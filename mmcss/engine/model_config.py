@@ -12,6 +12,7 @@ from ..files import plain
 from ..losses.decode_loss import Average
 from ..models.extended import DEFAULT_SCORES
 from ..models.heads import BOUNDARY_HEADS, MASK_HEADS
+from ..models.part_configs import CLASSIFIERS
 from .class_settings import StepClasses, follow_classes, is_a
 
 STUDENTS = {
@@ -90,7 +91,7 @@ def extended_model(model: Config, unknown: Optional[str], classifier: Optional[M
     if unknown not in (None, DEFAULT_SCORES):
         model['unknown_scores'] = unknown
     if classifier:
-        cls = MODELS.get(classifier['type'])
+        cls = CLASSIFIERS.class_of(classifier)
         grows = 'steps' in inspect.signature(cls.__init__).parameters
         model['classifier'] = dict(plain(classifier), **(dict(steps=list(steps)) if grows else {}))
     return model

@@ -10,6 +10,7 @@ import math
 from difflib import get_close_matches
 from multiprocessing import get_all_start_methods
 from os.path import commonprefix
+from pathlib import Path
 from typing import Annotated, Any, Callable, Collection, Dict, Iterator, Literal, Mapping, Optional, Sequence, Tuple, Union
 
 from mmengine.config import Config
@@ -25,10 +26,9 @@ from .typed_settings import MethodSettings, RunSettings
 # Keys of the user's config that no step's config has.
 OWN_KEYS = ('scenario', 'continual', 'protocol', 'profile', 'official', 'first_step', 'next_steps', 'run', 'runner_type')
 NEEDED = ('model', 'scenario', 'train_dataloader', 'optim_wrapper', 'train_cfg')
-# What Runner.from_cfg takes, and variables of stock configs that are called alike.
-STACK_KEYS = (*list(inspect.signature(Runner.__init__).parameters)[1:], 'custom_imports', 'compile',
-              'model_wrapper_cfg', 'find_unused_parameters', 'tta_model', 'tta_pipeline', 'train_pipeline', 'test_pipeline',
-              'vis_backends', 'models')
+# What Runner.from_cfg takes.
+STACK_KEYS = (*list(inspect.signature(Runner.__init__).parameters)[1:-1], 'custom_imports', 'compile',
+              'model_wrapper_cfg', 'find_unused_parameters', 'tta_model', 'tta_pipeline')
 DEFAULT_HOOKS = ('runtime_info', 'timer', 'sampler_seed', 'logger', 'param_scheduler', 'checkpoint', 'visualization')
 
 Section = Mapping[str, Any]
@@ -38,19 +38,19 @@ Level = Literal['CRITICAL', 'FATAL', 'ERROR', 'WARNING', 'WARN', 'INFO', 'DEBUG'
 Heads = Union[Section, Sequence[Section]]
 KINDS: Dict[str, Any] = {
     **dict.fromkeys(('model', 'scenario', 'continual', 'first_step', 'next_steps', 'run', 'train_dataloader', 'optim_wrapper',
-                     'train_cfg', 'default_hooks', 'env_cfg', 'official', 'model.backbone'), Section),
+                     'train_cfg', 'default_hooks', 'env_cfg', 'model.backbone'), Section),
     **dict.fromkeys(('val_dataloader', 'test_dataloader', 'val_cfg', 'test_cfg', 'visualizer', 'model.data_preprocessor',
-                     'log_processor', 'randomness', 'tta_model', 'custom_imports'), Optional[Section]),
+                     'log_processor', 'randomness', 'tta_model', 'custom_imports', 'official'), Optional[Section]),
     'protocol': Union[str, Section], 'profile': str,
     'model.decode_head': Heads, 'model.auxiliary_head': Optional[Heads],
     'model.train_cfg': Optional[Section], 'model.test_cfg': Optional[Section],
     'test_evaluator': Optional[Heads], 'val_evaluator': Optional[Heads],
     'param_scheduler': Union[Annotated[Section, Field(min_length=1)], Sequence[Section], None],
     'log_level': Union[Number, Level], 'custom_hooks': Optional[Sequence[Section]],
-    **{f'continual.{key}': Optional[Section] for key in ('losses', 'memory', 'unknown', 'targets', 'loss_decode', 'online')},
+    **{f'continual.{key}': Optional[Section] for key in ('losses', 'targets', 'loss_decode', 'online')},
     'optim_wrapper.optimizer': Section, 'model.decode_head.loss_decode': Heads, 'model.auxiliary_head.loss_decode': Heads,
     **{f'default_hooks.{name}': Optional[Section] for name in DEFAULT_HOOKS},
-    'visualizer.vis_backends': Optional[Sequence[Section]], 'continual.classifier': Union[str, Section, None],
+    'visualizer.vis_backends': Optional[Sequence[Section]],
     'randomness.seed': Optional[Number], 'randomness.deterministic': bool, 'randomness.diff_rank_seed': bool,
     'model.data_preprocessor.mean': Optional[Sequence[Finite]], 'model.data_preprocessor.std': Optional[Sequence[Positive]],
     'model.data_preprocessor.size': Optional[Annotated[Sequence[Count], Field(min_length=2, max_length=2)]],
@@ -58,7 +58,7 @@ KINDS: Dict[str, Any] = {
     **{f'train_cfg.{key}': int for key in ('max_epochs', 'max_iters', 'val_begin')}, 'train_cfg.val_interval': Count,
     'env_cfg.mp_cfg': Section, 'env_cfg.mp_cfg.mp_start_method': Annotated[str, one_of(get_all_start_methods())],
     'env_cfg.mp_cfg.opencv_num_threads': int, 'env_cfg.cudnn_benchmark': bool,
-    'load_from': Optional[str], 'work_dir': Optional[str], 'resume': Optional[bool], 'launcher': str,
+    'load_from': Union[str, Path, None], 'work_dir': Union[str, Path, None], 'resume': Optional[bool], 'launcher': str,
     'default_scope': Optional[Annotated[str, one_of(SCOPES)]],
 }
 OF_LOADERS: Dict[str, Any] = {
@@ -75,7 +75,7 @@ SECTIONS: Dict[str, Sequence[Callable[..., Any]]] = {
     'continual': [MethodSettings], 'run': [RunSettings], 'protocol': [Protocol],
     'scenario': [kind.from_config for kind in SCENARIOS.values()], 'first_step': [], 'next_steps': [], 'official': []}
 # Settings that are called like what configs have for variables.
-VARIABLES = ('classes', 'seed', 'scenario.background')
+VARIABLES = ('classes', 'seed', 'scenario.background', 'train_pipeline', 'train_pipelines', 'test_pipeline', 'models')
 # How alike two keys are before one is taken for a slip of the other: configs may hold variables of their own.
 ALIKE = 0.88
 
@@ -114,22 +114,22 @@ def check_outline(cfg: Config, changed_by: str = '') -> None:
 
 def _check_keys(cfg: Config) -> None:
     """Find slips of keys."""
-    known = {*OWN_KEYS, *STACK_KEYS}
+    known = (*OWN_KEYS, *STACK_KEYS)
     _refuse_slips(cfg, known, '')
     _refuse_misplaced(cfg, known)
     _refuse_slips(cfg.get('default_hooks', {}), DEFAULT_HOOKS, 'default_hooks')
     for steps in ('first_step', 'next_steps'):
-        given = cfg.get(steps, {})
-        idle = sorted(set(given) & (set(OWN_KEYS) - {'continual'}))
+        given = {key.split('.')[0] for key in cfg.get(steps, {})}  # 'optim_wrapper.optimizer.lr' is a key of MMEngine's, too
+        idle = sorted(given & (set(OWN_KEYS) - {'continual'}))
         if idle:
             raise ValueError(f'{steps}: {idle} hold for all steps; set them outside of it.')
-        check_names(given, [*known - set(OWN_KEYS), 'continual', *cfg], steps)
-    check_names(cfg.get('official', {}), [*known, *cfg], 'official')
+        check_names(sorted(given), [*STACK_KEYS, 'continual', *(key for key in cfg if key not in known)], steps)
+    check_names(cfg.get('official') or {}, [*known, *(key for key in cfg if key not in known)], 'official')
 
 
 def _refuse_slips(given: Mapping[str, Any], known: Collection[str], place: str) -> None:
     for key in given:
-        near = [] if key in known else get_close_matches(key, known, n=1, cutoff=ALIKE) or [
+        near = [] if key in (*known, *VARIABLES) else get_close_matches(key, known, n=1, cutoff=ALIKE) or [
             other for other in known if _one_slip(key, other)]
         if near and _fits(given[key], KINDS.get(near[0], Any)):
             where = f'{place}.{key}' if place else key
@@ -187,7 +187,8 @@ def _values(node: Any, place: str = '') -> Iterator[Tuple[str, Any]]:
     yield place, node
     if isinstance(node, Mapping):
         for key, value in node.items():
-            yield from _values(value, f'{place}.{key}' if place else str(key))
+            if key not in ('custom_keys', 'metainfo'):  # whose keys are names of their own
+                yield from _values(value, f'{place}.{key}' if place else str(key))
     elif isinstance(node, (list, tuple)):
         for i, value in enumerate(node):
             yield from _values(value, f'{place}[{i}]')

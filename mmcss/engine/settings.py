@@ -3,10 +3,9 @@ from __future__ import annotations
 
 import copy
 from pathlib import Path
-from typing import Any, Collection, Mapping, Optional, Tuple, Union
+from typing import Any, Collection, Literal, Mapping, Optional, Tuple, Union
 
 from mmengine.config import Config
-from mmseg.registry import MODELS
 
 from ..arguments import arguments_of, check_arguments, check_names, check_value, make
 from ..datasets import BACKGROUND
@@ -19,10 +18,11 @@ from .outline import check_outline
 from .profiles import PROFILES, with_profile
 from .stated_classes import check_test_names, stated_names, tell_of_background
 from .type_names import with_named_types
-from .typed_settings import MemorySettings, MethodSettings, PartConfig, RunSettings, Settings, UnknownSettings
+from .typed_settings import MemorySettings, MethodSettings, RunSettings, Settings, UnknownSettings
 
 # What may be said apart for step 0 and for later ones.
 STEPS = ('first_step', 'next_steps')
+
 
 def read_settings(cfg: Union[Config, Settings]) -> Settings:
     """Read the user's config; one that has been read is given back.
@@ -40,6 +40,10 @@ def read_settings(cfg: Union[Config, Settings]) -> Settings:
     for steps, config in zip(STEPS, configs):
         check_outline(config, changed_by=steps)
     methods = read_method(configs[0]), read_method(configs[1])
+    for key in ('unknown', 'classifier'):
+        if getattr(methods[0], key) != getattr(methods[1], key):
+            raise ValueError(f'continual.{key}: got {getattr(methods[0], key)} at step 0 and {getattr(methods[1], key)} later, '
+                             'but a model has the same at all steps; set it outside of first_step and next_steps.')
     protocol = read_protocol(cfg, cfg.get('protocol', {}))
     preset = next((name for name in PROTOCOLS if read_protocol(cfg, name) == protocol), 'custom')
     file = Path(cfg.filename or 'run')
@@ -53,7 +57,7 @@ def _merged(cfg: Config, steps: str) -> Config:
     """A copy of a config with what it says of some steps."""
     merged = Config(copy.deepcopy(cfg._cfg_dict.to_dict()), filename=cfg.filename)
     try:
-        merged.merge_from_dict(cfg.get(steps, {}))
+        merged.merge_from_dict(copy.deepcopy(cfg.get(steps, {})))
     except (TypeError, KeyError) as error:  # a dict in place of something else, or the other way round
         raise ValueError(_clash(cfg, cfg.get(steps, {}), steps) or f'{steps}: {error}') from error
     return merged
@@ -88,7 +92,8 @@ def read_method(cfg: Config) -> MethodSettings:
             check(given[key], f'continual.{key}')
     for key, kind in (('memory', MemorySettings), ('unknown', UnknownSettings)):
         if key in given:
-            check_value(f'continual.{key}', given[key], PartConfig)
+            if not isinstance(given[key], Mapping):
+                raise ValueError(f'continual.{key}: got {given[key]!r}, expected a dict of {", ".join(arguments_of(kind))}.')
             options = make(kind, given[key], f'continual.{key}')
             if key == 'memory' and 'online' in given:
                 _refuse_idle(given['memory'])
@@ -111,7 +116,7 @@ def _check_domains(method: MethodSettings) -> None:
     idle = [f'continual.{key}' for key in ('targets', 'loss_decode', 'unknown', 'classifier') if getattr(method, key)]
     idle += ['continual.new_rows'] if method.new_rows != MethodSettings.new_rows else []
     idle += [f'continual.losses.{name}' for name, part in method.losses.items()
-             if getattr(MODELS.get(part['type']), 'about_new_classes', False)]
+             if PARTS.class_of(part).about_new_classes]
     if idle:
         raise ValueError(f'steps of domains bring no new classes, so that {", ".join(idle)} mean nothing there; take '
                          'methods/finetune, lwf, ilt, ewc, pi, rw, er, plop_domain or mib_domain of configs/_base_/.')
@@ -126,8 +131,10 @@ def read_protocol(cfg: Config, options: Any) -> Protocol:
     if isinstance(options, str) and options in PROTOCOLS:
         options = PROTOCOLS[options]
     if not isinstance(options, Mapping):
-        raise ValueError(f'protocol: got {options!r}, expected one of {", ".join(PROTOCOLS)}, or a dict.')
+        raise ValueError(f'protocol: got {options!r}, expected one of {", ".join(PROTOCOLS)}, or a dict of '
+                         f'{", ".join(arguments_of(Protocol))}.')
     options = dict(options)
+    check_value('protocol.background', options.get('background', True), Union[bool, Literal['listed']])
     if options.get('background') == 'listed':
         options['background'] = BACKGROUND in stated_names(cfg.train_dataloader.dataset).listed
     return make(Protocol, options, 'protocol')

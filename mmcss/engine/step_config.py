@@ -7,14 +7,15 @@ from dataclasses import asdict
 from typing import Any, Dict, List, Mapping, Union
 
 from mmengine.config import Config
-from mmseg.registry import DATA_SAMPLERS, MODELS
 
 from ..datasets.replay import remembered_share
 from ..files import plain as plain_dict
+from ..hooks.replays import REPLAYS
+from ..models.part_configs import DECODE_LOSSES, PARTS
 from ..scenario import Scenario, Split
 from .class_settings import follow_classes
 from .deploy import deployed
-from .first_step_training import acts_at_first_step, first_step_training
+from .first_step import first_step_training
 from .folders import StepFolder
 from .model_config import (STUDENTS, extended_model, replace_cross_entropy, stock_model, teacher_model, walk,
                            without_pretrained)
@@ -104,13 +105,13 @@ def _model(settings: Settings, scenario: Scenario, split: Split) -> Dict[str, An
     if step > 0:
         model = without_pretrained(model)
         continual['previous'] = str(StepFolder(settings.work_dir, step - 1).hand_over)
-        if any(getattr(MODELS.get(part['type']), 'uses_teacher', True) for part in method.parts.values()):
+        if any(PARTS.class_of(part).uses_teacher for part in method.parts.values()):
             continual['teacher'] = teacher_model(_step_model(settings, scenario, step, step - 1))
         if method.online:
             continual['losses']['stream'] = dict(
-                type='StreamWatch', confidence=DATA_SAMPLERS.get(method.online['type']).wants_confidence,
+                type='StreamWatch', confidence=REPLAYS.class_of(method.online).wants_confidence,
                 features=method.memory is not None and method.memory.uses_features)
-    if method.loss_decode and (step > 0 or acts_at_first_step(method.loss_decode)):
+    if method.loss_decode and (step > 0 or DECODE_LOSSES.class_of(method.loss_decode).from_first_step):
         loss_decode = dict(dict(average=method.average), **plain_dict(method.loss_decode))
         follow_classes(loss_decode, 'continual.loss_decode', step_classes(settings, scenario, step), in_loss=True)
         model = replace_cross_entropy(model, loss_decode, split.num_old)

@@ -95,7 +95,7 @@ class RunSettings:
     """
 
     steps: Union[Number, str, None] = None
-    first_step_from: Optional[str] = None
+    first_step_from: Union[str, Path, None] = None
     classes: Union[str, Sequence[str], None] = None
     overwrite: bool = False
     hand_over: HandedOver = 'last'

@@ -1,14 +1,17 @@
 """A step's scores without a runner."""
 from __future__ import annotations
 
-from typing import Any, Dict, Union
+from contextlib import contextmanager
+from typing import Any, Dict, Iterator, Union
 
 import torch
 from mmengine.dataset import pseudo_collate
 from mmengine.evaluator import Evaluator
 from mmseg.models.segmentors import BaseSegmentor
-from torch.utils.data import DataLoader, Dataset
+from torch import nn
+from torch.utils.data import DataLoader, Dataset, default_collate
 
+from ..scenario import Protocol
 from .continual_iou import ContinualIoUMetric
 
 
@@ -27,18 +30,47 @@ def evaluate(model: BaseSegmentor, images: Union[DataLoader[Any], Dataset[Any]])
         ``mIoU_new`` (from step 1 on), ``mIoU``, ``mAcc`` and ``aAcc``, and for
         each of ``classes`` an ``IoU`` and ``Acc`` (None where it is not
         defined), and whether it is ``scored``.
+
+    Raises:
+        ValueError: The images are those of training, or the loader has
+            torch's collate_fn.
     """
     loader = images if isinstance(images, DataLoader) else DataLoader(images, collate_fn=pseudo_collate)
     dataset: Any = loader.dataset  # one with metainfo and a length
+    view = getattr(dataset, 'view', None)  # a stock data set has none
+    if view is not None and not isinstance(view, Protocol):
+        raise ValueError(f'images: got a data set whose view is a {type(view).__name__}, expected a Protocol, which says what is '
+                         'scored.')
+    check_collated(loader)
     metric = ContinualIoUMetric()
     evaluator = Evaluator(metric)
     evaluator.dataset_meta = dataset.metainfo
-    training = model.training
-    model.eval()
-    try:
+    with evaluating(model):
         for data in loader:
             evaluator.process(data_samples=model.test_step(data), data_batch=data)
-    finally:
-        model.train(training)
     evaluator.evaluate(len(dataset))
     return metric.report
+
+
+@contextmanager
+def evaluating(model: nn.Module) -> Iterator[None]:
+    """Within it a model is in evaluation mode; each of its modules is left in the mode that it had."""
+    modes = [(module, module.training) for module in model.modules()]
+    model.eval()
+    try:
+        yield
+    finally:
+        model.train(modes[0][1])  # modules may have more to do than to note it
+        for module, training in modes:
+            module.training = training
+
+
+def check_collated(loader: DataLoader[Any]) -> None:
+    """Make sure that a loader does not have torch's collate_fn, which can't put data samples together.
+
+    Raises:
+        ValueError: It has; names the one to take.
+    """
+    if loader.collate_fn is default_collate:
+        raise ValueError("loader: got torch's default_collate, which can't put data samples together; build it with "
+                         'collate_fn=pseudo_collate (of mmengine.dataset).')

@@ -1,10 +1,9 @@
 """Tells the parts of a method when their moments are."""
 from __future__ import annotations
 
-from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Any, Dict, Iterable, Iterator, List, Mapping, Optional
+from typing import Any, Dict, Iterable, List, Mapping, Optional
 
 from mmengine.dist import barrier, broadcast, is_main_process
 from mmengine.hooks import Hook
@@ -16,7 +15,7 @@ from ..files import is_there
 from ..models import forget_hand_over, load_hand_over
 from ..parts import Part, StepBatch, overrides
 from ..session import Moments, PartStates
-from ..session.part_states import State, load_state, save_state, sound
+from ..session.part_states import Found, State, load_state, save_state
 from .before_updates import before_updates
 from .data_pass import Pass, averaged_model, bare_model
 from .finite_hook import check_state
@@ -98,16 +97,12 @@ class StateFiles(PartStates):
         self.runner = runner
         self.resumed = resumed
 
-    @contextmanager
-    def begun(self, name: str) -> Iterator[Optional[State]]:
+    def begun(self, name: str) -> Optional[Found]:
         """From the checkpoint, or else the file."""
         path = self._path(name)
         if not self.runner._resume or not (name in self.resumed or is_there(path)):
-            yield None
-            return
-        state = self.resumed[name] if name in self.resumed else load_state(path)
-        with sound(path):
-            yield state
+            return None
+        return Found(self.resumed[name] if name in self.resumed else load_state(path), path)
 
     def keep(self, name: str, state: State) -> None:
         """Write it on one process, and wait for it on all."""

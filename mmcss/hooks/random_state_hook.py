@@ -12,17 +12,6 @@ from mmengine.runner import Runner
 from ..random_state import State, random_state, set_random_state
 
 
-def on_cpu(value: Any) -> Any:
-    """A nested value with its tensors on the CPU: mmengine loads checkpoints onto the device."""
-    if isinstance(value, torch.Tensor):
-        return value.cpu()
-    if isinstance(value, dict):
-        return {key: on_cpu(entry) for key, entry in value.items()}
-    if isinstance(value, (tuple, list)):
-        return type(value)(on_cpu(entry) for entry in value)
-    return value
-
-
 @HOOKS.register_module()
 class RandomStateHook(Hook):
     """Stores each process's random state in checkpoints and restores it on resume.
@@ -52,7 +41,7 @@ class RandomStateHook(Hook):
 
     def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
         if self._loaded is not None:  # the loader of a loop that counts iterations drew a seed as it started
-            torch.set_rng_state(self._loaded['torch'])
+            torch.set_rng_state(self._loaded['torch'].cpu())
             self._loaded = None
 
     def after_train_epoch(self, runner: Runner) -> None:
@@ -81,4 +70,4 @@ class RandomStateHook(Hook):
     def after_load_checkpoint(self, runner: Runner, checkpoint: Dict[str, Any]) -> None:
         states = checkpoint.get('random_states', [])
         if runner._resume and get_rank() < len(states):
-            self._loaded = on_cpu(states[get_rank()])
+            self._loaded = states[get_rank()]

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Annotated, Mapping, Sequence
 
 from ..arguments import NotNegative, one_of
+from .freezing import GROUPS
 from .new_rows import DEFAULT_NEW_ROWS, NEW_ROWS
 
 
@@ -24,6 +25,6 @@ class Learning:
 
     new_rows: Annotated[str, one_of(NEW_ROWS)] = DEFAULT_NEW_ROWS
     frozen: Sequence[str] = ()
-    row_lr: Mapping[str, NotNegative] = field(default_factory=dict)
+    row_lr: Mapping[Annotated[str, one_of(GROUPS)], NotNegative] = field(default_factory=dict)
     stages: Sequence[str] = ()
     over_processes: bool = True

@@ -9,7 +9,7 @@ from mmseg.models.decode_heads.decode_head import BaseDecodeHead
 from mmseg.registry import MODELS
 from torch import nn
 
-from ..arguments import arguments_of, check_arguments, class_named, did_you_mean, make
+from ..arguments import arguments_of, check_arguments, check_value, did_you_mean, make
 from ..files import plain, short
 from ..losses.decode_loss import DecodeLoss
 from ..parts import Part
@@ -60,7 +60,7 @@ class Family(Generic[T]):
             ValueError: It names none of the family, or gives it a setting that
                 is unknown, missing, or of the wrong kind.
         """
-        cls, settings = self._class_of(config, place), _settings(config)
+        cls, settings = self.class_of(config, place), _settings(config)
         for name in self.given:
             if name in settings:
                 raise ValueError(f'{place}.{name}: got {short(plain(settings[name]), 200)}, but the model and the step give '
@@ -75,19 +75,27 @@ class Family(Generic[T]):
     def _fits(self, cls: type) -> bool:
         return self.fits is None or self.fits(cls)
 
-    def _class_of(self, config: Any, place: str) -> Type[T]:
-        def find(name: str) -> Optional[type]:
-            try:
-                with self.registry.switch_scope_and_registry(config.get('_scope_')) as registry:
-                    return registry.get(name)
-            except Exception:  # a name that is none, such as '.x', fails in the registry in as many ways
-                return None
-
+    def class_of(self, config: Any, place: str = 'type') -> Type[T]:
+        """The class that a config names, see :meth:`check`."""
         valid = self.members()
-        cls = class_named(config, place, find, self.base, self.kind, valid)
-        if not self._fits(cls):
-            raise ValueError(f'{place}.type: got {cls.__name__!r}, which is not {self.kind}; valid are {", ".join(valid)}.')
-        return cls
+        if not isinstance(config, Mapping) or 'type' not in config:
+            raise ValueError(f'{place}: got {short(plain(config), 200)}, expected a dict with type; valid are '
+                             f'{", ".join(valid)}.')
+        name = config['type']
+        found: Any = name if isinstance(name, type) else self._registered(name, place, config.get('_scope_'))
+        if not (isinstance(found, type) and issubclass(found, self.base) and self._fits(found)):
+            told = f'is not {self.kind}' if found is not None else 'is not registered'
+            raise ValueError(f'{place}.type: got {getattr(name, "__name__", name)!r}, which {told}{did_you_mean(name, valid)}; '
+                             f'valid are {", ".join(valid)}, and those of custom_imports.')
+        return found
+
+    def _registered(self, name: Any, place: str, scope: Optional[str]) -> Any:
+        check_value(f'{place}.type', name, str)
+        try:
+            with self.registry.switch_scope_and_registry(scope) as registry:
+                return registry.get(name)
+        except Exception:  # a name that is none, such as '.x', fails in the registry in as many ways
+            return None
 
     def _owners(self, setting: str) -> List[str]:
         """Those that have a setting of that name."""

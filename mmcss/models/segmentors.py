@@ -216,8 +216,7 @@ def make_student(model: EncoderDecoder, method: Method, learning: Learning,
         TypeError: It is none.
         ValueError: The method can't do with it.
     """
-    if not isinstance(model, EncoderDecoder) or isinstance(model, ContinualMixin):
-        raise TypeError(f'model: got {type(model).__name__}, expected a stock EncoderDecoder or CascadeEncoderDecoder.')
+    check_stock(model)
     stock: type = type(model)
     own = set(vars(model))
 
@@ -235,8 +234,21 @@ def make_student(model: EncoderDecoder, method: Method, learning: Learning,
     return restore
 
 
+def check_stock(model: Any) -> None:
+    """Make sure that a model can become a student; raises TypeError."""
+    if not isinstance(model, EncoderDecoder) or isinstance(model, ContinualMixin):
+        raise TypeError(f'model: got {type(model).__name__}, expected a stock EncoderDecoder or CascadeEncoderDecoder.')
+
+
 @functools.cache
 def student_class(stock: Type[EncoderDecoder]) -> Type[ContinualMixin]:
     """The class of students that are otherwise segmentors of a stock class."""
     mixins = (ContinualMixin, ) if issubclass(stock, ExtendedMixin) else (ContinualMixin, ExtendedMixin)
-    return type(f'Continual{stock.__name__}', (*mixins, stock), {})
+    # No module has this class by its name, so that pickle and deepcopy make it of the stock one.
+    made = dict(__reduce__=lambda model: (_empty_student, (stock, ), vars(model)))
+    return type(f'Continual{stock.__name__}', (*mixins, stock), made)
+
+
+def _empty_student(stock: type) -> ContinualMixin:
+    kind = student_class(stock)
+    return kind.__new__(kind)

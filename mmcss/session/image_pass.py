@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset
 
+from ..evaluation.step_scores import evaluating
 from ..models import ContinualMixin
 from ..parts import Needs, StepBatch
 from ..random_state import kept_random_state
@@ -40,16 +41,11 @@ class ImagePass:
 
     @torch.no_grad()
     def __iter__(self) -> Iterator[StepBatch]:
-        training = self.model.training
-        self.model.eval()
-        try:
-            with kept_random_state():
-                for data in self.batches():
-                    with self.precision():
-                        batch = self.model.look(data['inputs'], data['data_samples'], self.needs, self.student)
-                    yield batch
-        finally:
-            self.model.train(training)
+        with evaluating(self.model), kept_random_state():
+            for data in self.batches():
+                with self.precision():
+                    batch = self.model.look(data['inputs'], data['data_samples'], self.needs, self.student)
+                yield batch
 
 
 class SeededImages(Dataset[Any]):

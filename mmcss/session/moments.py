@@ -1,13 +1,13 @@
 """The one place that calls the moments of a method's parts, but for ``targets`` and ``loss``, which a forward pass calls."""
 from __future__ import annotations
 
-from typing import Callable, Iterable, Mapping, Optional, Tuple
+from typing import Callable, Iterable, Mapping, Optional
 
 from torch import Tensor
 
 from ..models import ContinualMixin
 from ..parts import Part, StepBatch, overrides
-from .part_states import PartStates, State
+from .part_states import Found, PartStates, State, unfit_state
 
 Look = Callable[[str, Part, bool], Iterable[StepBatch]]
 
@@ -43,18 +43,15 @@ class Moments:
             part.attach(self.model, old)
         for name, part in parts.items():
             if self.states.before is not None and overrides(part, 'load_previous'):
-                with self.states.previous(name) as state:
-                    check_classes(part, state, lambda: (split.num_old, ))
-                    part.load_previous(state)
-            with self.states.begun(name) as begun:
-                if begun is not None:
-                    # The step may have been stopped before or behind the classes of its own.
-                    check_classes(part, begun, lambda: (0, split.num_old, split.num_seen))
-                    part.load_state_dict(begun)
-            if begun is None:
-                if overrides(part, 'before_step'):
-                    part.before_step(split, self.look(name, part, False))
-                self.states.keep(name, part.state_dict())
+                load(name, part, part.load_previous, self.states.previous(name), split.num_old)
+            begun = self.states.begun(name)
+            if begun is not None:
+                # The step may have been stopped before or behind the classes of its own.
+                load(name, part, part.load_state_dict, begun, 0, split.num_old, split.num_seen)
+                continue
+            if overrides(part, 'before_step'):
+                part.before_step(split, self.look(name, part, False))
+            self.states.keep(name, part.state_dict())
 
     def before_update(self) -> None:
         """Let the parts read or change the gradients; right before each update of the weights."""
@@ -72,18 +69,24 @@ class Moments:
             self.states.keep(name, part.state_dict())
 
 
-def check_classes(part: Part, state: State, numbers: Callable[[], Tuple[int, ...]]) -> None:
-    """Make sure that a state is of as many classes as it has to be.
+def load(name: str, part: Part, take: Callable[[State], None], found: Found, *numbers: int) -> None:
+    """Let a part take a state.
 
     Args:
-        part: Whose it is.
-        state: What is going to be loaded.
-        numbers: Gives how many classes the tensors of ``per_class`` may have.
+        name: The part's.
+        part: Whose state it is.
+        take: ``load_previous`` or ``load_state_dict`` of the part.
+        found: What it takes.
+        numbers: How many classes the tensors of ``per_class`` may have.
 
     Raises:
-        ValueError: It is of another number.
+        ValueError: It does not fit the part, or is of another number of classes.
     """
-    for name, dimension in part.per_class.items():
-        found = state[name].shape[dimension]
-        if found not in numbers():
-            raise ValueError(f'{name} is of {found} classes, expected {numbers()[-1]}')
+    try:
+        for key, dimension in part.per_class.items():
+            classes = found.state[key].shape[dimension]
+            if classes not in numbers:
+                raise ValueError(f'{key} is of {classes} classes, expected {numbers[-1]}')
+        take(found.state)
+    except (KeyError, IndexError, TypeError, RuntimeError, ValueError) as error:
+        raise unfit_state(error, found.file, name) from error

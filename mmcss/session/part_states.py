@@ -1,9 +1,8 @@
 """What the parts of a step leave: in memory, or as ``<part>.npz`` in the step's folder."""
 from __future__ import annotations
 
-from contextlib import contextmanager, nullcontext
 from pathlib import Path
-from typing import Any, ContextManager, Dict, Iterator, Mapping, Optional, Union
+from typing import Any, Dict, Mapping, NamedTuple, Optional, Union
 
 import numpy as np
 import torch
@@ -12,6 +11,13 @@ from torch import Tensor
 from ..files import PathLike, is_there, written_whole
 
 State = Dict[str, Tensor]
+
+
+class Found(NamedTuple):
+    """A state that a part takes over, and the file that it is from, if any."""
+
+    state: State
+    file: Optional[Path] = None
 
 
 class PartStates:
@@ -29,28 +35,27 @@ class PartStates:
         self.before = before
         self.kept: Dict[str, State] = {}
 
-    @contextmanager
-    def previous(self, name: str) -> Iterator[State]:
-        """Within it a part takes over what it left at the step before.
+    def previous(self, name: str) -> Found:
+        """What a part left at the step before.
 
         Raises:
             FileNotFoundError: Nothing; the step was trained without the part.
-            ValueError: Likewise, in memory; or the part can't take what its
-                file holds.
+            ValueError: Likewise, in memory; or its file is damaged.
         """
         if self.before is None or isinstance(self.before, Mapping):
             if self.before is None or name not in self.before:
                 raise ValueError(f"previous: the step before has left nothing of the part '{name}'. Give its StepSession, "
                                  'trained with that part, or its hand-over file.')
-            yield self.before[name]
-            return
-        state = previous_state(self.before, name)
-        with sound(part_file(self.before, name)):
-            yield state
+            return Found(self.before[name])
+        path = part_file(self.before, name)
+        if not is_there(path):
+            raise FileNotFoundError(f"{path} is missing: the step before was trained without the part '{name}'. Run that step "
+                                    'with this config, or take step 0 over with --first-step-from.')
+        return Found(load_state(path), path)
 
-    def begun(self, name: str) -> ContextManager[Optional[State]]:
-        """Within it a part takes back what it had at this step, in a run that is resumed; None where it has to look anew."""
-        return nullcontext()
+    def begun(self, name: str) -> Optional[Found]:
+        """What a part had at this step, in a run that is resumed; None where it has to look anew."""
+        return None
 
     def keep(self, name: str, state: State) -> None:
         """Keep what a part has gathered."""
@@ -61,36 +66,6 @@ class PartStates:
 def part_file(hand_over: PathLike, name: str) -> Path:
     """The file of a part's state in the folder of a hand-over file."""
     return Path(hand_over).with_name(f'{name}.npz')
-
-
-def previous_state(hand_over: PathLike, name: str) -> State:
-    """What a part left in the folder of the step before.
-
-    Args:
-        hand_over: The hand-over file of that step.
-        name: Name of the part.
-
-    Raises:
-        FileNotFoundError: Nothing; the step was trained without the part.
-    """
-    path = part_file(hand_over, name)
-    if not is_there(path):
-        raise FileNotFoundError(f"{path} is missing: the step before was trained without the part '{name}'. Run that step "
-                                'with this config, or take step 0 over with --first-step-from.')
-    return load_state(path)
-
-
-@contextmanager
-def sound(path: Path) -> Iterator[None]:
-    """Within it a part takes a state from a file; one that does not fit is the file's fault.
-
-    Raises:
-        ValueError: Names the file.
-    """
-    try:
-        yield
-    except (KeyError, IndexError, TypeError, RuntimeError, ValueError) as error:
-        raise damaged_state(path, error) from error
 
 
 def save_state(path: Path, state: State) -> None:
@@ -110,10 +85,13 @@ def load_state(path: Path) -> State:
         with np.load(path, allow_pickle=False) as arrays:
             return {name: torch.from_numpy(arrays[name]) for name in arrays.files}
     except Exception as error:  # numpy and zipfile have no common error for these
-        raise damaged_state(path, error) from error
+        raise unfit_state(error, path) from error
 
 
-def damaged_state(path: Path, error: Exception) -> ValueError:
-    """An error that names the file of a part's state that can't be used."""
-    return ValueError(f'{path} is damaged, or was left by another method ({type(error).__name__}: {error}). Bring back a '
-                      'copy of it, or train its step anew (--overwrite).')
+def unfit_state(error: Exception, file: Optional[Path], name: str = '') -> ValueError:
+    """An error that names the file of a part's state that can't be used, or, in memory, the part."""
+    why = f'was left by another method ({type(error).__name__}: {error}).'
+    if file is None:
+        return ValueError(f"previous: what the step before has left of the part '{name}' {why} Give a step that was trained "
+                          'with the method of this one.')
+    return ValueError(f'{file} is damaged, or {why} Bring back a copy of it, or train its step anew (--overwrite).')

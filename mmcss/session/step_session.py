@@ -12,16 +12,19 @@ from torch.utils.data import DataLoader
 
 from ..arguments import make
 from ..datasets import StepDataset
+from ..evaluation.step_scores import check_collated
 from ..files import PathLike, short
 from ..models import FrozenTeacher, Method, forget_hand_over, grow, load_hand_over, save_hand_over
 from ..models.freezing import hold_rows
 from ..models.learning import Learning
 from ..models.narrowing import narrowed
-from ..models.segmentors import make_student
+from ..models.segmentors import check_stock, make_student
 from ..parts import Part, StepBatch
 from .image_pass import ImagePass, SeededImages
 from .moments import Moments
 from .part_states import PartStates, State, part_file, save_state
+
+SERVED = '_served'  # is an attribute of parts that a session has begun with
 
 
 class _Before(NamedTuple):
@@ -61,6 +64,7 @@ class StepSession:
         states: What the method's parts have left, by name, for the next step.
 
     Raises:
+        TypeError: The model is no stock one.
         ValueError: The model, the method and the step before don't fit.
     """
 
@@ -69,7 +73,7 @@ class StepSession:
                  row_lr: Optional[Mapping[str, float]] = None, stages: Sequence[str] = Learning.stages, seed: int = 0) -> None:
         self.model, self.method, self.split = model, method, method.split
         self.previous = previous
-        self.learning = make(Learning, dict(new_rows=new_rows, frozen=frozen, row_lr=row_lr or {}, stages=stages), 'StepSession')
+        self.learning = make(Learning, dict(new_rows=new_rows, frozen=frozen, row_lr=row_lr or {}, stages=stages), '')
         self.seed = seed
         self.states: Dict[str, State] = {}
         self.ended = False
@@ -85,23 +89,31 @@ class StepSession:
                 ``pseudo_collate``.
             optimizer: Of the model's parameters; parts act right before each
                 of its updates.
+
+        Raises:
+            ValueError: The loader or the optimizer is of another step or
+                model, parts have served before, or an argument of the session
+                means nothing to the model.
         """
-        if not isinstance(loader.dataset, StepDataset) or loader.dataset.split != self.split:
-            raise ValueError(f'loader.dataset: got {type(loader.dataset).__name__}, expected the StepDataset of step '
-                             f'{self.split.step}, with the split that the method has.')
         self._expect(begun=False)
-        self.loader, self.dataset, self.optimizer = loader, loader.dataset, optimizer
+        self.dataset = self._images_of(loader)
+        self._check_unused(optimizer)
+        self.loader, self.optimizer = loader, optimizer
         before, teacher = self._before(), None
-        if before.state:
-            grow(self.model, before.state, self.split.num_old, self.learning.new_rows)
-            if any(part.uses_teacher for part in self.method.parts.values()):
-                teacher = FrozenTeacher(before.model(), stages=self.learning.stages)
         try:
+            if before.state:
+                grow(self.model, before.state, self.split.num_old, self.learning.new_rows)
+                if any(part.uses_teacher for part in self.method.parts.values()):
+                    teacher = FrozenTeacher(before.model(), stages=self.learning.stages)
             self._undo.append(make_student(self.model, self.method, self.learning, teacher))
             self._get_ready(before)
-        except Exception:
+        except Exception as error:
             self._leave()
+            if isinstance(error, ValueError) and str(error).startswith('continual.'):  # the key of a config
+                raise ValueError(str(error).removeprefix('continual.')) from error
             raise
+        for part in self._parts():
+            vars(part)[SERVED] = True
         self.previous = None  # or each step would keep all models before it
         forget_hand_over()
         self.model.train()
@@ -141,8 +153,14 @@ class StepSession:
             save_hand_over(path, self.model.state_dict(), meta)
             for name, state in self.states.items():
                 save_state(part_file(path, name), state)
+        # The step after may keep this session while it trains.
+        del self.loader, self.dataset, self.optimizer, self.moments
 
     def _check(self) -> None:
+        check_stock(self.model)
+        if self.previous is not None and not isinstance(self.previous, (StepSession, EncoderDecoder, str, Path)):
+            raise TypeError(f'previous: got {type(self.previous).__name__}, expected a StepSession, a stock model or the path of '
+                            'a hand-over file.')
         step, channels = self.split.step, self.split.num_seen + getattr(self.model, 'reserved_rows', 0)
         if self.model.num_classes != channels:
             raise ValueError(f'model: got {self.model.num_classes} channels, expected {channels}: step {step} has '
@@ -153,6 +171,25 @@ class StepSession:
                 self.previous.ended and self.previous.split.seen == self.split.old):
             raise ValueError(f'previous: got a session of step {self.previous.split.step} with the classes '
                              f'{list(self.previous.split.seen)}, expected one that has ended, with {list(self.split.old)}.')
+
+    def _images_of(self, loader: DataLoader[Any]) -> StepDataset:
+        dataset = loader.dataset
+        if not isinstance(dataset, StepDataset) or dataset.split != self.split:
+            raise ValueError(f'loader.dataset: got {type(dataset).__name__}, expected the StepDataset of step {self.split.step}, '
+                             'with the split that the method has.')
+        check_collated(loader)
+        return dataset
+
+    def _check_unused(self, optimizer: Optimizer) -> None:
+        own = set(self.model.parameters())
+        if any(parameter not in own for group in optimizer.param_groups for parameter in group['params']):
+            raise ValueError("optimizer: it has parameters that are not those of the session's model; build it from "
+                             'model.parameters().')
+        if any(SERVED in vars(part) for part in self._parts()):
+            raise ValueError('method: its parts have served another session; build new ones for each step.')
+
+    def _parts(self) -> Iterable[Part]:
+        return {**self.method.parts, **self.method.observers}.values()
 
     def _expect(self, begun: bool) -> None:
         state = 'ended' if self.ended else 'begun' if self._undo else 'not begun'

@@ -45,7 +45,7 @@ def config(train_cfg=BY_EPOCH, hooks=(), **loader):
     (dict(drop_last=True), 3, ()),
     (dict(num_batch_per_epoch=2), 100, (4, 4)),
     (dict(batch_sampler=dict(type='StreamBatchSampler')), 9, (3, 3, 3)),
-    (dict(batch_sampler=dict(type='ReplayBatchSampler', iterations='all_new')), 5, (4, 4, 3)),
+    (dict(batch_sampler=dict(type='ReplayBatchSampler', share=.5, iterations='all_new')), 5, (4, 4, 3)),
 ])
 def test_the_batches_of_a_round(loader, number, sizes):
     assert deal(dict(dict(batch_size=4, sampler=STOCK), **loader), number, num_memory=2) == Batches(sizes)
@@ -53,7 +53,7 @@ def test_the_batches_of_a_round(loader, number, sizes):
 
 @pytest.mark.parametrize('loader, endless', [
     (dict(sampler=ENDLESS), 'sampler'),
-    (dict(sampler=ENDLESS, batch_sampler=dict(type='ReplayBatchSampler')), 'sampler'),
+    (dict(sampler=ENDLESS, batch_sampler=dict(type='ReplayBatchSampler', share=.5, iterations='kept')), 'sampler'),
     (dict(batch_sampler=dict(type='PairsWithoutEnd')), 'batch_sampler'),
     (dict(sampler=ENDLESS, num_batch_per_epoch=2), 'sampler'),
 ])
@@ -80,8 +80,8 @@ def test_a_sampler_that_looks_at_images_is_not_judged():
     (9, {}, (), True), (8, {}, (), False), (9, dict(drop_last=True), (), False), (9, dict(batch_size=1), (), True),
     (1, {}, (), False),  # repeated to a batch
     (9, dict(sampler=ENDLESS), (), False), (9, dict(sampler=ENDLESS, batch_size=1), (), True),
-    (9, dict(batch_sampler=dict(type='ReplayBatchSampler')), [dict(type='MemoryHook', size=4)], False),
-    (9, dict(batch_sampler=dict(type='ReplayBatchSampler')), [dict(type='MemoryHook', size=0)], True),
+    (9, dict(batch_sampler=dict(type='ReplayBatchSampler', share=.5, iterations='kept')), [dict(type='MemoryHook', size=4)], False),
+    (9, dict(batch_sampler=dict(type='ReplayBatchSampler', share=.5, iterations='kept')), [dict(type='MemoryHook', size=0)], True),
     (9, dict(batch_sampler=dict(type='StreamBatchSampler'), batch_size=1), [dict(type='OnlineHook', size=4)], False)])
 def test_batches_of_one_image(number, loader, hooks, lone):
     loop = BY_ITER if loader.get('sampler') is ENDLESS else BY_EPOCH

@@ -1,7 +1,9 @@
 """What of the user's config is mmcss's own: profiles, protocols, ablations."""
+import copy
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
 from mmengine.config import Config
 from mmseg.registry import MODELS
@@ -9,6 +11,7 @@ from mmseg.registry import MODELS
 from mmcss.engine import build_scenario, step_config
 from mmcss.engine.profiles import with_profile
 from mmcss.engine.settings import read_settings
+from mmcss.models import CosineClassifier
 from mmcss.scenario import PROTOCOLS, Protocol
 from tests.tiny import CLASSES, tiny_config
 
@@ -214,6 +217,52 @@ def test_mib_s_weight_of_voc_15_1():
     cfg = with_profile(Config.fromfile(ROOT / 'configs' / 'mib' / 'deeplabv3_r101_voc_15-1_official.py'))
     assert cfg.continual.losses.unkd.loss_weight == 100
     assert cfg.model.decode_head.type == 'SharedNormASPPHead'
+
+
+def test_a_config_that_is_read_stays_as_it_was(tmp_path):
+    """Also where it exchanges a section for some steps: reading it again gives the same."""
+    loop = dict(_delete_=True, type='IterBasedTrainLoop', max_iters=2)
+    cfg = tiny_config(tmp_path, tmp_path, next_steps=dict(train_cfg=loop))
+    before = copy.deepcopy(cfg._cfg_dict.to_dict())
+    for _ in range(2):
+        assert read_settings(cfg).config(1).train_cfg == dict(type='IterBasedTrainLoop', max_iters=2)
+        build_scenario(cfg)
+        assert step_config(cfg, build_scenario(cfg), 1).train_cfg == dict(type='IterBasedTrainLoop', max_iters=2)
+    assert cfg._cfg_dict.to_dict() == before
+    assert read_settings(read_settings(cfg)) is not None and read_settings(cfg).config(0).train_cfg.max_epochs == 3
+
+
+def test_settings_that_are_read_are_given_back(tmp_path):
+    settings = read_settings(tiny_config(tmp_path, tmp_path))
+    assert read_settings(settings) is settings
+
+
+def test_dotted_keys_and_paths_and_numbers_of_numpy(tmp_path):
+    cfg = tiny_config(tmp_path, tmp_path, next_steps={'optim_wrapper.optimizer.lr': .5}, official=None,
+                      continual=dict(memory=dict(size=np.int64(3))), run=dict(first_step_from=tmp_path))
+    cfg._cfg_dict['work_dir'] = tmp_path
+    settings = read_settings(cfg)
+    assert [settings.config(step).optim_wrapper.optimizer.lr for step in (0, 1)] == [.05, .5]
+    assert settings.method(1).memory.size == 3 and settings.work_dir == settings.run.first_step_from == tmp_path
+
+
+def test_a_classifier_may_be_a_class(tmp_path):
+    cfg = tiny_config(tmp_path, tmp_path, continual=dict(classifier=CosineClassifier))
+    assert step_config(cfg, build_scenario(cfg), 1).model.classifier.type in ('CosineClassifier', CosineClassifier)
+
+
+@pytest.mark.parametrize('change, message', [
+    (dict(next_steps=dict(continual=dict(unknown=dict(of='background')))), 'continual.unknown: got None at step 0 and Unknown'),
+    (dict(first_step=dict(continual=dict(classifier='CosineClassifier'))), 'continual.classifier: got {.*} at step 0 and None'),
+    (dict(protocol=dict(background='maybe')), "protocol.background: got 'maybe', expected True or False, or 'listed'"),
+    (dict(protocol='plopp'), "protocol: got 'plopp', expected one of default, .*, or a dict of future, background, images"),
+    (dict(continual=dict(memory=4)), 'continual.memory: got 4, expected a dict of size, policy, labels'),
+    (dict(continual=dict(row_lr=dict(odl=.1))), "continual.row_lr.odl.*: got 'odl', expected 'background' or 'old'"),
+    (dict(continual=dict(losses={3: dict(loss_weight=1)})), r'continual.losses\[3\]: got 3, expected a string'),
+])
+def test_what_is_told(tmp_path, change, message):
+    with pytest.raises(ValueError, match=message):
+        read_settings(tiny_config(tmp_path, tmp_path, **change))
 
 
 def test_changes_of_later_steps_that_clash(tmp_path):

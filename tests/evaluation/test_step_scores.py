@@ -40,8 +40,21 @@ def test_scores_of_a_step(images):
     assert evaluate(model, DataLoader(images, batch_size=3, collate_fn=pseudo_collate)) == scores
 
 
-def test_the_model_is_left_in_its_mode_where_it_fails(images):
-    model = nn.Identity()
+def test_each_module_is_left_in_its_mode_where_it_fails(images):
+    model = nn.Sequential(nn.Dropout(), nn.Identity().eval(), nn.Sequential(nn.Dropout()).eval())
+    model[2][0].train()
     with pytest.raises(AttributeError, match='test_step'):
         evaluate(model, images)
-    assert model.training
+    assert [module.training for module in model.modules()] == [True, True, False, False, True]
+
+
+def test_images_of_training_are_refused(tiny_data):
+    told = r'images: got a data set whose view is a TrainView, expected a Protocol, which says what is scored\.'
+    with pytest.raises(ValueError, match=told):
+        evaluate(Oracle(), StepDataset(loader(tiny_data, 'val')['dataset'], SPLIT))
+
+
+def test_a_forgotten_collate_fn_is_told(images):
+    told = "^loader: got torch's default_collate, which can't put data samples together; build it with collate_fn=pseudo_collate"
+    with pytest.raises(ValueError, match=told):
+        evaluate(Oracle(), DataLoader(images))

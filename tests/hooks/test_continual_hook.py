@@ -10,7 +10,11 @@ from mmcss.hooks import ContinualHook
 from mmcss.models import save_hand_over
 from mmcss.parts import Part, overrides
 from mmcss.session.part_states import load_state, save_state
+from tests.models.makers import make_split
 from tests.session.test_part_states import assert_same
+
+SPLIT = make_split(3, 1)
+
 
 class Thresholds(Part):
     """A part that looks at the data before and after training and counts its looks."""
@@ -41,7 +45,7 @@ def test_what_is_nan_is_not_left_to_the_next_step(tmp_path):
     part = Thresholds()
     part.before_step = lambda split, batches: setattr(part, 'value', torch.tensor(float('nan')))
     made = step(tmp_path, targets=part)
-    made.model.split, made.iter = SimpleNamespace(step=2), 0
+    made.model.split, made.iter = SimpleNamespace(step=2, num_old=3, num_seen=4), 0
     with pytest.raises(FloatingPointError, match='step 2: targets has gathered NaN in value'):
         ContinualHook().before_train(made)
     assert list(tmp_path.iterdir()) == []
@@ -50,7 +54,7 @@ def test_what_is_nan_is_not_left_to_the_next_step(tmp_path):
 def step(folder, resume=False, previous=None, **parts):
     """A runner as far as the hook looks at it."""
     observers = {name: part for name, part in parts.items() if overrides(part, 'after_step')}
-    model = SimpleNamespace(split='the split', method=SimpleNamespace(parts=parts, observers=observers),
+    model = SimpleNamespace(split=SPLIT, method=SimpleNamespace(parts=parts, observers=observers),
                             previous=previous, teacher=None, buffers=list)
     loader = SimpleNamespace(dataset=SimpleNamespace(each_once=list))
     return SimpleNamespace(model=model, work_dir=str(folder), _resume=resume, hooks=(), train_dataloader=loader,
@@ -61,10 +65,10 @@ def test_moments_of_a_part_and_its_state(tmp_path):
     part, hook = Thresholds(), ContinualHook()
     runner = step(tmp_path, part=part, silent=Part())
     hook.before_train(runner)
-    assert part.looks == [('before', 'the split', False)]
+    assert part.looks == [('before', SPLIT, False)]
     assert_same(load_state(tmp_path / 'part.npz'), dict(value=torch.tensor(1.)))
     hook.after_train(runner)
-    assert part.looks[1:] == [('after', 'the split', True)]
+    assert part.looks[1:] == [('after', SPLIT, True)]
     assert_same(load_state(tmp_path / 'part.npz'), dict(value=torch.tensor(2.)))
     assert [path.name for path in tmp_path.iterdir()] == ['part.npz']  # a part without state leaves no file
 
@@ -90,7 +94,7 @@ def test_a_part_takes_over_what_the_step_before_left(tmp_path):
     (tmp_path / 'step_1').mkdir()
     part = Thresholds()
     ContinualHook().before_train(step(tmp_path / 'step_1', previous=str(tmp_path / 'step_0.pth'), part=part, silent=Part()))
-    assert part.looks == [('previous', 7.), ('before', 'the split', False)]
+    assert part.looks == [('previous', 7.), ('before', SPLIT, False)]
 
 
 def test_a_state_that_does_not_fit_the_part_is_named(tmp_path):
@@ -152,7 +156,7 @@ class Weight(torch.nn.Module):
     def __init__(self, previous=None, **parts):
         super().__init__()
         self.weight = torch.nn.Parameter(torch.zeros(()))
-        self.split, self.previous, self.teacher = 'the split', previous, None
+        self.split, self.previous, self.teacher = SPLIT, previous, None
         self.method = SimpleNamespace(parts=parts, observers={})
 
 

@@ -7,7 +7,6 @@ from mmengine.hooks import CheckpointHook
 from mmengine.runner import get_priority
 
 from mmcss.hooks import ContinualHook, RandomStateHook
-from mmcss.hooks.random_state_hook import on_cpu
 from mmcss.random_state import random_state, set_random_state
 from tests.test_random_state import draw, own_random_state, through_a_file  # noqa: F401  the fixture acts here too
 
@@ -114,20 +113,3 @@ def test_validation_leaves_no_trace():
 def test_acts_after_the_passes_and_before_checkpoints():
     assert get_priority(ContinualHook.priority) < get_priority(RandomStateHook.priority)
     assert get_priority(RandomStateHook.priority) < get_priority(CheckpointHook.priority)
-
-
-def test_states_that_were_loaded_onto_a_device_come_back_to_the_cpu():
-    moved = []
-
-    class OnDevice(torch.Tensor):
-        """A tensor that notes when it is asked for on the CPU."""
-
-        def cpu(self):
-            moved.append(self)
-            return torch.Tensor.cpu(self).as_subclass(torch.Tensor)
-
-    state = dict(python=(3, torch.arange(2).as_subclass(OnDevice), None), torch=torch.arange(3).as_subclass(OnDevice))
-    found = on_cpu(state)
-    assert len(moved) == 2
-    assert type(found['python']) is tuple and type(found['python'][1]) is torch.Tensor
-    assert found['python'][::2] == (3, None)

@@ -28,7 +28,7 @@ def test_it_is_the_model_of_the_step_before(config):
 
 
 def test_one_with_an_unknown_class():
-    old, model = (build(extended_model(with_classes(encoder_decoder(), number + 1), True, None, [2]), seed=number)
+    old, model = (build(extended_model(with_classes(encoder_decoder(), number + 1), 'sigmoid', None, [2]), seed=number)
                   for number in (OLD, SEEN))
     found = narrowed(model, old.state_dict(), OLD)
     assert torch.equal(predictions(found), predictions(old)) and predictions(found).shape[1] == OLD + 1
@@ -44,6 +44,6 @@ def test_another_model_is_refused():
 
 def test_a_classifier_that_grows_by_modules_is_refused():
     heads = dict(type='StepHeads')
-    model = MODELS.build(extended_model(with_classes(encoder_decoder(), SEEN), False, heads, [2, 2]))
+    model = MODELS.build(extended_model(with_classes(encoder_decoder(), SEEN), None, heads, [2, 2]))
     with pytest.raises(ValueError, match='previous: a classifier with modules for each step'):
         narrowed(model, model.state_dict(), OLD)

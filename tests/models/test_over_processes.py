@@ -1,5 +1,6 @@
 """Two processes train like one that has the images of both."""
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -228,5 +229,5 @@ def test_one_process_and_those_by_themselves_exchange_nothing(monkeypatch, tmp_p
     model = student(method_config('finetune'), 1, str(tmp_path))
     model(images(1), samples(labels([0, 3], 1)), mode='loss')
     monkeypatch.setattr('mmcss.models.segmentors.get_world_size', lambda: 2)
-    model.over_processes = False
+    model.learning = replace(model.learning, over_processes=False)
     model(images(1), samples(labels([0, 3], 1)), mode='loss')

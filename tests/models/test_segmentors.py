@@ -1,5 +1,6 @@
 import copy
 import math
+import pickle
 
 import pytest
 import torch
@@ -275,6 +276,21 @@ def test_a_stock_model_becomes_a_student_and_a_stock_model_again(tmp_path, name)
     assert all(torch.equal(found[0][key], found[1][key]) for key in found[0])
     again()
     assert type(stock) is kind and set(vars(stock)) == own
+
+
+def test_a_stock_model_that_became_a_student_can_be_pickled_and_copied():
+    """With its method, and each as a student of its own."""
+    method = Method(make_split(OLD, NEW), losses=dict(unkd=UnbiasedDistillation()))
+    stock, teacher = build(with_classes(encoder_decoder(), SEEN)), build(with_classes(encoder_decoder(), OLD))
+    again = make_student(stock, method, Learning(), FrozenTeacher(teacher))
+    found = []
+    for model in (stock, pickle.loads(pickle.dumps(stock)), copy.deepcopy(stock)):
+        torch.manual_seed(4)
+        found.append(model.loss(images(), samples(labels([0, 3, 4, 255])))['loss_unkd'].item())
+        assert type(model) is student_class(EncoderDecoder)
+    assert found[0] > 0 and found == found[:1] * 3
+    again()
+    assert type(pickle.loads(pickle.dumps(stock))) is EncoderDecoder
 
 
 def test_what_can_not_become_a_student_stays_as_it_was():

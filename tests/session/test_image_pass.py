@@ -30,6 +30,13 @@ def test_a_pass_leaves_model_and_random_numbers_as_they_were(training):
     assert torch.equal(random_state()['torch'], before)
 
 
+def test_what_is_frozen_in_evaluation_mode_stays_there():
+    model = Model()
+    model.norm = nn.BatchNorm2d(2).eval()
+    list(ImagePass(model, Needs(), True, lambda: [dict(inputs=0, data_samples=[])]))
+    assert model.training and not model.norm.training
+
+
 def test_nothing_is_loaded_until_it_is_iterated():
     """And each time anew."""
     loaded = []

@@ -1,3 +1,4 @@
+import re
 from types import SimpleNamespace
 
 import pytest
@@ -6,6 +7,7 @@ import torch
 from mmcss.models import Method
 from mmcss.parts import Part
 from mmcss.session import Moments, PartStates
+from mmcss.session.part_states import Found
 from tests.models.makers import make_split
 
 
@@ -48,7 +50,7 @@ class Resumed(PartStates):
     """A step that was stopped with what ``b`` had."""
 
     def begun(self, name):
-        return super().begun(name) if name == 'a' else PartStates(dict(b=dict(rows=torch.zeros(5)))).previous(name)
+        return Found(dict(rows=torch.zeros(5))) if name == 'b' else None
 
 
 def moments(log, states, step=1):
@@ -86,7 +88,12 @@ def test_a_part_that_is_resumed_does_not_look_again():
     assert list(states.kept) == ['a']
 
 
-def test_a_state_of_other_classes_is_told():
-    left = dict(a=dict(rows=torch.zeros(4)), b=dict(rows=torch.zeros(3)))
-    with pytest.raises(ValueError, match='^rows is of 4 classes, expected 3$'):
-        moments([], PartStates(left)).begin({})
+@pytest.mark.parametrize('left, why', [
+    (dict(rows=torch.zeros(4)), 'ValueError: rows is of 4 classes, expected 3'),
+    (dict(columns=torch.zeros(3)), "KeyError: 'rows'"),
+])
+def test_a_state_of_another_method_is_told(left, why):
+    told = (f"previous: what the step before has left of the part 'a' was left by another method ({why}). Give a step that was "
+            'trained with the method of this one.')
+    with pytest.raises(ValueError, match=f'^{re.escape(told)}$'):
+        moments([], PartStates(dict(a=left))).begin({})

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from mmcss.session.part_states import PartStates, load_state, previous_state, save_state
+from mmcss.session.part_states import PartStates, load_state, save_state
 
 STATES = dict(float=torch.tensor([[1.5, -2.]]), long=torch.tensor(7), flag=torch.tensor([True, False]))
 
@@ -49,7 +49,7 @@ def test_a_damaged_state_is_named(tmp_path, content):
 
 def test_a_step_before_without_the_part_is_named(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"csw\.npz is missing: .* without the part 'csw'"):
-        previous_state(str(tmp_path / 'step_0.pth'), 'csw')
+        PartStates(str(tmp_path / 'step_0.pth')).previous('csw')
 
 
 def test_states_in_memory():
@@ -59,8 +59,6 @@ def test_states_in_memory():
     left.keep('silent', {})
     assert list(left.kept) == ['a'] and left.before is None
     states = PartStates(left.kept)
-    with states.previous('a') as state, states.begun('a') as begun:
-        assert state is STATES and begun is None
+    assert states.previous('a') == (STATES, None) and states.begun('a') is None
     with pytest.raises(ValueError, match="the step before has left nothing of the part 'b'. Give its StepSession"):
-        with states.previous('b'):
-            pass
+        states.previous('b')

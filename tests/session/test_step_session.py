@@ -1,5 +1,7 @@
 import copy
+import gc
 import re
+import weakref
 
 import pytest
 import torch
@@ -7,6 +9,7 @@ from mmengine.config import ConfigDict
 from mmengine.dataset import pseudo_collate
 from mmengine.runner import set_random_seed
 from mmseg.models import EncoderDecoder
+from torch import nn
 from torch.utils.data import DataLoader
 
 from mmcss.datasets import StepDataset
@@ -175,6 +178,76 @@ def test_a_session_that_can_not_begin_leaves_a_stock_model(first, loaders):
     with pytest.raises(KeyError, match='nothing to see'):
         learn(StepSession(model, Method(SCENARIO[1], losses=dict(a=Refusing())), first[0]), loaders[1], optimizer)
     assert type(model) is EncoderDecoder and 'method' not in vars(model) and not optimizer._optimizer_step_pre_hooks
+
+
+@pytest.mark.parametrize('argument, told', [
+    (dict(frozen=['olds']), "frozen: ['olds'] mean nothing here; valid are shared, norms, background, old, new, unknown, and "),
+    (dict(row_lr=dict(olds=.1)), "row_lr: got ['olds'], valid are background, old, new, unknown."),
+    (dict(stages=['neck']), "stages: ['neck'] are no modules of this model; it has "),
+    (dict(new_rows='unknown'), "new_rows: 'unknown' needs a model with an unknown class"),
+])
+def test_an_argument_that_means_nothing_to_the_model_is_told_by_its_name(first, loaders, argument, told):
+    model = network(4)
+    with pytest.raises(ValueError, match='^' + re.escape(told)):
+        learn(StepSession(model, Method(SCENARIO[1]), first[0], **argument), loaders[1])
+    assert type(model) is EncoderDecoder and all(parameter.requires_grad for parameter in model.parameters())
+
+
+@pytest.mark.parametrize('argument, told', [
+    (dict(frozen='old'), "frozen: got 'old', expected a list."),
+    (dict(row_lr=dict(old=-1)), 'row_lr.old: got -1, expected a number greater than or equal to 0.'),
+    (dict(new_rows='other'), "new_rows: got 'other', expected 'random' or 'background' or 'copy_background' or 'unknown'."),
+])
+def test_an_argument_of_another_kind_is_told_by_its_name(first, argument, told):
+    with pytest.raises(ValueError, match='^' + re.escape(told)):
+        StepSession(network(4), Method(SCENARIO[1]), first[0], **argument)
+
+
+def test_what_is_no_segmentor_is_told(first):
+    with pytest.raises(TypeError, match='^model: got Linear, expected a stock EncoderDecoder or CascadeEncoderDecoder.$'):
+        StepSession(nn.Linear(1, 1), Method(SCENARIO[1]), first[0])
+    with pytest.raises(TypeError, match='^previous: got Linear, expected a StepSession, a stock model or the path of a hand-over'):
+        StepSession(network(4), Method(SCENARIO[1]), nn.Linear(1, 1))
+
+
+def test_an_optimizer_of_another_model_is_refused(first, loaders):
+    model, other = network(4), network(4)
+    stray = torch.optim.SGD([*model.parameters(), other.decode_head.conv_seg.bias], lr=.1)
+    with pytest.raises(ValueError, match="^optimizer: it has parameters that are not those of the session's model; build it"):
+        learn(StepSession(model, Method(SCENARIO[1]), first[0]), loaders[1], stray)
+    assert type(model) is EncoderDecoder
+
+
+def test_a_forgotten_collate_fn_is_told(first, loaders):
+    with pytest.raises(ValueError, match="^loader: got torch's default_collate"):
+        learn(StepSession(network(4), Method(SCENARIO[1]), first[0]), DataLoader(loaders[1].dataset, 4))
+
+
+@pytest.mark.parametrize('used', [Counter, LocalPOD])
+def test_parts_of_another_session_are_refused(first, loaders, used):
+    """But not those of a session that could not begin."""
+    part = used()
+    with pytest.raises(KeyError, match='nothing to see'):
+        learn(StepSession(network(4), Method(SCENARIO[1], losses=dict(counter=part, b=Refusing())), first[0]), loaders[1])
+    sessions = [StepSession(network(4), Method(SCENARIO[1], losses=dict(counter=part)), first[0]) for _ in range(2)]
+    learn(sessions[0], loaders[1], updates=0)
+    sessions[0].end()
+    with pytest.raises(ValueError, match='^method: its parts have served another session; build new ones for each step.$'):
+        learn(sessions[1], loaders[1])
+
+
+def test_a_session_that_has_ended_lets_go_of_what_trained(first, loaders):
+    """The next step holds it, and must not hold the optimizer's moments on the device."""
+    session = StepSession(network(4), plop(), first[0])
+    optimizer = torch.optim.SGD(session.model.parameters(), lr=.01, momentum=.9)
+    learn(session, loaders[1], optimizer)
+    teacher, left = weakref.ref(session.model.teacher.model), weakref.ref(optimizer)
+    session.end()
+    del optimizer
+    gc.collect()
+    assert teacher() is None and left() is None
+    assert not {'loader', 'dataset', 'optimizer', 'moments'} & set(vars(session))
+    assert set(session.states) == {'targets', 'counter'} and session.split == SCENARIO[1]
 
 
 @pytest.mark.parametrize('classes, step, previous, told', [
