@@ -89,7 +89,8 @@ def judge(mutant: Mutant, config: Mapping[str, Any], error: Optional[BaseExcepti
     if error is None:
         return Outcome('silent' if is_own_key(mutant, config) else 'trained' if trained else 'planned')
     told = f'{type(error).__name__}: {error}'
-    if began and isinstance(error, FloatingPointError) and mutant.value == mutant.value:  # a NaN was there from the start
+    raised = error if began else error.__cause__
+    if isinstance(raised, FloatingPointError) and mutant.value == mutant.value:  # else the NaN was there from the start
         return Outcome('diverged', told, _where(error))
     lacking = lacks(mutant, str(error))
     kind = 'late' if began else 'raw' if not isinstance(error, CLEAR) else 'vague' if lacking else 'refused'

@@ -8,7 +8,7 @@ became of them, and each fault with what repeats it:
 - refused: an error before anything is trained, that names the key, what was got
   and what is valid;
 - trained: two steps were trained and tested;
-- diverged: a weight became infinite, which was said;
+- diverged: a loss or a weight became infinite, of numbers that are large beyond reason, which was said;
 - vague: an error that does not say all three;
 - raw: an error from inside, of another type than ValueError or OSError;
 - late: an error after the first step had begun;

@@ -17,7 +17,7 @@ from torch.utils.data import DataLoader
 
 from ..arguments import arguments_of, check_value, did_you_mean, takes_any, unknown_key
 from ..files import plain, short
-from .checks import _Numbers, _OnlyCounted
+from .checks import _check_sampler, _Numbers, _OnlyCounted
 
 # What the stack takes of a loader's settings before the loader sees the others.
 OF_THE_STACK = ('dataset', 'sampler', 'batch_sampler', 'worker_init_fn', 'collate_fn', 'num_batch_per_epoch',
@@ -264,6 +264,7 @@ def _check_loader(settings: Mapping[str, Any], place: str) -> None:
     for one in _of_data(settings):
         if one.place.startswith(f'{place}.'):
             _check(one)
+    _check_sampler(loader, place)
     images = _Images(8, 8)
     config = {key: value for key, value in loader.items() if key != 'num_batch_per_epoch'}
     with warnings.catch_warnings():

@@ -35,6 +35,7 @@ Section = Mapping[str, Any]
 SCOPES = MODELS.children  # of libraries that are imported
 Colour = Annotated[int, Field(ge=0, le=255)]
 Level = Literal['CRITICAL', 'FATAL', 'ERROR', 'WARNING', 'WARN', 'INFO', 'DEBUG', 'NOTSET']
+Filled = Annotated[Section, Field(min_length=1)]
 Heads = Union[Section, Sequence[Section]]
 KINDS: Dict[str, Any] = {
     **dict.fromkeys(('model', 'scenario', 'continual', 'first_step', 'next_steps', 'run', 'train_dataloader', 'optim_wrapper',
@@ -45,10 +46,11 @@ KINDS: Dict[str, Any] = {
     'model.decode_head': Heads, 'model.auxiliary_head': Optional[Heads],
     'model.train_cfg': Optional[Section], 'model.test_cfg': Optional[Section],
     'test_evaluator': Optional[Heads], 'val_evaluator': Optional[Heads],
-    'param_scheduler': Union[Annotated[Section, Field(min_length=1)], Sequence[Section], None],
+    'param_scheduler': Union[Filled, Sequence[Section], None],
     'log_level': Union[Number, Level], 'custom_hooks': Optional[Sequence[Section]],
     **{f'continual.{key}': Optional[Section] for key in ('losses', 'targets', 'loss_decode', 'online')},
-    'optim_wrapper.optimizer': Section, 'model.decode_head.loss_decode': Heads, 'model.auxiliary_head.loss_decode': Heads,
+    'optim_wrapper.optimizer': Section, 'continual.classifier': Union[str, Section, None],
+    **{f'model.{head}.loss_decode': Union[Filled, Sequence[Filled]] for head in ('decode_head', 'auxiliary_head')},
     **{f'default_hooks.{name}': Optional[Section] for name in DEFAULT_HOOKS},
     'visualizer.vis_backends': Optional[Sequence[Section]],
     'randomness.seed': Optional[Number], 'randomness.deterministic': bool, 'randomness.diff_rank_seed': bool,
@@ -100,7 +102,7 @@ def check_outline(cfg: Config, changed_by: str = '') -> None:
     needed += ['model.backbone', 'model.decode_head'] if _find(cfg, 'model.type')[1] in STUDENTS else ['model.type']
     needed += [] if 'constructor' in (cfg.get('optim_wrapper') or {}) else ['optim_wrapper.optimizer']
     missing = [key for key in needed if not _find(cfg, key)[1] and (cfg.get(key.split('.')[0]) or '.' not in key)]
-    missing += [] if 'seed' in (cfg.get('randomness') or ['seed']) else ['randomness.seed']
+    missing += [] if cfg.get('randomness') is None or 'seed' in cfg.randomness else ['randomness.seed']
     if missing:
         raise ValueError(f'the config lacks {missing}; see the files below configs/_base_.')
     for place, value in _values(cfg._cfg_dict):

@@ -78,6 +78,12 @@ def test_what_an_error_lacks(text, lacking):
     assert lacks(mutant(), text) == lacking
 
 
+def found_by_rehearsal():
+    error = ValueError('on random images: the loss is nan')
+    error.__cause__ = FloatingPointError('the loss is nan')
+    return error
+
+
 VALID = dict(continual=dict(memory=dict(size=4), losses=dict(kd=dict(type='KnowledgeDistillation'))),
              run={}, protocol={}, next_steps={})
 
@@ -89,6 +95,7 @@ VALID = dict(continual=dict(memory=dict(size=4), losses=dict(kd=dict(type='Knowl
     (mutant(), TypeError("size: got 'x', expected 1"), False, 'raw'),
     (mutant(), ValueError("size: got 'x', expected 1"), True, 'late'),
     (mutant(value=10**9), FloatingPointError('the loss is nan'), True, 'diverged'),
+    (mutant(value=10**9), found_by_rehearsal(), False, 'diverged'),
     (mutant(value=float('nan')), FloatingPointError('the loss is nan'), True, 'late'),
     (mutant('rename', value='sise', kind='misspelt key'), None, True, 'silent'),
     (mutant('rename', ('continual', ), 'continuals', 'misspelt key'), None, True, 'silent'),
