@@ -11,7 +11,7 @@ import warnings
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
-from typing import Any, Dict, Iterator, List, Mapping, Optional, Sequence, Union
+from typing import Any, Dict, Iterator, List, Mapping, Optional, Sequence, Tuple, Union
 
 import torch
 from mmengine.config import Config
@@ -135,6 +135,7 @@ class MiniatureRunner(Runner):
 
     batches: int
     keys: Dict[int, str]
+    lengths: Tuple[int, int]
 
     def register_hook(self, hook: Any, priority: Any = None) -> None:
         """As the stock runner; the hook goes by the key of its config."""
@@ -172,12 +173,18 @@ class MiniatureRunner(Runner):
         return built
 
     def load_or_resume(self) -> None:
-        """Nothing to load; from here on the training has one iteration."""
+        """Nothing to load."""
+
+    def call_hook(self, fn_name: str, **kwargs: Any) -> None:
+        """As the stock runner; what comes before the iteration, or behind the training, sees its whole length."""
+        super().call_hook(fn_name, **kwargs)
         loop = self._train_loop
-        loop.dataloader.length = 1
-        loop._max_epochs = loop._max_iters = 1
-        if self.val_loop is not None:
-            loop.val_begin, loop.val_interval = 1, 1
+        if fn_name == 'before_train_iter':
+            self.lengths = loop._max_epochs, loop._max_iters
+            loop.dataloader.length = loop._max_epochs = loop._max_iters = 1
+            loop.val_begin = loop.val_interval = 1
+        elif fn_name == 'after_train':
+            loop._max_epochs, loop._max_iters = self.lengths
 
     def save_checkpoint(self, *args: Any, **kwargs: Any) -> None:
         """Written only where a hook goes on with the file, and without the optimizer."""

@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 import torch
 from mmengine.config import Config
+from mmengine.hooks import Hook
 from mmengine.logging import MessageHub, MMLogger
-from mmengine.registry import OPTIM_WRAPPERS, DefaultScope
+from mmengine.registry import HOOKS, OPTIM_WRAPPERS, DefaultScope
 
 from mmcss.engine import ContinualRunner, build_scenario, step_config
 from mmcss.engine.components import check_components
@@ -39,6 +40,14 @@ def message(cfg, **options):
     return str(caught.value)
 
 
+@HOOKS.register_module(force=True)
+class LooksAhead(Hook):
+    """Asks how long the training will be."""
+
+    def before_train_epoch(self, runner):
+        assert runner.max_epochs == 3 and runner.max_iters == 3 * len(runner.train_dataloader)
+
+
 VALIDATED = dict(
     val_cfg=dict(type='ValLoop'), val_evaluator=dict(type='IoUMetric'), val_dataloader=tiny().test_dataloader,
     default_hooks=dict(checkpoint=dict(type='CheckpointHook', interval=1, save_best='mIoU')), run=dict(hand_over='best'))
@@ -56,8 +65,10 @@ ONLINE = dict(
     dict(continual=dict(SSUL_M, unknown=dict(of='saliency'), memory=dict(size=4, export=True))),
     dict(continual={}, scenario=dict(type='DomainIncremental', domains=['day', 'night', ['rain', 'snow']], rule=dict(prefix=3))),
     dict(continual={}, scenario=dict(type='ClassIncremental', base=2, increment=1, joint=True)),
-    dict(custom_hooks=[dict(type='EMAHook')]),
-], ids=['plop', 'mib', 'ssul', 'herding', 'online', 'iterations', 'best', 'saliency', 'domains', 'joint', 'average'])
+    dict(custom_hooks=[dict(type='EMAHook', begin_epoch=2), dict(type='LooksAhead')]),
+    dict(ITERATIONS, custom_hooks=[dict(type='EMAHook', begin_iter=5), dict(type='ProfilerHook', by_epoch=False, profile_times=2)]),
+], ids=['plop', 'mib', 'ssul', 'herding', 'online', 'iterations', 'best', 'saliency', 'domains', 'joint', 'late average',
+        'late iterations'])
 def test_what_trains_passes_without_its_data(changes):
     assert rehearsed(**changes) == []
     assert not NOWHERE.exists()
