@@ -172,7 +172,7 @@ class QuietConfig(Config):
         return self.text
 
 
-def miniature(config: Config, images: RandomImages) -> Config:
+def miniature(config: Config, images: RandomImages, lone: bool = False) -> Config:
     """The plain config of a step, for a few small images.
 
     Sampler, collate function, optimizer, schedules, loops, hooks, evaluators
@@ -181,12 +181,17 @@ def miniature(config: Config, images: RandomImages) -> Config:
     Args:
         config: Of :func:`step_config` for a :class:`ShortScenario`.
         images: What to train and to test on.
+        lone: Whether a batch of the step is a single image, which some models
+            can't be trained on: a norm behind a pooling over the whole image
+            (ASPP, PSP) sees one value a channel there.
     """
     small = copy.deepcopy(config._cfg_dict.to_dict())
     model = small['model'] = dict(for_small_images(small['model'], images.size))
     if model['continual'].get('teacher'):
         model['continual']['teacher'] = for_small_images(model['continual']['teacher'], images.size)
     channels = model['backbone'].get('in_channels', 3)
+    if lone and not small['train_dataloader'].get('batch_sampler'):  # which adds remembered images
+        small['train_dataloader']['batch_size'] = 1
     for role in ('train', 'val', 'test'):
         if small.get(f'{role}_dataloader'):
             _with_images(small[f'{role}_dataloader'], images, 'train' if role == 'train' else 'test', channels)
@@ -198,6 +203,11 @@ def miniature(config: Config, images: RandomImages) -> Config:
     for node in walk([small.get('default_hooks'), small['custom_hooks'], small['test_evaluator'], small.get('val_evaluator')]):
         node.update({key: str(images.folder / 'out') for key in FOLDERS if node.get(key)})
     return QuietConfig(small)
+
+
+def norms_see_others(model: Mapping[str, Any], world_size: int) -> bool:
+    """Whether a model's norms look at the images of other processes too; without GPUs SyncBN is an ordinary one."""
+    return world_size > 1 and torch.cuda.is_available() and any(node.get('type') == 'SyncBN' for node in walk(plain(model)))
 
 
 def without_accelerator(config: Config) -> bool:

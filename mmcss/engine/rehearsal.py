@@ -11,7 +11,7 @@ import warnings
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
-from typing import Any, Dict, Iterator, List, Mapping, Optional, Sequence, Tuple, Union
+from typing import Any, Container, Dict, Iterator, List, Mapping, Optional, Sequence, Tuple, Union
 
 import torch
 from mmengine.config import Config
@@ -29,18 +29,26 @@ from ..models.initialisation import CheapInitialisation
 from ..random_state import kept_random_state
 from ..scenario import Scenario
 from .causes import hook_keys, told
+from .checks import Batches
 from .distributed import on_main_process, say
-from .miniature import RandomImages, ShortScenario, image_size, miniature, without_accelerator
+from .miniature import RandomImages, ShortScenario, image_size, miniature, norms_see_others, without_accelerator
 from .plan import StepPlan
 from .settings import read_settings
 from .step_config import step_config
 from .typed_settings import Settings
 
 OF_THE_PROCESS = ('self', 'cfg', 'launcher', 'env_cfg', 'load_from', 'resume', 'data_preprocessor')
-MANY = 1_000_000  # images of a step whose number is not known
+MANY = 1_000_000  # batches of a step whose number is not known
+# How a step is played that comes from elsewhere.
+OF_STEPS_TAKEN = dict(
+    optim_wrapper=dict(_delete_=True, type='OptimWrapper', optimizer=dict(type='SGD', lr=0.01)), param_scheduler=None,
+    train_cfg=dict(_delete_=True, type='EpochBasedTrainLoop', max_epochs=1))
+# What torch says of a norm over one value.
+LONE = 'more than 1 value per channel'
 
 
-def rehearse(cfg: Union[Config, Settings], scenario: Scenario, num_images: Optional[Mapping[int, int]] = None) -> List[str]:
+def rehearse(cfg: Union[Config, Settings], scenario: Scenario, batches: Optional[Mapping[int, Batches]] = None,
+             taken: Container[int] = ()) -> List[str]:
     """Train and test steps 0, 1 and the last one on random images, to find what would stop a run in the middle.
 
     The runner, the model at its full width, and all hooks, schedules,
@@ -52,8 +60,9 @@ def rehearse(cfg: Union[Config, Settings], scenario: Scenario, num_images: Optio
     Args:
         cfg: The user's config.
         scenario: Its scenario.
-        num_images: Training images of each step, by its number; without them
-            a step is taken for a long one.
+        batches: Of an epoch of each step, by its number; without them a step
+            is taken for a long one.
+        taken: The steps that are not trained: how they would be is no matter.
 
     Returns:
         Notes on what could not be tried here, and on the model's heads.
@@ -62,27 +71,30 @@ def rehearse(cfg: Union[Config, Settings], scenario: Scenario, num_images: Optio
         ValueError: Names the step and the key of the config.
     """
     settings, world_size = read_settings(cfg), get_world_size()
-    return on_main_process(lambda: _rehearse(settings, scenario, num_images or {}, world_size))
+    return on_main_process(lambda: _rehearse(settings, scenario, batches or {}, taken, world_size))
 
 
-def rehearse_plans(settings: Settings, scenario: Scenario, plans: Sequence[StepPlan], untrained: Sequence[int]) -> None:
+def rehearse_plans(settings: Settings, scenario: Scenario, plans: Sequence[StepPlan], trained: Sequence[int]) -> None:
     """Rehearse a run that is planned, unless nothing of it is to be trained or ``run.rehearsal`` is False.
 
     Args:
         settings: The run's.
         scenario: Its scenario.
         plans: Of all steps.
-        untrained: The steps that are going to be trained.
+        trained: The steps that are going to be trained.
 
     Raises:
         ValueError: See :func:`rehearse`.
     """
-    if untrained and settings.run.rehearsal:
-        for note in rehearse(settings, scenario, {step: plans[step].num_train or MANY for step in untrained}):
+    if trained and settings.run.rehearsal:
+        batches = {step: plan.batches for step, plan in enumerate(plans) if plan.batches is not None}
+        taken = [step for step in range(len(plans)) if step not in trained]
+        for note in rehearse(settings, scenario, batches, taken):
             say(f'note: {note}')
 
 
-def _rehearse(settings: Settings, scenario: Scenario, num_images: Mapping[int, int], world_size: int) -> List[str]:
+def _rehearse(settings: Settings, scenario: Scenario, batches: Mapping[int, Batches], taken: Container[int],
+              world_size: int) -> List[str]:
     short, notes = ShortScenario.of(scenario), []
     with untouched(), tempfile.TemporaryDirectory() as folder:
         here = replace(settings, work_dir=Path(folder))
@@ -91,21 +103,19 @@ def _rehearse(settings: Settings, scenario: Scenario, num_images: Mapping[int, i
         images = RandomImages(Path(folder), short, settings.cfg.train_dataloader.dataset, image_size(configs[0].model))
         for split, config in zip(short, configs):
             steps = [split.step] if split.step < 2 else range(2, len(scenario))
-            number = min(num_images.get(step, MANY) for step in steps)
+            if all(step in taken for step in steps):
+                config.merge_from_dict(OF_STEPS_TAKEN)
             if without_accelerator(config):
                 notes.append('there is no accelerator here: mixed precision was not rehearsed.')
-            notes += _play(miniature(config, images), _name(steps), batches(config, number, world_size))
+            dealt = [batches[step] for step in steps if step in batches]
+            lone = any(1 in one.sizes for one in dealt) and not norms_see_others(config.model, world_size)
+            number = min((one.number or MANY for one in dealt), default=MANY)
+            notes += _play(miniature(config, images, lone), _name(steps), number)
     return list(dict.fromkeys(notes))
 
 
 def _name(steps: Any) -> str:
     return f'step {steps[0]}' if len(steps) == 1 else f'steps {steps[0]} to {steps[-1]}'
-
-
-def batches(config: Config, number: int, world_size: int) -> int:
-    """About how many iterations an epoch of a step of that many images has in each process."""
-    loader = config.train_dataloader
-    return loader.get('num_batch_per_epoch') or -(-number // (loader.get('batch_size', 1) * world_size))
 
 
 class OneBatch:
@@ -206,7 +216,9 @@ def _play(config: Config, step: str, number: int) -> List[str]:
         grown = config.model.continual.previous is not None
         return [f'{head}: {text}.' for head, text in warnings_of(bare_model(runner)).items()] if grown else []
     except Exception as error:  # any: whatever raises here would raise in the run
-        raise ValueError(f'{step}: {told(error, runner, config, runner.keys)}') from error
+        more = (' A batch of the step is a single image; take train_dataloader.drop_last=True, or another '
+                'train_dataloader.batch_size.') if LONE in str(error) else ''
+        raise ValueError(f'{step}: {told(error, runner, config, runner.keys)}{more}') from error
     finally:
         for handler in runner.logger.handlers if hasattr(runner, 'logger') else ():
             handler.close()

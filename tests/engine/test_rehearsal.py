@@ -6,14 +6,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from mmengine.config import Config
 from mmengine.hooks import Hook
 from mmengine.logging import MessageHub, MMLogger
 from mmengine.registry import HOOKS, OPTIM_WRAPPERS, DefaultScope
 
 from mmcss.engine import ContinualRunner, build_scenario, step_config
+from mmcss.engine.checks import Batches
 from mmcss.engine.components import check_components
-from mmcss.engine.rehearsal import batches, rehearse
+from mmcss.engine.miniature import norms_see_others
+from mmcss.engine.rehearsal import rehearse
 from mmcss.random_state import random_state
 from tests.e2e.running import assert_equal_states, state
 from tests.processes import spawn
@@ -155,17 +156,51 @@ def test_schedules_have_the_length_of_the_step():
     cfg = tiny(param_scheduler=[dict(type='LinearLR', start_factor=0.1, end=6, by_epoch=False),
                                 dict(type='PolyLR', begin=6, by_epoch=False)])
     scenario = build_scenario(cfg)
-    assert rehearse(cfg, scenario, {0: 12, 1: 9, 2: 9}) == []
+    two, three = Batches((4, ) * 2), Batches((4, ) * 3)
+    assert rehearse(cfg, scenario, {0: three, 1: three, 2: three}) == []
     expected = 'param_scheduler: end should be larger than begin, but got begin=6, end=6'
-    assert message(cfg, num_images={0: 12, 1: 8}) == f'step 1: {expected}'
-    assert message(cfg, num_images={0: 12, 1: 9, 2: 8}) == f'step 2: {expected}'
+    assert message(cfg, batches={0: three, 1: two}).startswith(f'step 1: {expected}')
+    assert message(cfg, batches={0: three, 1: three, 2: two}).startswith(f'step 2: {expected}')
 
 
-def test_iterations_of_an_epoch():
-    config = Config(dict(train_dataloader=dict(batch_size=4)))
-    assert [batches(config, number, 2) for number in (8, 9, 16)] == [1, 2, 2]
-    config.train_dataloader.num_batch_per_epoch = 7
-    assert batches(config, 1000, 2) == 7
+HEAD = {key: value for key, value in tiny().model.decode_head.items() if key != 'num_convs'}
+ASPP = dict(HEAD, type='ASPPHead', dilations=(1, 2))
+LONE = Batches((4, 4, 1))
+
+
+@pytest.mark.parametrize('model, key', [
+    (dict(decode_head=ASPP), 'model.decode_head'),
+    (dict(decode_head=dict(HEAD, type='PSPHead', pool_scales=(1, 2))), 'model.decode_head'),
+    (dict(auxiliary_head=[dict(HEAD, type='FCNHead'), ASPP]), 'model.auxiliary_head.1'),
+])
+def test_norms_behind_a_pooling_over_a_lone_image(model, key):
+    cfg = tiny(model=dict(tiny().model, **model))
+    scenario = build_scenario(cfg)
+    assert rehearse(cfg, scenario, {0: Batches((4, 4))}) == []
+    told = message(cfg, batches={0: LONE})
+    assert told.startswith(f'step 0: {key}') and 'take train_dataloader.drop_last=True' in told
+
+
+@pytest.mark.parametrize('head, method', [
+    (tiny().model.decode_head, {}), (dict(ASPP, norm_cfg=dict(type='GN', num_groups=4)), {}), (ASPP, dict(frozen=['norms']))])
+def test_what_trains_on_a_lone_image(head, method):
+    cfg = tiny(model=dict(tiny().model, decode_head=head), continual=method)
+    assert rehearse(cfg, build_scenario(cfg), {1: LONE}) == []
+
+
+@pytest.mark.parametrize('gpus, processes, others', [(True, 2, True), (True, 1, False), (False, 2, False)])
+def test_norms_that_see_all_processes(monkeypatch, gpus, processes, others):
+    monkeypatch.setattr(torch.cuda, 'is_available', lambda: gpus)
+    assert norms_see_others(tiny().model, processes) is others
+    assert not norms_see_others(dict(type='BN'), processes)
+
+
+def test_how_a_step_would_be_trained_that_comes_from_elsewhere_is_no_matter():
+    cfg = tiny(first_step=dict(optim_wrapper=dict(optimizer=dict(type='Nothing')), param_scheduler=[dict(type='Nothing')]))
+    scenario = build_scenario(cfg)
+    check_components([step_config(cfg, scenario, step) for step in range(3)], taken=[0])
+    assert rehearse(cfg, scenario, taken=[0]) == []
+    assert 'Nothing' in message(cfg)
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason='of a machine without accelerator')
