@@ -79,8 +79,10 @@ def for_small_images(model: Mapping[str, Any], size: int) -> Dict[str, Any]:
     preprocessor = model.get('data_preprocessor')
     if preprocessor and isinstance(preprocessor.get('size'), (list, tuple)):
         model['data_preprocessor'] = dict(preprocessor, size=(size, size))
-    if model.get('test_cfg', {}).get('mode') == 'slide':
-        model['test_cfg'] = dict(model['test_cfg'], crop_size=(size, size), stride=(size * 2 // 3, size * 2 // 3))
+    test_cfg = model.get('test_cfg') or {}
+    for key, length in (('crop_size', size), ('stride', size * 2 // 3)):
+        if isinstance(test_cfg.get(key), (list, tuple)) and len(test_cfg[key]) == 2:  # others fail in the run as well
+            test_cfg[key] = (length, length)
     for node in walk(model.get('backbone', {})):  # of these the tables of positions are made for one size
         if isinstance(node.get('img_size'), (list, tuple, int)) and node['type'] in ('BEiT', 'MAE'):
             node['img_size'] = (size, size)

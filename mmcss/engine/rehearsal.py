@@ -4,8 +4,8 @@ from __future__ import annotations
 import contextlib
 import gc
 import inspect
-import io
 import os
+import sys
 import tempfile
 import warnings
 from dataclasses import replace
@@ -22,6 +22,7 @@ from mmengine.runner import Runner
 from mmengine.visualization import Visualizer
 from mmseg.visualization import SegLocalVisualizer
 
+from ..files import full_disk
 from ..hooks.data_pass import bare_model
 from ..models import forget_hand_over
 from ..models.heads import warnings_of
@@ -43,6 +44,7 @@ MANY = 1_000_000  # batches of a step whose number is not known
 OF_STEPS_TAKEN = dict(
     optim_wrapper=dict(_delete_=True, type='OptimWrapper', optimizer=dict(type='SGD', lr=0.01)), param_scheduler=None,
     train_cfg=dict(_delete_=True, type='EpochBasedTrainLoop', max_epochs=1))
+ALONE = ' If that is of the random images alone: --no-rehearsal (run.rehearsal=False).'
 # What torch says of a norm over one value.
 LONE = 'more than 1 value per channel'
 
@@ -55,7 +57,8 @@ def rehearse(cfg: Union[Config, Settings], scenario: Scenario, batches: Optional
     samplers, evaluators and parts are those of the run; images are small and
     few, each step has one iteration, and files go to a temporary folder. Of
     several processes the main one does it, as if it were alone. What belongs
-    to the process (random numbers, loggers, settings) is left as it was.
+    to the process (random numbers, loggers, settings) is left as it was; what
+    the user's own hooks do besides, such as writing elsewhere, they do.
 
     Args:
         cfg: The user's config.
@@ -216,21 +219,48 @@ def _play(config: Config, step: str, number: int) -> List[str]:
         grown = config.model.continual.previous is not None
         return [f'{head}: {text}.' for head, text in warnings_of(bare_model(runner)).items()] if grown else []
     except Exception as error:  # any: whatever raises here would raise in the run
+        full = full_disk(error, Path(tempfile.gettempdir(), 'rehearsal'))
+        if full is not None:
+            raise full from error
         more = (' A batch of the step is a single image; take train_dataloader.drop_last=True, or another '
                 'train_dataloader.batch_size.') if LONE in str(error) else ''
-        raise ValueError(f'{step}: {told(error, runner, config, runner.keys)}{more}') from error
+        text = told(error, runner, config, runner.keys)
+        advice = '' if text.startswith('continual.') else f'.{more}{ALONE}'
+        raise ValueError(f'{step}: {text.rstrip(".") if advice else text}{advice}') from error
     finally:
         for handler in runner.logger.handlers if hasattr(runner, 'logger') else ():
             handler.close()
         forget_hand_over()
         runner.__dict__.clear()  # other references to the runner shall not keep the model
         gc.collect()
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+            torch.cuda.reset_peak_memory_stats()
 
 
 def _arguments(config: Config) -> Dict[str, Any]:
     """What a runner takes of a config, as :meth:`Runner.from_cfg`; settings of processes are the run's own."""
     keys = [name for name in inspect.signature(Runner.__init__).parameters if name in config and name not in OF_THE_PROCESS]
     return dict({key: config[key] for key in keys}, cfg=config)
+
+
+class QuietStream:
+    """A stream that drops what is written, until it passes all on: loggers that were made in between keep it.
+
+    Args:
+        stream: To pass it on to.
+    """
+
+    def __init__(self, stream: Any) -> None:
+        self.stream = stream
+        self.quiet = True
+
+    def write(self, text: str) -> int:
+        """As the stream, or nothing."""
+        return len(text) if self.quiet else self.stream.write(text)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.stream, name)
 
 
 @contextlib.contextmanager
@@ -240,24 +270,35 @@ def untouched() -> Iterator[None]:
     instances = [(kind._instance_dict, dict(kind._instance_dict)) for kind in kinds]
     environment, alone = dict(os.environ), torch.distributed.is_initialized
     cudnn = torch.backends.cudnn.benchmark, torch.backends.cudnn.deterministic
-    threads, deterministic = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
+    threads, frozen = torch.get_num_threads(), gc.get_freeze_count()
+    deterministic = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
+    out, err = QuietStream(sys.stdout), QuietStream(sys.stderr)
     with kept_random_state(), warnings.catch_warnings(), tempfile.TemporaryDirectory() as cache, \
-            contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+            contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):  # type: ignore[type-var]
         warnings.simplefilter('ignore')
         torch.set_num_threads(1)  # several wait for each other longer than small images take
-        gc.freeze()  # or each end of a runner looks through all that torch has imported
+        if not frozen:
+            gc.freeze()  # or each end of a runner looks through all that torch has imported
         os.environ['MMCSS_CACHE'] = cache
         torch.distributed.is_initialized = lambda: False
         try:
             yield
         finally:
-            gc.unfreeze()
+            out.quiet = err.quiet = False
+            if not frozen:
+                gc.unfreeze()
             torch.set_num_threads(threads)
             torch.distributed.is_initialized = alone
-            os.environ.clear()
-            os.environ.update(environment)
+            _restore_environment(environment)
             torch.backends.cudnn.benchmark, torch.backends.cudnn.deterministic = cudnn
-            torch.use_deterministic_algorithms(deterministic)
+            torch.use_deterministic_algorithms(deterministic[0], warn_only=deterministic[1])
             for holder, before in instances:
                 holder.clear()
                 holder.update(before)
+
+
+def _restore_environment(before: Mapping[str, str]) -> None:
+    for name in [name for name in {*os.environ, *before} if os.environ.get(name) != before.get(name)]:
+        os.environ.pop(name, None)
+        if name in before:
+            os.environ[name] = before[name]

@@ -1,3 +1,6 @@
+import errno
+import gc
+import logging
 import os
 import random
 import warnings
@@ -112,6 +115,8 @@ FAULTS = {
     'head': (
         dict(model=dict(tiny().model, decode_head=dict(tiny().model.decode_head, in_channels=63))),
         "step 0: model.decode_head: got {'type': 'FCNHead', 'in_channels': 63, "),
+    'slide without stride': (
+        dict(model=dict(tiny().model, test_cfg=dict(mode='slide', crop_size=(32, 32)))), 'step 0: model: got {'),
     'part': (
         dict(continual=dict(PLOP, losses=dict(pod=dict(type='LocalPOD', fold='nonsense')))),
         'continual.losses.pod'),
@@ -121,7 +126,19 @@ FAULTS = {
 @pytest.mark.parametrize('name', FAULTS)
 def test_faults_are_told_with_their_key(name):
     changes, expected = FAULTS[name]
-    assert message(tiny(**changes)).startswith(expected)
+    told = message(tiny(**changes))
+    assert told.startswith(expected)
+    if 'on random images' in told:
+        assert told.endswith('alone: --no-rehearsal (run.rehearsal=False).')
+
+
+def test_a_full_disk_is_told_as_such(monkeypatch):
+    def full(*args, **kwargs):
+        raise OSError(errno.ENOSPC, 'No space left on device')
+
+    monkeypatch.setattr('mmcss.hooks.hand_over_hook.save_hand_over', full)
+    with pytest.raises(OSError, match='no space left on the disk'):
+        rehearsed()
 
 
 @pytest.mark.parametrize('role', ['train', 'test'])
@@ -209,28 +226,46 @@ def test_mixed_precision_is_left_out_where_there_is_no_accelerator():
     assert rehearsed(optim_wrapper=wrapper) == ['there is no accelerator here: mixed precision was not rehearsed.']
 
 
-def test_the_process_is_left_as_it_was(capfd):
+@HOOKS.register_module(force=True)
+class MakesLogger(Hook):
+    """Has a logger of Python's own, for ever."""
+
+    def before_run(self, runner):
+        logging.getLogger('of a hook').handlers = [logging.StreamHandler()]
+
+
+def test_the_process_is_left_as_it_was(capsys):
     OPTIM_WRAPPERS.get('OptimWrapper')
     logger, hub = MMLogger.get_instance('kept', logger_name='kept'), MessageHub.get_instance('kept')
     random.seed(3), np.random.seed(4), torch.manual_seed(5)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(2)
+    torch.use_deterministic_algorithms(True, warn_only=True)
     before, environment, filters = random_state(), dict(os.environ), list(warnings.filters)
-    scopes, threads = dict(DefaultScope._instance_dict), torch.get_num_threads()
-    rehearsed(randomness=dict(seed=1, deterministic=True))
+    scopes = dict(DefaultScope._instance_dict)
+    rehearsed(randomness=dict(seed=1, deterministic=True), custom_hooks=[dict(type='MakesLogger')])
     with pytest.raises(ValueError):
         rehearsed(test_evaluator=[dict(type='IoUMetric', iou_metrics=['mIOU'])])
     after = random_state()
     assert before['python'][2] == after['python'][2] and torch.equal(before['python'][1], after['python'][1])
-    assert torch.equal(before['numpy'][1], after['numpy'][1]) and torch.equal(before['torch'], after['torch'])
+    assert torch.equal(before['numpy'][1], after['numpy'][1]) and before['numpy'][2:] == after['numpy'][2:]
+    assert torch.equal(before['torch'], after['torch'])
     assert dict(os.environ) == environment and list(warnings.filters) == filters
     assert (MMLogger.get_current_instance(), MessageHub.get_current_instance()) == (logger, hub)
-    assert dict(DefaultScope._instance_dict) == scopes and torch.get_num_threads() == threads
-    assert not torch.are_deterministic_algorithms_enabled()
-    assert capfd.readouterr() == ('', '')
+    assert dict(DefaultScope._instance_dict) == scopes and torch.get_num_threads() == 2
+    assert torch.is_deterministic_algorithms_warn_only_enabled() and gc.get_freeze_count() == 0
+    assert capsys.readouterr() == ('', '')
+    logging.getLogger('of a hook').warning('it goes on')
+    assert capsys.readouterr() == ('', 'it goes on\n')
+    torch.use_deterministic_algorithms(False)
+    torch.set_num_threads(threads)
 
 
-def test_a_run_is_the_same_with_it(tiny_data, tmp_path):
+@pytest.mark.parametrize('changes', [
+    {}, dict(continual=dict(PLOP, memory=dict(size=4)), custom_hooks=[dict(type='EMAHook')])], ids=['plop', 'memory, average'])
+def test_a_run_is_the_same_with_it(tiny_data, tmp_path, changes):
     for rehearsal in (True, False):
-        cfg = tiny_config(tiny_data, tmp_path / str(rehearsal), run=dict(steps='0-1', rehearsal=rehearsal))
+        cfg = tiny_config(tiny_data, tmp_path / str(rehearsal), run=dict(steps='0-1', rehearsal=rehearsal), **changes)
         ContinualRunner.from_cfg(cfg).train()
     for step in (0, 1):
         assert_equal_states(state(tmp_path / 'True', step), state(tmp_path / 'False', step))
