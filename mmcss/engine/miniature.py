@@ -17,6 +17,7 @@ from PIL import Image
 
 from ..files import plain
 from ..scenario import IGNORE, Scenario, Split
+from .components import FOLDERS
 from .model_config import walk, without_pretrained
 from .stated_classes import leaf_configs, stated_names
 
@@ -25,8 +26,7 @@ SIZE = 64
 SIZES = {'LRASPPHead': 400, 'MaskFormerHead': 128, 'Mask2FormerHead': 128}
 GRID = 16  # blocks of one label, in each direction
 IMAGES = 2  # of each step
-# Where hooks and metrics write beside the work_dir.
-FOLDERS = ('out_dir', 'output_dir', 'test_out_dir', 'collect_dir')
+SHARDED = 'ZeroRedundancyOptimizer'
 
 
 @dataclass(frozen=True)
@@ -202,6 +202,9 @@ def miniature(config: Config, images: RandomImages, lone: bool = False) -> Confi
     if without_accelerator(config):
         small['optim_wrapper'] = {key: value for key, value in small['optim_wrapper'].items()
                                   if key in ('optimizer', 'constructor', 'paramwise_cfg', 'clip_grad', 'accumulative_counts')}
+    optimizer = small['optim_wrapper'].get('optimizer') or {}
+    if optimizer.get('type') == SHARDED:
+        small['optim_wrapper']['optimizer'] = dict(type=optimizer['optimizer_type'], lr=optimizer.get('lr', 0.01))
     for node in walk([small.get('default_hooks'), small['custom_hooks'], small['test_evaluator'], small.get('val_evaluator')]):
         node.update({key: str(images.folder / 'out') for key in FOLDERS if node.get(key)})
     return QuietConfig(small)

@@ -32,7 +32,7 @@ from ..scenario import Scenario
 from .causes import hook_keys, told
 from .checks import Batches
 from .distributed import on_main_process, say
-from .miniature import RandomImages, ShortScenario, image_size, miniature, norms_see_others, without_accelerator
+from .miniature import SHARDED, RandomImages, ShortScenario, image_size, miniature, norms_see_others, without_accelerator
 from .plan import StepPlan
 from .settings import read_settings
 from .step_config import step_config
@@ -110,6 +110,8 @@ def _rehearse(settings: Settings, scenario: Scenario, batches: Mapping[int, Batc
                 config.merge_from_dict(OF_STEPS_TAKEN)
             if without_accelerator(config):
                 notes.append('there is no accelerator here: mixed precision was not rehearsed.')
+            if (config.optim_wrapper.get('optimizer') or {}).get('type') == SHARDED:
+                notes.append(f'{SHARDED} shares work between processes: its optimizer was rehearsed without it.')
             dealt = [batches[step] for step in steps if step in batches]
             lone = any(1 in one.sizes for one in dealt) and not norms_see_others(config.model, world_size)
             number = min((one.number or MANY for one in dealt), default=MANY)

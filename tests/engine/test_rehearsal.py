@@ -12,6 +12,8 @@ import torch
 from mmengine.hooks import Hook
 from mmengine.logging import MessageHub, MMLogger
 from mmengine.registry import HOOKS, OPTIM_WRAPPERS, DefaultScope
+from mmseg.models.backbones import ResNetV1c
+from mmseg.registry import MODELS
 
 from mmcss.engine import ContinualRunner, build_scenario, step_config
 from mmcss.engine.checks import Batches
@@ -139,6 +141,40 @@ def test_a_full_disk_is_told_as_such(monkeypatch):
     monkeypatch.setattr('mmcss.hooks.hand_over_hook.save_hand_over', full)
     with pytest.raises(OSError, match='no space left on the disk'):
         rehearsed()
+
+
+@MODELS.register_module(force=True)
+class OwnBackbone(ResNetV1c):
+    """Has a setting that no signature tells."""
+
+    def __init__(self, **kwargs):
+        self.flavour = kwargs.pop('flavour')
+        super().__init__(**kwargs)
+
+
+def test_what_takes_any_setting_may_use_it_itself():
+    backbone = dict(tiny().model.backbone, type='OwnBackbone', flavour='sweet')
+    assert rehearsed(model=dict(tiny().model, backbone=backbone)) == []
+    cfg = tiny(model=dict(tiny().model, backbone=backbone))
+    check_components([step_config(cfg, build_scenario(cfg), 0)])
+    cfg.model.backbone.stridess = (1, 1, 1, 1)
+    assert message(cfg).startswith("step 0: model.backbone.stridess: there is no such setting, did you mean 'strides'?")
+
+
+def test_a_sharded_optimizer_is_rehearsed_without_its_processes():
+    wrapper = dict(type='OptimWrapper', optimizer=dict(type='ZeroRedundancyOptimizer', optimizer_type='SGD', lr=0.1))
+    assert rehearsed(optim_wrapper=wrapper) == [
+        'ZeroRedundancyOptimizer shares work between processes: its optimizer was rehearsed without it.']
+    cfg = tiny(optim_wrapper=wrapper)
+    check_components([step_config(cfg, build_scenario(cfg), 0)])
+
+
+def test_folders_that_can_not_be_written(tmp_path):
+    (tmp_path / 'file').touch()
+    hook = dict(type='CheckpointHook', interval=1, out_dir=str(tmp_path / 'file' / 'below'))
+    assert message(tiny(default_hooks=dict(checkpoint=hook))) == (
+        f"step 0: default_hooks.checkpoint.out_dir: got '{tmp_path}/file/below', expected a folder that can be written; "
+        f'{tmp_path}/file can not.')
 
 
 @pytest.mark.parametrize('role', ['train', 'test'])
