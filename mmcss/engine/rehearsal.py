@@ -33,6 +33,7 @@ from .causes import hook_keys, told
 from .checks import Batches
 from .distributed import on_main_process, say
 from .miniature import SHARDED, RandomImages, ShortScenario, image_size, miniature, norms_see_others, without_accelerator
+from .pipelines import check_pipelines
 from .plan import StepPlan
 from .settings import read_settings
 from .step_config import step_config
@@ -103,6 +104,7 @@ def _rehearse(settings: Settings, scenario: Scenario, batches: Mapping[int, Batc
         here = replace(settings, work_dir=Path(folder))
         # A short scenario has all of a scenario that configs are made of.
         configs = [step_config(here, short, step) for step in range(len(short))]  # type: ignore[arg-type]
+        check_pipelines(configs, Path(folder), configs[0].model.backbone.get('in_channels', 3))
         images = RandomImages(Path(folder), short, settings.cfg.train_dataloader.dataset, image_size(configs[0].model))
         for split, config in zip(short, configs):
             steps = [split.step] if split.step < 2 else range(2, len(scenario))
