@@ -56,6 +56,11 @@ class Batches:
     sizes: Tuple[int, ...]
     endless: Optional[str] = None
 
+    @property
+    def number(self) -> Optional[int]:
+        """How many there are, None without end."""
+        return None if self.endless else len(self.sizes)
+
 
 def deal(loader: Mapping[str, Any], number: int, num_memory: int = 0) -> Optional[Batches]:
     """Have a loader's samplers deal out the numbers of images, without loading any.
@@ -104,7 +109,7 @@ def _round(sampler: Iterable[Any]) -> Optional[List[Any]]:
     return given if len(given) <= 2 * length else None
 
 
-def check_training(config: Config, step: int, num_images: int) -> bool:
+def check_training(config: Config, step: int, num_images: int) -> Optional[Batches]:
     """Make sure that a step's training begins, learns something and ends.
 
     Args:
@@ -113,7 +118,7 @@ def check_training(config: Config, step: int, num_images: int) -> bool:
         num_images: Of the step, without those that are remembered.
 
     Returns:
-        Whether some batch is a single image, see :func:`~mmcss.engine.lone_images.check_lone_images`.
+        The batches of an epoch, see :func:`deal`.
 
     Raises:
         ValueError: It would not; says which setting to change.
@@ -122,8 +127,7 @@ def check_training(config: Config, step: int, num_images: int) -> bool:
     _check_val(config, step)
     loader = config.train_dataloader
     _check_sampler(loader, 'train_dataloader')
-    own = {hook['type']: hook for hook in config.get('custom_hooks', [])}
-    memory = own.get('MemoryHook', {}).get('size', 0)
+    memory = next((hook['size'] for hook in config.get('custom_hooks', []) if hook['type'] == 'MemoryHook'), 0)
     # A step of few images repeats them.
     number = max(num_images, loader.dataset.get('min_length', 0))
     per_epoch = loader.get('num_batch_per_epoch')
@@ -134,7 +138,7 @@ def check_training(config: Config, step: int, num_images: int) -> bool:
                          'in first_step or next_steps, or leave it out.')
     batches = deal(loader, number, memory)
     if batches is None:
-        return False
+        return None
     if batches.endless and by_epoch:
         raise ValueError(f'step {step}: train_dataloader.{batches.endless}: {_type_of(loader[batches.endless])} never '
                          f'comes to an end, but train_cfg counts epochs ({_type_of(config.train_cfg)}): the first one '
@@ -147,7 +151,7 @@ def check_training(config: Config, step: int, num_images: int) -> bool:
     agree(f'step {step}: the numbers of batches', len(batches.sizes),
           "Some would wait for the others for ever; take train_dataloader.sampler=dict(type='DefaultSampler', "
           'shuffle=True), which rounds up.')
-    return 1 in batches.sizes and 'OnlineHook' not in own  # which adds remembered images to each batch
+    return batches
 
 
 def check_testing(config: Config, num_images: int) -> None:

@@ -1,11 +1,14 @@
 """Whether what a step's config names is there, and takes what the config gives it."""
 from __future__ import annotations
 
+import os
 import traceback
 import warnings
 from contextlib import contextmanager
+from difflib import get_close_matches
 from inspect import Parameter
-from typing import Any, Collection, Iterator, List, Mapping, NamedTuple, Optional, Sequence, Tuple
+from pathlib import Path
+from typing import Any, Collection, Container, Iterator, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
 from mmengine.config import Config
 from mmengine.registry import Registry
@@ -18,6 +21,7 @@ from torch.utils.data import DataLoader
 from ..arguments import arguments_of, check_value, did_you_mean, takes_any, unknown_key
 from ..files import plain, short
 from .checks import _Numbers, _OnlyCounted
+from .outline import ALIKE
 
 # What the stack takes of a loader's settings before the loader sees the others.
 OF_THE_STACK = ('dataset', 'sampler', 'batch_sampler', 'worker_init_fn', 'collate_fn', 'num_batch_per_epoch',
@@ -26,6 +30,8 @@ OF_THE_STACK = ('dataset', 'sampler', 'batch_sampler', 'worker_init_fn', 'collat
 GIVEN = ('runner', 'dataloader', 'evaluator', 'params', 'optimizer', 'continual', 'distributed', 'dataset_names')
 SHOWN = 12  # names of a registry in a message
 ROLES = ('train', 'val', 'test')
+# Where hooks and metrics write beside the work_dir.
+FOLDERS = ('out_dir', 'output_dir', 'test_out_dir', 'collect_dir')
 MODEL_PARTS = ('backbone', 'neck', 'decode_head', 'auxiliary_head', 'loss_decode', 'data_preprocessor')
 
 
@@ -52,7 +58,7 @@ class Component(NamedTuple):
     more: Tuple[str, ...] = ()
 
 
-def check_components(configs: Sequence[Config]) -> None:
+def check_components(configs: Sequence[Config], taken: Container[int] = ()) -> None:
     """See that the components of steps exist and take their settings; build transforms and loaders.
 
     No data is read and no model is built.
@@ -60,13 +66,15 @@ def check_components(configs: Sequence[Config]) -> None:
     Args:
         configs: The plain config of each step; those behind step 1 have its
             components.
+        taken: Steps that are not trained here: how they would be is no matter.
 
     Raises:
         ValueError: Names the step, the key, and the nearest valid one.
     """
     for step, config in enumerate(configs[:2]):
         try:
-            _check_all(plain(config._cfg_dict))
+            if step not in taken:
+                _check_all(plain(config._cfg_dict))
         except ValueError as error:
             raise ValueError(f'step {step}: {error}') from error
 
@@ -223,6 +231,16 @@ def _each(configs: Any, place: str) -> List[Tuple[str, Any]]:
 
 
 def _check(one: Component) -> None:
+    _check_class(one)
+    for key in FOLDERS:
+        folder = one.config.get(key)
+        if isinstance(folder, str) and '://' not in folder:
+            there = next(one for one in (Path(folder).absolute(), *Path(folder).absolute().parents) if os.path.exists(one))
+            if not (there.is_dir() and os.access(there, os.W_OK)):
+                raise ValueError(f'{one.place}.{key}: got {folder!r}, expected a folder that can be written; {there} can not.')
+
+
+def _check_class(one: Component) -> None:
     kind = one.config.get('type') if isinstance(one.config, Mapping) else None
     if kind is None:
         raise ValueError(f'{one.place}: got {short(one.config, 200)}, expected a dict with type.')
@@ -241,10 +259,15 @@ def _class_of(one: Component) -> Any:
 
 
 def _check_names(takes: Any, given: Mapping[str, Any], place: str, more: Collection[str]) -> None:
-    """See that something takes settings of these names; their values are its own matter."""
+    """See that something takes settings of these names; their values are its own matter.
+
+    What takes any, and is no class of mmcss, may use them itself: there only slips are refused.
+    """
     valid = list(dict.fromkeys([*arguments_of(takes), *more]))
     unknown = [name for name in given if name not in (*valid, 'type')]
-    if unknown and not takes_any(takes):
+    if takes_any(takes, itself=not takes.__module__.startswith('mmcss.')):
+        unknown = [name for name in unknown if get_close_matches(name, valid, n=1, cutoff=ALIKE)]
+    if unknown:
         told = unknown_key(unknown[0], [name for name in valid if name not in GIVEN], place)
         raise ValueError(f'{told[:-1]}, of {takes.__name__}.')
 
