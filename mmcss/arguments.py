@@ -80,7 +80,7 @@ def check_arguments(takes: Callable[..., Any], given: Mapping[str, Any], place: 
     kinds = arguments_of(takes)
     valid = [name for name in kinds if name not in skip]
     if not takes_any(takes):
-        check_names(given, valid, place, owners)
+        check_names(given, valid, place, owners, takes.__name__)
     missing = [name for name, argument in kinds.items()
                if argument.default is argument.empty and name not in (*given, *skip)]
     if missing:
@@ -91,12 +91,13 @@ def check_arguments(takes: Callable[..., Any], given: Mapping[str, Any], place: 
 
 
 def check_names(given: Iterable[str], valid: Collection[str], place: str,
-                owners: Callable[[str], Collection[str]] = lambda name: ()) -> None:
+                owners: Callable[[str], Collection[str]] = lambda name: (), takes: str = '') -> None:
     """Make sure that all names are among the valid ones; an error names the nearest, and whose setting it is."""
     for name in given:
         if name not in valid:
             others = ', '.join(owners(name))
-            raise ValueError(unknown_key(name, valid, place) + (f' {name} is a setting of {others}.' if others else ''))
+            told = f' {name} is a setting of {others}, not of {takes}.' if others else ''
+            raise ValueError(unknown_key(name, valid, place) + told)
 
 
 def make(takes: Callable[..., T], given: Mapping[str, Any], place: str, **others: Any) -> T:

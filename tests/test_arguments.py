@@ -180,7 +180,7 @@ def test_arguments_that_others_give_are_no_settings():
 
 def test_whose_an_unknown_setting_is():
     assert told_by(check_arguments, Base, dict(heat=1), 'a', owners=lambda name: [f'Its{name}', 'Other']) == (
-        'a.heat: there is no such setting; valid are weight, way. heat is a setting of Itsheat, Other.')
+        'a.heat: there is no such setting; valid are weight, way. heat is a setting of Itsheat, Other, not of Base.')
 
 
 def test_what_takes_anything_is_given_anything():

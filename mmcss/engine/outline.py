@@ -19,12 +19,13 @@ from mmengine.runner import Runner
 from pydantic import Field
 
 from ..arguments import Count, Finite, Number, Positive, arguments_of, check_names, check_value, one_of
-from ..scenario import ClassIncremental, Protocol
+from ..scenario import SCENARIOS, Protocol
+from .model_config import STUDENTS
 from .typed_settings import MethodSettings, RunSettings
 
 # Keys of the user's config that no step's config has.
 OWN_KEYS = ('scenario', 'continual', 'protocol', 'profile', 'official', 'first_step', 'next_steps', 'run', 'runner_type')
-NEEDED = ('model', 'scenario', 'train_dataloader', 'optim_wrapper', 'train_cfg', 'model.backbone', 'model.decode_head')
+NEEDED = ('model', 'scenario', 'train_dataloader', 'optim_wrapper', 'train_cfg')
 # What Runner.from_cfg takes.
 STACK_KEYS = (*list(inspect.signature(Runner.__init__).parameters)[1:-1], 'custom_imports', 'compile',
               'model_wrapper_cfg', 'find_unused_parameters', 'tta_model', 'tta_pipeline')
@@ -70,9 +71,9 @@ OF_LOADERS: Dict[str, Any] = {
 }
 KINDS.update({f'{role}_dataloader.{key}': kind for role in ('train', 'val', 'test') for key, kind in OF_LOADERS.items()})
 # The sections, and what takes their settings.
-SECTIONS: Dict[str, Optional[Callable[..., Any]]] = {
-    'continual': MethodSettings, 'run': RunSettings, 'protocol': Protocol, 'scenario': ClassIncremental.from_config,
-    'first_step': None, 'next_steps': None, 'official': None}
+SECTIONS: Dict[str, Sequence[Callable[..., Any]]] = {
+    'continual': [MethodSettings], 'run': [RunSettings], 'protocol': [Protocol],
+    'scenario': [kind.from_config for kind in SCENARIOS.values()], 'first_step': [], 'next_steps': [], 'official': []}
 # Settings that are called like what configs have for variables.
 VARIABLES = ('classes', 'seed', 'scenario.background', 'train_pipeline', 'train_pipelines', 'test_pipeline', 'models')
 # How alike two keys are before one is taken for a slip of the other: configs may hold variables of their own.
@@ -95,6 +96,8 @@ def check_outline(cfg: Config, changed_by: str = '') -> None:
         if found:
             check_value(f'{changed_by}.{key}' if _find(changes, key)[0] else key, value, kind)
     needed = [*NEEDED, *(f'{role}_dataloader.dataset' for role in ('train', 'val', 'test') if cfg.get(f'{role}_dataloader'))]
+    # Others than these are refused by their type.
+    needed += ['model.backbone', 'model.decode_head'] if _find(cfg, 'model.type')[1] in STUDENTS else ['model.type']
     needed += [] if 'constructor' in (cfg.get('optim_wrapper') or {}) else ['optim_wrapper.optimizer']
     missing = [key for key in needed if not _find(cfg, key)[1] and (cfg.get(key.split('.')[0]) or '.' not in key)]
     missing += [] if 'seed' in (cfg.get('randomness') or ['seed']) else ['randomness.seed']
@@ -153,7 +156,7 @@ def _refuse_misplaced(cfg: Config, known: Collection[str]) -> None:
             raise ValueError(f'{key}.{name}: there is no such setting; {name} belongs to the top of the config.')
     sections = {section: cfg.get(section, {}) for section in SECTIONS}
     for section, takes in SECTIONS.items():
-        for name, argument in arguments_of(takes).items() if takes else ():
+        for name, argument in (pair for one in takes for pair in arguments_of(one).items()):
             used = any(isinstance(given, Mapping) and name in given for given in sections.values())
             place = f'{section}.{name}'
             if name in cfg and not used and not {name, place} & {*known, *VARIABLES} and _fits(

@@ -87,7 +87,8 @@ def test_variables_and_stock_keys_are_left_alone(tmp_path, path, value):
 
 
 def test_what_is_missing(tmp_path):
-    for key in ('model', 'scenario', 'train_dataloader', 'optim_wrapper', 'train_cfg', 'model.decode_head', 'optim_wrapper.optimizer',
+    for key in ('model', 'scenario', 'train_dataloader', 'optim_wrapper', 'train_cfg', 'model.decode_head',
+                'model.type', 'optim_wrapper.optimizer',
                 'test_dataloader.dataset'):
         cfg = tiny_config(tmp_path, tmp_path)
         *above, name = key.split('.')

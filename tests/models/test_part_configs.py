@@ -142,7 +142,7 @@ VALID_PARTS = ', '.join(PARTS.members())
     (dict(loss_weight=1), f": got {{'loss_weight': 1}}, expected a dict with type; valid are {VALID_PARTS}."),
     ('LocalPOD', f": got 'LocalPOD', expected a dict with type; valid are {VALID_PARTS}."),
     (dict(type='LocalPOD', temperature=3), '.temperature: there is no such setting; valid are loss_weight, logits_weight, '
-     'scales, remainder, fold, squared. temperature is a setting of ClassSimilarityWeightedKD.'),
+     'scales, remainder, fold, squared. temperature is a setting of ClassSimilarityWeightedKD, not of LocalPOD.'),
     (dict(type='LocalPOD', scale=[1]), ".scale: there is no such setting, did you mean 'scales'?; valid are loss_weight, "
      'logits_weight, scales, remainder, fold, squared.'),
     (dict(type='LocalPOD', fold='nonsense'), ".fold: got 'nonsense', expected 'logsumexp', 'sum' or 'trim'."),
@@ -157,7 +157,7 @@ def test_what_is_said_of_a_part(config, told):
     (dict(type='CrossEntropyLoss'), ".type: got 'CrossEntropyLoss', which is not a DecodeLoss, did you mean "
      f"'BinaryCrossEntropyLoss'?; valid are {', '.join(DECODE_LOSSES.members())}, and those of custom_imports."),
     (dict(type='BinaryCrossEntropyLoss', old_labels='taught'), '.old_labels: there is no such setting; valid are classes, '
-     'loss_name, average, class_weight. old_labels is a setting of UnbiasedCrossEntropyLoss.'),
+     'loss_name, average, class_weight. old_labels is a setting of UnbiasedCrossEntropyLoss, not of BinaryCrossEntropyLoss.'),
     (dict(type='BinaryCrossEntropyLoss', num_old=3), '.num_old: got 3, but the model and the step give this; take it out.'),
     (dict(type='CompositeLoss', average='some'), ".average: got 'some', expected 'valid' or 'all'."),
     (dict(type='CompositeLoss', loss_name='ce'), ".loss_name: got 'ce', expected text that matches '^loss_'."),
@@ -186,7 +186,7 @@ def test_classifiers_by_the_name_of_their_type():
 
 
 @pytest.mark.parametrize('config, told', [
-    (dict(type='UniformReplay', eta=1), '.eta: there is no such setting; valid are images. eta is a setting of DynamicReplay.'),
+    (dict(type='UniformReplay', eta=1), '.eta: there is no such setting; valid are images. eta is a setting of DynamicReplay, not of UniformReplay.'),
     (dict(type='DefaultSampler'), f".type: got 'DefaultSampler', which is not a replay; valid are "
      f"{', '.join(REPLAYS.members())}, and those of custom_imports."),
     (dict(type='DynamicReplay', momentum=1), '.momentum: got 1, expected a number less than 1.'),
@@ -201,7 +201,7 @@ def test_what_is_said_of_a_replay(config, told):
      'A new one needs a type.'),
     (dict(pod=dict(loss_weight=5), kd=None), f".pod: got {{'loss_weight': 5}}, expected a dict with type; valid are {VALID_PARTS}."),
     (dict(pod={}), f'.pod: got {{}}, expected a dict with type; valid are {VALID_PARTS}.'),
-    (dict(targets=None), ": no loss may be called 'targets', which names the part of that key."),
+    (dict(targets=None), ": no loss may be called 'targets', which names the part of that key; give it another name."),
     ([dict(type='LocalPOD')], ": got [{'type': 'LocalPOD'}], expected a dict with the config of each loss by its name."),
     (dict(kd=dict(type='KnowledgeDistillation', alpha=None)), '.kd.alpha: got None, expected a number.'),
 ])
@@ -265,7 +265,7 @@ def test_parts_of_plug_ins(registry):
         assert told_by(PARTS.check, dict(type='Plugged', wide=1), 'a') == (
             "a.wide: there is no such setting, did you mean 'width'?; valid are plain, late, width.")
         assert told_by(PARTS.check, dict(type='Plugged'), 'a') == 'a: got {}, which lacks plain.'
-        assert told_by(PARTS.check, dict(type='LocalPOD', plain=1), 'a').endswith(' plain is a setting of Plugged.')
+        assert told_by(PARTS.check, dict(type='LocalPOD', plain=1), 'a').endswith(' plain is a setting of Plugged, not of LocalPOD.')
     finally:
         registry.module_dict.pop('Plugged')
 
