@@ -107,7 +107,7 @@ class StepSession:
                     teacher = FrozenTeacher(before.model(), stages=self.learning.stages)
             self._undo.append(make_student(self.model, self.method, self.learning, teacher))
             self._get_ready(before)
-        except Exception as error:
+        except BaseException as error:  # also where somebody stops it
             self._leave()
             if isinstance(error, ValueError) and str(error).startswith('continual.'):  # the key of a config
                 raise ValueError(str(error).removeprefix('continual.')) from error
