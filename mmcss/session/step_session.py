@@ -108,8 +108,8 @@ class StepSession:
             self._get_ready(before)
         except BaseException as error:  # also where somebody stops it
             self._leave()
-            if isinstance(error, ValueError) and str(error).startswith('continual.'):  # the key of a config
-                raise ValueError(str(error).removeprefix('continual.')) from error
+            if isinstance(error, ValueError) and str(error).startswith('continual.'):  # keys of a config
+                raise ValueError(str(error).replace('continual.', '')) from error
             raise
         for part in self._parts():
             vars(part)[SERVED] = True

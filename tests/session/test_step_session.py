@@ -188,7 +188,7 @@ def test_a_session_that_can_not_begin_leaves_a_stock_model(first, loaders, error
     (dict(frozen=['olds']), "frozen: ['olds'] mean nothing here; valid are shared, norms, background, old, new, unknown, and "),
     (dict(row_lr=dict(olds=.1)), "row_lr: got ['olds'], valid are background, old, new, unknown."),
     (dict(stages=['neck']), "stages: ['neck'] are no modules of this model; it has "),
-    (dict(new_rows='unknown'), "new_rows: 'unknown' needs a model with an unknown class"),
+    (dict(new_rows='unknown'), "new_rows: 'unknown' needs a model with an unknown class (unknown)."),
 ])
 def test_an_argument_that_means_nothing_to_the_model_is_told_by_its_name(first, loaders, argument, told):
     model = network(4)
