@@ -152,7 +152,7 @@ class MiniatureRunner(Runner):
 
     batches: int
     keys: Dict[int, str]
-    lengths: Tuple[int, int]
+    lengths: Optional[Tuple[int, int]] = None
 
     def register_hook(self, hook: Any, priority: Any = None) -> None:
         """As the stock runner; the hook goes by the key of its config."""
@@ -193,14 +193,14 @@ class MiniatureRunner(Runner):
         """Nothing to load."""
 
     def call_hook(self, fn_name: str, **kwargs: Any) -> None:
-        """As the stock runner; what comes before the iteration, or behind the training, sees its whole length."""
+        """As the stock runner; what comes before the first epoch, or behind the training, sees its whole length."""
         super().call_hook(fn_name, **kwargs)
         loop = self._train_loop
-        if fn_name == 'before_train_iter':
+        if fn_name in ('before_train_epoch', 'before_train_iter') and self.lengths is None:
             self.lengths = loop._max_epochs, loop._max_iters
             loop.dataloader.length = loop._max_epochs = loop._max_iters = 1
             loop.val_begin = loop.val_interval = 1
-        elif fn_name == 'after_train':
+        elif fn_name == 'after_train' and self.lengths:
             loop._max_epochs, loop._max_iters = self.lengths
 
     def save_checkpoint(self, *args: Any, **kwargs: Any) -> None:

@@ -195,7 +195,7 @@ def test_loaders_and_their_transforms_are_built(role):
         f"{key}.dataset.pipeline[1].type: got 'RandomFlipp', which is not in the registry of this kind (transform), did you "
         "mean 'RandomFlip'?")
     assert told(transforms=[dict(type='RandomCrop', crop_size=(0, 0))]).startswith(
-        f"{key}.dataset.pipeline[1]: got {{'type': 'RandomCrop', 'crop_size': (0, 0)}}, which can not be built: AssertionError")
+        f"{key}.dataset.pipeline[1]: got {{'type': 'RandomCrop', 'crop_size': (0, 0)}}, which fails on random images: Assertion")
 
 
 def test_workers_that_live_on_need_workers():
