@@ -21,7 +21,7 @@ from torch.utils.data import DataLoader
 
 from ..arguments import arguments_of, check_value, did_you_mean, takes_any, unknown_key
 from ..files import plain, short
-from .checks import _Numbers, _OnlyCounted
+from .checks import Numbers, OnlyCounted
 from .outline import ALIKE
 
 # What the stack takes of a loader's settings before the loader sees the others.
@@ -54,7 +54,7 @@ KINDS: Sequence[Tuple[str, Registry, Tuple[str, ...], Optional[str]]] = (
     (r'\w+_dataloader\.(batch_)?sampler', DATA_SAMPLERS, ('seed', ), None))
 
 
-class _Images(_Numbers):
+class _Images(Numbers):
     """Stands for a data set where a loader is built."""
 
     def full_init(self) -> None:
@@ -230,7 +230,9 @@ def _check_names(takes: Any, given: Mapping[str, Any], place: str, more: Collect
         unknown = [name for name in unknown if get_close_matches(name, valid, n=1, cutoff=ALIKE)]
     if unknown:
         told = unknown_key(unknown[0], [name for name in valid if name not in GIVEN], place)
-        raise ValueError(f'{told[:-1]}, of {takes.__name__}.')
+        merged = (' Where first_step or next_steps exchange it, give it _delete_=True there, or the keys of both are merged.'
+                  if place in ('train_cfg', 'optim_wrapper.optimizer') else '')
+        raise ValueError(f'{told[:-1]}, of {takes.__name__}.{merged}')
 
 
 def _names(registry: Registry) -> List[str]:
@@ -252,7 +254,7 @@ def _check_loader(settings: Mapping[str, Any], place: str) -> None:
         with under_key(place, {key: value for key, value in loader.items() if key != 'dataset'}, settings):
             try:
                 Runner.build_dataloader(dict(config, dataset=images), seed=0)
-            except _OnlyCounted:  # it looks at the images
+            except OnlyCounted:  # it looks at the images
                 pass
 
 
