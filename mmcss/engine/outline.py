@@ -45,6 +45,7 @@ KINDS: Dict[str, Any] = {
     'optim_wrapper.optimizer': Section, 'model.decode_head.loss_decode': Heads, 'model.auxiliary_head.loss_decode': Heads,
     'env_cfg.mp_cfg': Section, 'env_cfg.mp_cfg.mp_start_method': Annotated[str, one_of(get_all_start_methods())],
     'env_cfg.mp_cfg.opencv_num_threads': int, 'env_cfg.cudnn_benchmark': bool,
+    'randomness.seed': Optional[int], **{f'default_hooks.{name}': Optional[Section] for name in DEFAULT_HOOKS},
     'load_from': Optional[str], 'work_dir': Optional[str], 'resume': Optional[bool], 'launcher': str,
     'default_scope': Optional[str],
 }

@@ -189,7 +189,7 @@ def _set_stream(plain: Dict[str, Any], memory: MemorySettings, previous: StepFol
                          'RepeatDataset out.')
     if loader.pop('drop_last', False):
         raise ValueError('train_dataloader.drop_last: online steps show each image once; set it to False in next_steps.')
-    if not plain.get('default_hooks', {}).get('checkpoint', {}).get('by_epoch', True):
+    if not (plain.get('default_hooks', {}).get('checkpoint') or {}).get('by_epoch', True):
         raise ValueError('default_hooks.checkpoint.by_epoch: an online step that was stopped starts anew, since images '
                          'come once; set it to True.')
     loader['dataset'].update(
@@ -237,7 +237,7 @@ def _set_hooks(plain: Dict[str, Any], settings: Settings, scenario: Scenario, fo
 
 def _best_weights(plain: Mapping[str, Any]) -> Dict[str, Any]:
     """The hook that a step needs to hand over the best weights in place of the last ones."""
-    if not plain.get('default_hooks', {}).get('checkpoint', {}).get('save_best') or not plain.get('val_dataloader'):
+    if not (plain.get('default_hooks', {}).get('checkpoint') or {}).get('save_best') or not plain.get('val_dataloader'):
         raise ValueError("run.hand_over='best' needs save_best in default_hooks.checkpoint, and val_dataloader, val_evaluator "
                          'and val_cfg, by which the best weights are found.')
     return dict(type='BestWeightsHook')

@@ -24,6 +24,8 @@ def changed(tmp_path, path, value):
     ('model', 1, 'model: got 1, expected a dict.'),
     ('model.decode_head', 0, 'model.decode_head: got 0, expected a dict, or a list.'),
     ('train_cfg', True, 'train_cfg: got True, expected a dict.'),
+    ('default_hooks', dict(checkpoint=-1), 'default_hooks.checkpoint: got -1, expected a dict'),
+    ('randomness', dict(seed='x'), "randomness.seed: got 'x', expected an integer"),
     ('train_dataloader.dataset', [], 'train_dataloader.dataset: got [], expected a dict.'),
     ('train_dataloader.dataset.type', 1.5, 'train_dataloader.dataset.type: got 1.5, expected the name of a registered class.'),
     ('train_dataloader.dataset.metainfo', 'x', "train_dataloader.dataset.metainfo: got 'x', expected a dict."),
