@@ -124,7 +124,7 @@ def check_training(config: Config, step: int, num_images: int) -> Optional[Batch
     """
     by_epoch = _check_loop(config.train_cfg, step)
     loader = config.train_dataloader
-    _check_sampler(loader, 'train_dataloader')
+    check_sampler(loader, 'train_dataloader')
     memory = next((hook['size'] for hook in config.get('custom_hooks', []) if hook['type'] == 'MemoryHook'), 0)
     # A step of few images repeats them.
     number = max(num_images, loader.dataset.get('min_length', 0))
@@ -162,7 +162,7 @@ def check_testing(config: Config, num_images: int) -> None:
         loader = config.get(f'{role}_dataloader')
         if not loader:
             continue
-        _check_sampler(loader, f'{role}_dataloader')
+        check_sampler(loader, f'{role}_dataloader')
         batches = deal(loader, num_images)
         if batches is not None and batches.endless:
             raise ValueError(f'{role}_dataloader.{batches.endless}: {_type_of(loader[batches.endless])} never comes to an '
@@ -177,9 +177,18 @@ def _type_of(config: Mapping[str, Any]) -> str:
     return kind if isinstance(kind, str) else kind.__name__
 
 
-def _check_sampler(loader: Mapping[str, Any], key: str) -> None:
+def check_sampler(loader: Mapping[str, Any], key: str) -> None:
+    """See that a loader's config says in which order images come.
+
+    Args:
+        loader: The config.
+        key: Its key.
+
+    Raises:
+        ValueError: It does not.
+    """
     if 'sampler' not in loader:
-        raise ValueError(f"{key} lacks a sampler; set {key}.sampler=dict(type='DefaultSampler', "
+        raise ValueError(f"{key}: got no sampler; set {key}.sampler=dict(type='DefaultSampler', "
                          f"shuffle={key.startswith('train')}).")
 
 

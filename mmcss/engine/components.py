@@ -1,6 +1,7 @@
 """Whether what a step's config names is there, and takes what the config gives it."""
 from __future__ import annotations
 
+import math
 import os
 import re
 import traceback
@@ -21,7 +22,7 @@ from torch.utils.data import DataLoader
 
 from ..arguments import arguments_of, check_value, did_you_mean, takes_any, unknown_key
 from ..files import plain, short
-from .checks import Numbers, OnlyCounted
+from .checks import Numbers, OnlyCounted, check_sampler
 from .outline import ALIKE
 
 # What the stack takes of a loader's settings before the loader sees the others.
@@ -99,6 +100,9 @@ def check_components(configs: Sequence[Config], taken: Container[int] = ()) -> N
 
 
 def _check_all(settings: Mapping[str, Any]) -> None:
+    for place, value in _nodes(settings):
+        if isinstance(value, float) and math.isnan(value):
+            raise ValueError(f'{place}: got {value}, expected a number.')
     for one in _components(settings):
         _check(one)
     _check_names(set_multi_processing, settings.get('env_cfg', {}).get('mp_cfg', {}), 'env_cfg.mp_cfg', ())
@@ -247,6 +251,7 @@ def _check_loader(settings: Mapping[str, Any], place: str) -> None:
     for name in loader:
         if name not in valid:
             raise ValueError(unknown_key(name, valid, place))
+    check_sampler(loader, place)
     images = _Images(8, 8)
     config = {key: value for key, value in loader.items() if key != 'num_batch_per_epoch'}
     with warnings.catch_warnings():

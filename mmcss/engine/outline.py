@@ -51,7 +51,7 @@ KINDS: Dict[str, Any] = {
 }
 OF_LOADERS: Dict[str, Any] = {
     'dataset': Section, 'dataset.metainfo': Optional[Section],
-    'dataset.metainfo.palette': Optional[Sequence[Sequence[Colour]]], 'batch_size': Count, 'num_workers': Number,
+    'dataset.metainfo.palette': Optional[Sequence[Sequence[Colour]]], 'batch_size': Annotated[int, Field(ge=1, le=2**16)], 'num_workers': Number,
     'sampler': Optional[Section], 'batch_sampler': Optional[Section], 'drop_last': bool, 'persistent_workers': bool,
     'num_batch_per_epoch': Optional[Count],
 }

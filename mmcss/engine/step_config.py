@@ -200,7 +200,7 @@ def _set_stream(plain: Dict[str, Any], memory: MemorySettings, previous: StepFol
 def _test_loader(cfg: Config) -> Dict[str, Any]:
     loader = cfg.get('test_dataloader') or cfg.get('val_dataloader')
     if not loader:
-        raise ValueError('the config has neither test_dataloader nor val_dataloader to evaluate the steps on.')
+        raise ValueError('test_dataloader: got None, and no val_dataloader either; steps need one of them to be evaluated on.')
     return copy.deepcopy(loader.to_dict())
 
 

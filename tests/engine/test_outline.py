@@ -30,6 +30,7 @@ def changed(tmp_path, path, value):
     ('train_dataloader.dataset.type', 1.5, 'train_dataloader.dataset.type: got 1.5, expected the name of a registered class.'),
     ('train_dataloader.dataset.metainfo', 'x', "train_dataloader.dataset.metainfo: got 'x', expected a dict."),
     ('train_dataloader.batch_size', 0, 'train_dataloader.batch_size: got 0, expected a number greater than or equal to 1.'),
+    ('train_dataloader.batch_size', 10**9, 'train_dataloader.batch_size: got 1000000000, expected a number less than or equal to'),
     ('train_dataloader.num_workers', '2', "train_dataloader.num_workers: got '2', expected an integer."),
     ('test_dataloader.persistent_workers', 'no', "test_dataloader.persistent_workers: got 'no', expected True or False."),
     ('custom_hooks', ['EMAHook'], "custom_hooks[0]: got 'EMAHook', expected a dict."),

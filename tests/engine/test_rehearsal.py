@@ -129,6 +129,11 @@ FAULTS = {
         dict(optim_wrapper=dict(type='OptimWrapper', optimizer=dict(type='SGD', lr='fast'))),
         "step 0: optim_wrapper: got {'type': 'OptimWrapper', 'optimizer': {'type': 'SGD', 'lr': 'fast'}}, which fails on "
         'random images (in build_optim_wrapper): TypeError: '),
+    'no number': (dict(optim_wrapper=dict(type='OptimWrapper', optimizer=dict(type='SGD', lr=float('nan')))),
+                  'step 0: optim_wrapper.optimizer.lr: got nan, expected a number.'),
+    'no sampler': (
+        dict(test_dataloader={key: value for key, value in tiny().test_dataloader.items() if key != 'sampler'}),
+        "step 0: test_dataloader: got no sampler; set test_dataloader.sampler=dict(type='DefaultSampler', shuffle=False)."),
     'loop': (
         dict(train_cfg=dict(type='NoLoop', max_iters=3)),
         "step 0: train_cfg.type: got 'NoLoop', which is not in the registry of this kind (loop)"),
