@@ -15,7 +15,7 @@ from mmengine.config import Config
 from mmengine.runner import Runner
 from pydantic import Field
 
-from ..arguments import Count, Number, arguments_of, check_names, check_value, one_of
+from ..arguments import Count, Number, arguments_of, check_arguments, check_names, check_value, one_of
 from ..scenario import ClassIncremental, Protocol
 from .typed_settings import MethodSettings, RunSettings
 
@@ -45,13 +45,15 @@ KINDS: Dict[str, Any] = {
     'optim_wrapper.optimizer': Section, 'model.decode_head.loss_decode': Heads, 'model.auxiliary_head.loss_decode': Heads,
     'env_cfg.mp_cfg': Section, 'env_cfg.mp_cfg.mp_start_method': Annotated[str, one_of(get_all_start_methods())],
     'env_cfg.mp_cfg.opencv_num_threads': int, 'env_cfg.cudnn_benchmark': bool,
-    'randomness.seed': Optional[int], **{f'default_hooks.{name}': Optional[Section] for name in DEFAULT_HOOKS},
+    'randomness.seed': Optional[int],
+    **{f'default_hooks.{name}': Optional[Section] for name in DEFAULT_HOOKS},
     'load_from': Optional[str], 'work_dir': Optional[str], 'resume': Optional[bool], 'launcher': str,
     'default_scope': Optional[str],
 }
 OF_LOADERS: Dict[str, Any] = {
     'dataset': Section, 'dataset.metainfo': Optional[Section],
-    'dataset.metainfo.palette': Optional[Sequence[Sequence[Colour]]], 'batch_size': Annotated[int, Field(ge=1, le=2**16)], 'num_workers': Number,
+    'dataset.metainfo.palette': Optional[Sequence[Sequence[Colour]]], 'batch_size': Annotated[int, Field(ge=1, le=2**16)],
+    'num_workers': Number,
     'sampler': Optional[Section], 'batch_sampler': Optional[Section], 'drop_last': bool, 'persistent_workers': bool,
     'num_batch_per_epoch': Optional[Count],
 }
@@ -99,6 +101,8 @@ def _check_keys(cfg: Config) -> None:
     _refuse_slips(cfg, known, '')
     _refuse_misplaced(cfg, known)
     _refuse_slips(cfg.get('default_hooks', {}), DEFAULT_HOOKS, 'default_hooks')
+    if cfg.get('randomness') is not None:
+        check_arguments(Runner.set_randomness, cfg.randomness, 'randomness')
     for steps in ('first_step', 'next_steps'):
         given = cfg.get(steps, {})
         idle = sorted(set(given) & (set(OWN_KEYS) - {'continual'}))

@@ -25,6 +25,7 @@ def changed(tmp_path, path, value):
     ('model.decode_head', 0, 'model.decode_head: got 0, expected a dict, or a list.'),
     ('train_cfg', True, 'train_cfg: got True, expected a dict.'),
     ('default_hooks', dict(checkpoint=-1), 'default_hooks.checkpoint: got -1, expected a dict'),
+    ('randomness', {}, 'randomness: got {}, which lacks seed.'),
     ('randomness', dict(seed='x'), "randomness.seed: got 'x', expected an integer"),
     ('train_dataloader.dataset', [], 'train_dataloader.dataset: got [], expected a dict.'),
     ('train_dataloader.dataset.type', 1.5, 'train_dataloader.dataset.type: got 1.5, expected the name of a registered class.'),
