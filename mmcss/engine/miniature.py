@@ -8,7 +8,7 @@ from typing import Any, Dict, Iterator, Mapping, Sequence
 
 import numpy as np
 import torch
-from mmcv.transforms import BaseTransform
+from mmcv.transforms import BaseTransform, LoadAnnotations
 from mmengine.config import Config
 from mmengine.optim import AmpOptimWrapper
 from mmengine.registry import OPTIM_WRAPPERS
@@ -155,7 +155,7 @@ class RandomImages:
         """Of the stock data set that reads them, with the end of another one's pipeline."""
         leaf = next(leaf_configs(dataset))
         transforms = [plain(one) for one in leaf.get('pipeline') or ()]
-        ending = [one for one in transforms[:-1] if one['type'] == 'GenerateEdge']
+        ending = [one for one in transforms[1:-1] if one['type'] == 'GenerateEdge' or _is_own(one) and _is_own(transforms[-1])]
         ending += [one for one in transforms[-1:] if one['type'] != 'TestTimeAug'] or [dict(type='PackSegInputs')]
         return dict(
             type='BaseSegDataset', data_root=str(self.folder), serialize_data=False, img_suffix='.png', seg_map_suffix='.png',
@@ -163,6 +163,14 @@ class RandomImages:
             data_prefix=dict(img_path=f'images/{role}', seg_map_path=f'labels/{role}'),
             metainfo=dict(classes=list(self.names.listed)),
             pipeline=[dict(type='RandomPixels', size=self.size, channels=channels), dict(type='LoadAnnotations'), *ending])
+
+
+def _is_own(transform: Mapping[str, Any]) -> bool:
+    """Whether a transform is the user's own, which may take what another one of these has brought; no loader of labels."""
+    kind = transform['type']
+    kind = TRANSFORMS.get(kind) if isinstance(kind, str) else kind
+    stock = getattr(kind, '__module__', 'mmseg.').startswith(('mmcv.', 'mmseg.', 'mmcss.'))
+    return not (stock or issubclass(kind, LoadAnnotations))
 
 
 class QuietConfig(Config):

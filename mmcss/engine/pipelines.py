@@ -74,9 +74,9 @@ def _run(pipeline: Sequence[Dict[str, Any]], place: str, labels: Path, channels:
                              '(run.rehearsal=False).') from error
         if data is None:  # it asks for another image
             return
-    samples = data.get('data_samples') if isinstance(data, dict) else None
+    samples: Any = data.get('data_samples') if isinstance(data, dict) else None
     for sample in samples if isinstance(samples, list) else [samples]:
-        if 'gt_sem_seg' in (sample or ()):
+        if sample is not None and 'gt_sem_seg' in sample:
             got = tuple(sample.gt_sem_seg.shape)
             expected, behind = (sample.ori_shape, 'behind') if test else (data['inputs'].shape[-2:], 'ahead of')
             if got != tuple(expected):

@@ -1,13 +1,9 @@
 """A run played through in miniature before the first step of it trains."""
 from __future__ import annotations
 
-import contextlib
 import gc
 import inspect
-import os
-import sys
 import tempfile
-import warnings
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
@@ -16,18 +12,13 @@ from typing import Any, Container, Dict, Iterator, List, Mapping, Optional, Sequ
 import torch
 from mmengine.config import Config
 from mmengine.dist import get_world_size
-from mmengine.logging import MessageHub, MMLogger
-from mmengine.registry import DefaultScope
 from mmengine.runner import Runner
-from mmengine.visualization import Visualizer
-from mmseg.visualization import SegLocalVisualizer
 
 from ..files import full_disk
 from ..hooks.data_pass import bare_model
 from ..models import forget_hand_over
 from ..models.heads import warnings_of
 from ..models.initialisation import CheapInitialisation
-from ..random_state import kept_random_state
 from ..scenario import Scenario
 from .causes import hook_keys, told
 from .checks import Batches
@@ -38,6 +29,7 @@ from .plan import StepPlan
 from .settings import read_settings
 from .step_config import step_config
 from .typed_settings import Settings
+from .untouched import untouched
 
 OF_THE_PROCESS = ('self', 'cfg', 'launcher', 'env_cfg', 'load_from', 'resume', 'data_preprocessor')
 MANY = 1_000_000  # batches of a step whose number is not known
@@ -152,7 +144,7 @@ class MiniatureRunner(Runner):
 
     batches: int
     keys: Dict[int, str]
-    lengths: Tuple[int, int]
+    lengths: Optional[Tuple[int, int]] = None
 
     def register_hook(self, hook: Any, priority: Any = None) -> None:
         """As the stock runner; the hook goes by the key of its config."""
@@ -193,14 +185,14 @@ class MiniatureRunner(Runner):
         """Nothing to load."""
 
     def call_hook(self, fn_name: str, **kwargs: Any) -> None:
-        """As the stock runner; what comes before the iteration, or behind the training, sees its whole length."""
+        """As the stock runner; what comes before the first epoch, or behind the training, sees its whole length."""
         super().call_hook(fn_name, **kwargs)
         loop = self._train_loop
-        if fn_name == 'before_train_iter':
+        if fn_name in ('before_train_epoch', 'before_train_iter') and self.lengths is None:
             self.lengths = loop._max_epochs, loop._max_iters
             loop.dataloader.length = loop._max_epochs = loop._max_iters = 1
             loop.val_begin = loop.val_interval = 1
-        elif fn_name == 'after_train':
+        elif fn_name == 'after_train' and self.lengths:
             loop._max_epochs, loop._max_iters = self.lengths
 
     def save_checkpoint(self, *args: Any, **kwargs: Any) -> None:
@@ -246,63 +238,3 @@ def _arguments(config: Config) -> Dict[str, Any]:
     """What a runner takes of a config, as :meth:`Runner.from_cfg`; settings of processes are the run's own."""
     keys = [name for name in inspect.signature(Runner.__init__).parameters if name in config and name not in OF_THE_PROCESS]
     return dict({key: config[key] for key in keys}, cfg=config)
-
-
-class QuietStream:
-    """A stream that drops what is written, until it passes all on: loggers that were made in between keep it.
-
-    Args:
-        stream: To pass it on to.
-    """
-
-    def __init__(self, stream: Any) -> None:
-        self.stream = stream
-        self.quiet = True
-
-    def write(self, text: str) -> int:
-        """As the stream, or nothing."""
-        return len(text) if self.quiet else self.stream.write(text)
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self.stream, name)
-
-
-@contextlib.contextmanager
-def untouched() -> Iterator[None]:
-    """Leave the process as it was before the block, which is silent and as if alone."""
-    kinds = (MMLogger, MessageHub, DefaultScope, Visualizer, SegLocalVisualizer)
-    instances = [(kind._instance_dict, dict(kind._instance_dict)) for kind in kinds]
-    environment, alone = dict(os.environ), torch.distributed.is_initialized
-    cudnn = torch.backends.cudnn.benchmark, torch.backends.cudnn.deterministic
-    threads, frozen = torch.get_num_threads(), gc.get_freeze_count()
-    deterministic = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
-    out, err = QuietStream(sys.stdout), QuietStream(sys.stderr)
-    with kept_random_state(), warnings.catch_warnings(), tempfile.TemporaryDirectory() as cache, \
-            contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):  # type: ignore[type-var]
-        warnings.simplefilter('ignore')
-        torch.set_num_threads(1)  # several wait for each other longer than small images take
-        if not frozen:
-            gc.freeze()  # or each end of a runner looks through all that torch has imported
-        os.environ['MMCSS_CACHE'] = cache
-        torch.distributed.is_initialized = lambda: False
-        try:
-            yield
-        finally:
-            out.quiet = err.quiet = False
-            if not frozen:
-                gc.unfreeze()
-            torch.set_num_threads(threads)
-            torch.distributed.is_initialized = alone
-            _restore_environment(environment)
-            torch.backends.cudnn.benchmark, torch.backends.cudnn.deterministic = cudnn
-            torch.use_deterministic_algorithms(deterministic[0], warn_only=deterministic[1])
-            for holder, before in instances:
-                holder.clear()
-                holder.update(before)
-
-
-def _restore_environment(before: Mapping[str, str]) -> None:
-    for name in [name for name in {*os.environ, *before} if os.environ.get(name) != before.get(name)]:
-        os.environ.pop(name, None)
-        if name in before:
-            os.environ[name] = before[name]

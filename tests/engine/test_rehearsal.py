@@ -9,11 +9,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from mmcv.transforms import BaseTransform
 from mmengine.hooks import Hook
 from mmengine.logging import MessageHub, MMLogger
-from mmengine.registry import HOOKS, OPTIM_WRAPPERS, DefaultScope
+from mmengine.registry import HOOKS, LOOPS, OPTIM_WRAPPERS, DefaultScope
+from mmengine.runner import EpochBasedTrainLoop
+from mmseg.datasets.transforms import PackSegInputs
 from mmseg.models.backbones import ResNetV1c
-from mmseg.registry import MODELS
+from mmseg.registry import MODELS, TRANSFORMS
 
 from mmcss.engine import ContinualRunner, build_scenario, step_config
 from mmcss.engine.checks import Batches
@@ -54,6 +57,35 @@ class LooksAhead(Hook):
         assert runner.max_epochs == 3 and runner.max_iters == 3 * len(runner.train_dataloader)
 
 
+@LOOPS.register_module(force=True)
+class CountsBatches(EpochBasedTrainLoop):
+    """Takes as many batches as the loader says that it has."""
+
+    def run_epoch(self):
+        self.runner.call_hook('before_train_epoch')
+        batches = iter(self.dataloader)
+        for i in range(len(self.dataloader)):
+            self.run_iter(i, next(batches))
+        self.runner.call_hook('after_train_epoch')
+        self._epoch += 1
+
+
+@TRANSFORMS.register_module(force=True)
+class AddsHeight(BaseTransform):
+    def transform(self, results):
+        return dict(results, height=len(results['img']))
+
+
+@TRANSFORMS.register_module(force=True)
+class PacksHeight(PackSegInputs):
+    def transform(self, results):
+        packed = super().transform(results)
+        packed['data_samples'].set_metainfo(dict(height=results['height']))
+        return packed
+
+
+OWN_KEYS = tiny().train_dataloader
+OWN_KEYS.dataset.pipeline[2:] = [dict(type='AddsHeight'), dict(type='PacksHeight')]
 VALIDATED = dict(
     val_cfg=dict(type='ValLoop'), val_evaluator=dict(type='IoUMetric'), val_dataloader=tiny().test_dataloader,
     default_hooks=dict(checkpoint=dict(type='CheckpointHook', interval=1, save_best='mIoU')), run=dict(hand_over='best'))
@@ -72,9 +104,10 @@ ONLINE = dict(
     dict(continual={}, scenario=dict(type='DomainIncremental', domains=['day', 'night', ['rain', 'snow']], rule=dict(prefix=3))),
     dict(continual={}, scenario=dict(type='ClassIncremental', base=2, increment=1, joint=True)),
     dict(custom_hooks=[dict(type='EMAHook', begin_epoch=2), dict(type='LooksAhead')]),
+    dict(train_dataloader=OWN_KEYS), dict(train_cfg=dict(type='CountsBatches', max_epochs=3)),
     dict(ITERATIONS, custom_hooks=[dict(type='EMAHook', begin_iter=5), dict(type='ProfilerHook', by_epoch=False, profile_times=2)]),
 ], ids=['plop', 'mib', 'ssul', 'herding', 'online', 'iterations', 'best', 'saliency', 'domains', 'joint', 'late average',
-        'late iterations'])
+        'own keys', 'own loop', 'late iterations'])
 def test_what_trains_passes_without_its_data(changes):
     assert rehearsed(**changes) == []
     assert not NOWHERE.exists()
@@ -96,6 +129,19 @@ FAULTS = {
         dict(optim_wrapper=dict(type='OptimWrapper', optimizer=dict(type='SGD', lr='fast'))),
         "step 0: optim_wrapper: got {'type': 'OptimWrapper', 'optimizer': {'type': 'SGD', 'lr': 'fast'}}, which fails on "
         'random images (in build_optim_wrapper): TypeError: '),
+    'no number': (dict(optim_wrapper=dict(type='OptimWrapper', optimizer=dict(type='SGD', lr=float('nan')))),
+                  'step 0: optim_wrapper.optimizer.lr: got nan, expected a number.'),
+    'no sampler': (
+        dict(test_dataloader={key: value for key, value in tiny().test_dataloader.items() if key != 'sampler'}),
+        "step 0: test_dataloader: got no sampler; set test_dataloader.sampler=dict(type='DefaultSampler', shuffle=False)."),
+    'loop': (
+        dict(train_cfg=dict(type='NoLoop', max_iters=3)),
+        "step 0: train_cfg.type: got 'NoLoop', which is not in the registry of this kind (loop)"),
+    'length': (
+        dict(train_cfg=dict(type='IterBasedTrainLoop')),
+        "step 0: train_cfg: got {'type': 'IterBasedTrainLoop'}, which fails on random images (in build_train_loop): TypeError: "),
+    'half a validation': (
+        dict(val_cfg=dict(type='ValLoop')), 'step 0: the config: val_dataloader, val_cfg, and val_evaluator should be either'),
     'later step': (
         dict(next_steps=dict(optim_wrapper=dict(optimizer=dict(lr=-1.)))),
         "step 1: optim_wrapper: got {'type': 'OptimWrapper', 'optimizer': {'type': 'SGD', 'lr': -1.0, 'momentum': 0.9}}, which "
@@ -195,7 +241,7 @@ def test_loaders_and_their_transforms_are_built(role):
         f"{key}.dataset.pipeline[1].type: got 'RandomFlipp', which is not in the registry of this kind (transform), did you "
         "mean 'RandomFlip'?")
     assert told(transforms=[dict(type='RandomCrop', crop_size=(0, 0))]).startswith(
-        f"{key}.dataset.pipeline[1]: got {{'type': 'RandomCrop', 'crop_size': (0, 0)}}, which can not be built: AssertionError")
+        f"{key}.dataset.pipeline[1]: got {{'type': 'RandomCrop', 'crop_size': (0, 0)}}, which fails on random images: Assertion")
 
 
 def test_workers_that_live_on_need_workers():
