@@ -17,7 +17,7 @@ from ..random_state import kept_random_state
 from .before_updates import one_optimizer
 from .data_pass import bare_model, training_precision
 from .loss_gradients import kept_tensors, loss_gradients, preprocessed
-from .replays import Batch, Replay, share
+from .replays import IMAGES, Batch, Replay, share
 
 
 @DATA_SAMPLERS.register_module()
@@ -32,7 +32,7 @@ class InterferedReplay(Replay):
         candidates: Stored images that are judged, over all processes.
     """
 
-    def __init__(self, images: Count = 4, candidates: Count = 50) -> None:
+    def __init__(self, images: Count = IMAGES, candidates: Count = 50) -> None:
         super().__init__(images)
         if candidates < images:
             raise ValueError(f'candidates: got {candidates}, expected at least as many as images, {images}.')
