@@ -54,7 +54,7 @@ class FewIterations(Hook):
     """Ends a step after a few iterations, whatever its schedule."""
 
     def after_train_iter(self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
-        if batch_idx >= 2:
+        if runner.iter >= 2:
             runner.train_loop.stop_training = True
 
 
