@@ -70,11 +70,8 @@ class ContinualRunner:
     def plan(self) -> List[StepPlan]:
         """What the run would do; opens the data, trains and writes nothing."""
         untrained = self.progress.untrained()
-        return make_plan(self.configs, self.scenario, untrained, taken=set(untrained) - set(self._to_train()))
-
-    def _to_train(self) -> List[int]:
-        """The untrained steps, without one that comes from elsewhere."""
-        return [step for step in self.progress.untrained() if self.progress.state(step) is not State.TAKE]
+        taken = [step for step in untrained if self.progress.state(step) is State.TAKE]
+        return make_plan(self.configs, self.scenario, untrained, taken=taken)
 
     def train(self) -> Dict[str, Any]:
         """Train and evaluate the steps.
@@ -84,7 +81,7 @@ class ContinualRunner:
         """
         plans = together(self.plan)
         say('\n'.join([*self._told_profile(), plan_table(plans, together(self.progress.intents))]))
-        rehearse_plans(self.settings, self.scenario, plans, self._to_train())
+        rehearse_plans(self.settings, self.scenario, plans)
         check_shared(self.work_dir)  # nothing is written before all processes have looked
         with named_full_disk(self.work_dir), alone(self.work_dir), plain_checkpoints(), formatted_once():
             on_main_process(self.progress.make_room)
@@ -124,7 +121,7 @@ class ContinualRunner:
     def describe(self) -> str:
         """The plan as text: steps, images, and how the steps' configs differ."""
         lines = [*self._told_profile(), plan_table(plans := self.plan(), self.progress.intents())]
-        rehearse_plans(self.settings, self.scenario, plans, self._to_train())
+        rehearse_plans(self.settings, self.scenario, plans)
         refused = self.progress.refusal()
         lines += [f'\nnote: the run would be refused: {refused}'] if refused else []
         for step, config in enumerate(self.configs):

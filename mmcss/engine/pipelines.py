@@ -18,6 +18,7 @@ from .miniature import RandomPixels
 from .model_config import walk
 from .stated_classes import leaf_configs
 
+ALONE = ' If that is of the random images alone: --no-rehearsal (run.rehearsal=False).'
 SIZE = 1024  # of an image, as large as crops usually are
 
 
@@ -70,8 +71,7 @@ def _run(pipeline: Sequence[Dict[str, Any]], place: str, labels: Path, channels:
             data = TRANSFORMS.build(dict(transform))(data)
         except Exception as error:  # any: it would raise in the run
             raise ValueError(f'{place}[{number}]: got {short(transform, 200)}, which fails on random images: '
-                             f'{type(error).__name__}: {error}. If that is of the random images alone: --no-rehearsal '
-                             '(run.rehearsal=False).') from error
+                             f'{type(error).__name__}: {error}.{ALONE}') from error
         if data is None:  # it asks for another image
             return
     samples: Any = data.get('data_samples') if isinstance(data, dict) else None

@@ -27,14 +27,16 @@ from .ignored_labels import check_ignored_labels
 class StepPlan:
     """A step, its config, and how many images it trains and tests on (None: it is trained, and its data is gone).
 
-    ``batches`` are those of an epoch, None where it is not trained here, or they can't be known.
+    ``trained`` says whether it is going to be trained here, ``batches`` are those of an epoch then, None where they can't
+    be known.
     """
 
     split: Split
     config: Config
     num_train: Optional[int]
     num_test: Optional[int]
-    batches: Optional[Batches] = None
+    trained: bool
+    batches: Optional[Batches]
 
 
 def make_plan(configs: Sequence[Config], scenario: Scenario, trained: Container[int],
@@ -78,7 +80,7 @@ def make_plan(configs: Sequence[Config], scenario: Scenario, trained: Container[
         check_testing(config, num_test)
         here = to_train and split.step not in taken
         batches = check_training(config, split.step, num_train) if here and num_train else None
-        plans.append(StepPlan(split, config, num_train, num_test, batches))
+        plans.append(StepPlan(split, config, num_train, num_test, here, batches))
         saliency = config.train_dataloader.dataset.get('saliency')
         if saliency is not None and to_train and shown is not None:
             source = _source(sources, config.train_dataloader.dataset)

@@ -24,7 +24,7 @@ from .causes import hook_keys, told
 from .checks import Batches
 from .distributed import on_main_process, say
 from .miniature import SHARDED, RandomImages, ShortScenario, image_size, miniature, norms_see_others, without_accelerator
-from .pipelines import check_pipelines
+from .pipelines import ALONE, check_pipelines
 from .plan import StepPlan
 from .settings import read_settings
 from .step_config import step_config
@@ -37,7 +37,6 @@ MANY = 1_000_000  # batches of a step whose number is not known
 OF_STEPS_TAKEN = dict(
     optim_wrapper=dict(_delete_=True, type='OptimWrapper', optimizer=dict(type='SGD', lr=0.01)), param_scheduler=None,
     train_cfg=dict(_delete_=True, type='EpochBasedTrainLoop', max_epochs=1))
-ALONE = ' If that is of the random images alone: --no-rehearsal (run.rehearsal=False).'
 # What torch says of a norm over one value.
 LONE = 'more than 1 value per channel'
 
@@ -70,21 +69,20 @@ def rehearse(cfg: Union[Config, Settings], scenario: Scenario, batches: Optional
     return on_main_process(lambda: _rehearse(settings, scenario, batches or {}, taken, world_size))
 
 
-def rehearse_plans(settings: Settings, scenario: Scenario, plans: Sequence[StepPlan], trained: Sequence[int]) -> None:
+def rehearse_plans(settings: Settings, scenario: Scenario, plans: Sequence[StepPlan]) -> None:
     """Rehearse a run that is planned, unless nothing of it is to be trained or ``run.rehearsal`` is False.
 
     Args:
         settings: The run's.
         scenario: Its scenario.
         plans: Of all steps.
-        trained: The steps that are going to be trained.
 
     Raises:
         ValueError: See :func:`rehearse`.
     """
-    if trained and settings.run.rehearsal:
+    taken = [step for step, plan in enumerate(plans) if not plan.trained]
+    if len(taken) < len(plans) and settings.run.rehearsal:
         batches = {step: plan.batches for step, plan in enumerate(plans) if plan.batches is not None}
-        taken = [step for step in range(len(plans)) if step not in trained]
         for note in rehearse(settings, scenario, batches, taken):
             say(f'note: {note}')
 
