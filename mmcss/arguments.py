@@ -201,9 +201,9 @@ def _functions(takes: Callable[..., Any]) -> List[Callable[..., Any]]:
     return [vars(base)['__init__'] for base in takes.__mro__ if '__init__' in vars(base) and base is not object]
 
 
-def takes_any(takes: Callable[..., Any]) -> bool:
-    """Whether something takes arguments of any name."""
-    functions = _functions(takes)
+def takes_any(takes: Callable[..., Any], itself: bool = False) -> bool:
+    """Whether something takes arguments of any name; ``itself``: whatever the classes take that it inherits from."""
+    functions = _functions(takes)[:1 if itself else None]
     return bool(functions) and all(_passes_on(function) for function in functions)
 
 

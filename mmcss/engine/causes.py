@@ -10,6 +10,7 @@ from mmengine.config import Config
 from mmengine.runner import Runner
 
 from ..arguments import under
+from ..datasets import StepDataset
 from ..files import plain, short
 from ..models import ContinualMixin
 from .components import being_built, expectation
@@ -86,7 +87,11 @@ def _found(frame: FrameType, frames: Sequence[FrameType], runner: Runner, keys: 
     """The key of what a frame is of, and the name of its function."""
     owner, name = frame.f_locals.get('self'), frame.f_code.co_name
     names = [one.f_code.co_name for one in frames]
-    role = next((role for role in ('val', 'test') if f'build_{role}_loop' in names), 'train')
+    owners = [one.f_locals['self'] for one in frames if 'self' in one.f_locals]
+    role = next((role for role in ('val', 'test') if f'build_{role}_loop' in names
+                 or any(one is getattr(runner, f'_{role}_loop', None) for one in owners)), 'train')
+    if isinstance(owner, StepDataset):
+        return f'{role}_dataloader.dataset.pipeline', name
     if name == 'build_dataloader':
         return f'{role}_dataloader', name
     if owner is runner and name == 'build_evaluator':
@@ -99,6 +104,8 @@ def _found(frame: FrameType, frames: Sequence[FrameType], runner: Runner, keys: 
 
 def _located(config: Config, key: str) -> Tuple[str, Any]:
     """The part of a path that a step's config has, and what stands there."""
+    if key.endswith('.pipeline'):  # a step's data set has it further inside
+        return key, None
     node: Any = config.model if key.startswith('continual') else config
     names = re.findall(r'[^.\[\]]+', key)
     for number, name in enumerate(names):

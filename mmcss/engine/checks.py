@@ -1,7 +1,6 @@
 """What would hang or fail in the middle of a step, found before the first one."""
 from __future__ import annotations
 
-import inspect
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any, Iterable, List, Mapping, Optional, Tuple
@@ -15,11 +14,11 @@ from torch.utils.data import BatchSampler, SequentialSampler
 from .distributed import agree
 
 
-class _OnlyCounted(Exception):
+class OnlyCounted(Exception):
     """A sampler asks its data set for more than its length."""
 
 
-class _Numbers:
+class Numbers:
     """Stands for a step's images where a sampler looks at their number alone.
 
     Args:
@@ -37,10 +36,10 @@ class _Numbers:
     def __getattr__(self, name: str) -> Any:
         if name.startswith('__'):  # of Python's own, as copying asks for
             raise AttributeError(name)
-        raise _OnlyCounted(name)
+        raise OnlyCounted(name)
 
     def __getitem__(self, idx: int) -> Any:
-        raise _OnlyCounted(idx)
+        raise OnlyCounted(idx)
 
 
 @dataclass(frozen=True)
@@ -55,6 +54,11 @@ class Batches:
 
     sizes: Tuple[int, ...]
     endless: Optional[str] = None
+
+    @property
+    def number(self) -> Optional[int]:
+        """How many there are, None without end."""
+        return None if self.endless else len(self.sizes)
 
 
 def deal(loader: Mapping[str, Any], number: int, num_memory: int = 0) -> Optional[Batches]:
@@ -71,7 +75,7 @@ def deal(loader: Mapping[str, Any], number: int, num_memory: int = 0) -> Optiona
     batch_size = loader.get('batch_size', 1)
     if loader.get('num_batch_per_epoch') is not None:
         number = loader['num_batch_per_epoch'] * batch_size * get_world_size()
-    images = _Numbers(number, num_memory)
+    images = Numbers(number, num_memory)
     try:
         sampler = _sampler(loader, images)
         if loader.get('batch_sampler'):
@@ -83,12 +87,12 @@ def deal(loader: Mapping[str, Any], number: int, num_memory: int = 0) -> Optiona
         if dealt is None:  # the stock endless sampler can be gone through but once
             endless = 'sampler' if _round(_sampler(loader, images)) is None else 'batch_sampler'
             return Batches((batch_size, ), endless)
-    except _OnlyCounted:
+    except OnlyCounted:
         return None
     return Batches(tuple(len(batch) for batch in dealt))
 
 
-def _sampler(loader: Mapping[str, Any], images: _Numbers) -> Iterable[int]:
+def _sampler(loader: Mapping[str, Any], images: Numbers) -> Iterable[int]:
     if loader['sampler'] is None:
         return SequentialSampler(images)
     return DATA_SAMPLERS.build(dict(loader['sampler'], seed=0), default_args=dict(dataset=images))
@@ -104,7 +108,7 @@ def _round(sampler: Iterable[Any]) -> Optional[List[Any]]:
     return given if len(given) <= 2 * length else None
 
 
-def check_training(config: Config, step: int, num_images: int) -> bool:
+def check_training(config: Config, step: int, num_images: int) -> Optional[Batches]:
     """Make sure that a step's training begins, learns something and ends.
 
     Args:
@@ -113,17 +117,15 @@ def check_training(config: Config, step: int, num_images: int) -> bool:
         num_images: Of the step, without those that are remembered.
 
     Returns:
-        Whether some batch is a single image, see :func:`~mmcss.engine.lone_images.check_lone_images`.
+        The batches of an epoch, see :func:`deal`.
 
     Raises:
         ValueError: It would not; says which setting to change.
     """
     by_epoch = _check_loop(config.train_cfg, step)
-    _check_val(config, step)
     loader = config.train_dataloader
-    _check_sampler(loader, 'train_dataloader')
-    own = {hook['type']: hook for hook in config.get('custom_hooks', [])}
-    memory = own.get('MemoryHook', {}).get('size', 0)
+    check_sampler(loader, 'train_dataloader')
+    memory = next((hook['size'] for hook in config.get('custom_hooks', []) if hook['type'] == 'MemoryHook'), 0)
     # A step of few images repeats them.
     number = max(num_images, loader.dataset.get('min_length', 0))
     per_epoch = loader.get('num_batch_per_epoch')
@@ -134,7 +136,7 @@ def check_training(config: Config, step: int, num_images: int) -> bool:
                          'in first_step or next_steps, or leave it out.')
     batches = deal(loader, number, memory)
     if batches is None:
-        return False
+        return None
     if batches.endless and by_epoch:
         raise ValueError(f'step {step}: train_dataloader.{batches.endless}: {_type_of(loader[batches.endless])} never '
                          f'comes to an end, but train_cfg counts epochs ({_type_of(config.train_cfg)}): the first one '
@@ -147,7 +149,7 @@ def check_training(config: Config, step: int, num_images: int) -> bool:
     agree(f'step {step}: the numbers of batches', len(batches.sizes),
           "Some would wait for the others for ever; take train_dataloader.sampler=dict(type='DefaultSampler', "
           'shuffle=True), which rounds up.')
-    return 1 in batches.sizes and 'OnlineHook' not in own  # which adds remembered images to each batch
+    return batches
 
 
 def check_testing(config: Config, num_images: int) -> None:
@@ -160,7 +162,7 @@ def check_testing(config: Config, num_images: int) -> None:
         loader = config.get(f'{role}_dataloader')
         if not loader:
             continue
-        _check_sampler(loader, f'{role}_dataloader')
+        check_sampler(loader, f'{role}_dataloader')
         batches = deal(loader, num_images)
         if batches is not None and batches.endless:
             raise ValueError(f'{role}_dataloader.{batches.endless}: {_type_of(loader[batches.endless])} never comes to an '
@@ -175,38 +177,29 @@ def _type_of(config: Mapping[str, Any]) -> str:
     return kind if isinstance(kind, str) else kind.__name__
 
 
-def _check_sampler(loader: Mapping[str, Any], key: str) -> None:
+def check_sampler(loader: Mapping[str, Any], key: str) -> None:
+    """See that a loader's config says in which order images come.
+
+    Args:
+        loader: The config.
+        key: Its key.
+
+    Raises:
+        ValueError: It does not.
+    """
     if 'sampler' not in loader:
-        raise ValueError(f"{key} lacks a sampler; set {key}.sampler=dict(type='DefaultSampler', "
+        raise ValueError(f"{key}: got no sampler; set {key}.sampler=dict(type='DefaultSampler', "
                          f"shuffle={key.startswith('train')}).")
 
 
 def _check_loop(train_cfg: Mapping[str, Any], step: int) -> bool:
-    """Whether a training loop counts epochs; an error if it can't be made, or would not train."""
-    options = {key: value for key, value in train_cfg.items() if key not in ('type', 'by_epoch')}
+    """Whether a training loop counts epochs; an error if it would not train."""
     kind = train_cfg.get('type')
     if kind is None:  # mmengine's other form
         kind = EpochBasedTrainLoop if train_cfg.get('by_epoch') else IterBasedTrainLoop
     loop = LOOPS.get(kind) if isinstance(kind, str) else kind
-    if loop is None:
-        raise ValueError(f'step {step}: train_cfg.type: {kind!r} is not in the LOOPS registry; valid are '
-                         'EpochBasedTrainLoop, IterBasedTrainLoop, and those of custom_imports.')
-    try:
-        inspect.signature(loop).bind(runner=None, dataloader=None, **options)
-    except TypeError as error:
-        raise ValueError(f'step {step}: train_cfg: {loop.__name__}: {error}. Where first_step or next_steps exchange the '
-                         'loop, give train_cfg there _delete_=True, or the keys of both are merged.') from error
     for key in ('max_epochs', 'max_iters'):
-        if isinstance(options.get(key), (int, float)) and options[key] < 1:
-            raise ValueError(f'step {step}: train_cfg.{key}: got {options[key]}, expected at least 1: an untrained step '
+        if isinstance(train_cfg.get(key), (int, float)) and train_cfg[key] < 1:
+            raise ValueError(f'step {step}: train_cfg.{key}: got {train_cfg[key]}, expected at least 1: an untrained step '
                              'would be handed over. A trained step 0 is taken over by --first-step-from.')
     return isinstance(loop, type) and issubclass(loop, EpochBasedTrainLoop)
-
-
-def _check_val(config: Config, step: int) -> None:
-    """The stack wants all that belongs to validation, or nothing of it."""
-    keys = ('val_dataloader', 'val_cfg', 'val_evaluator')
-    missing = [key for key in keys if config.get(key) is None]
-    if missing and len(missing) < len(keys):
-        raise ValueError(f'step {step}: the config has no {" and no ".join(missing)}, but '
-                         f'{" and ".join(key for key in keys if key not in missing)}; give all three, or none.')

@@ -1,23 +1,29 @@
 """Whether what a step's config names is there, and takes what the config gives it."""
 from __future__ import annotations
 
+import math
+import os
+import re
 import traceback
 import warnings
 from contextlib import contextmanager
+from difflib import get_close_matches
 from inspect import Parameter
-from typing import Any, Collection, Iterator, List, Mapping, NamedTuple, Optional, Sequence, Tuple
+from pathlib import Path
+from typing import Any, Collection, Container, Iterator, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
 from mmengine.config import Config
 from mmengine.registry import Registry
 from mmengine.runner import Runner
 from mmengine.utils.dl_utils import set_multi_processing
-from mmseg.registry import (DATA_SAMPLERS, DATASETS, EVALUATOR, HOOKS, LOG_PROCESSORS, LOOPS, METRICS, MODELS,
-                            OPTIM_WRAPPERS, OPTIMIZERS, PARAM_SCHEDULERS, TRANSFORMS, VISBACKENDS, VISUALIZERS)
+from mmseg.registry import (DATA_SAMPLERS, DATASETS, EVALUATOR, HOOKS, LOG_PROCESSORS, LOOPS, METRICS, MODELS, OPTIM_WRAPPERS,
+                            OPTIMIZERS, PARAM_SCHEDULERS, TRANSFORMS, VISBACKENDS, VISUALIZERS)
 from torch.utils.data import DataLoader
 
 from ..arguments import arguments_of, check_value, did_you_mean, takes_any, unknown_key
 from ..files import plain, short
-from .checks import _check_sampler, _Numbers, _OnlyCounted
+from .checks import Numbers, OnlyCounted, check_sampler
+from .outline import ALIKE
 
 # What the stack takes of a loader's settings before the loader sees the others.
 OF_THE_STACK = ('dataset', 'sampler', 'batch_sampler', 'worker_init_fn', 'collate_fn', 'num_batch_per_epoch',
@@ -26,10 +32,30 @@ OF_THE_STACK = ('dataset', 'sampler', 'batch_sampler', 'worker_init_fn', 'collat
 GIVEN = ('runner', 'dataloader', 'evaluator', 'params', 'optimizer', 'continual', 'distributed', 'dataset_names')
 SHOWN = 12  # names of a registry in a message
 ROLES = ('train', 'val', 'test')
-MODEL_PARTS = ('backbone', 'neck', 'decode_head', 'auxiliary_head', 'loss_decode', 'data_preprocessor')
+# Where hooks and metrics write beside the work_dir.
+FOLDERS = ('out_dir', 'output_dir', 'test_out_dir', 'collect_dir')
 
 
-class _Images(_Numbers):
+OF_SCHEDULERS = ('convert_to_iter_based', 'epoch_length')
+PART = r'(backbone|neck|decode_head|auxiliary_head|loss_decode|data_preprocessor)'
+DATASET = r'\w+_dataloader\.dataset(\.datasets?(\[\d+\])?)*'
+# What is built from the configs at some places: pattern of these, registry, settings besides those of the class, and the
+# type where none is given ('': it is not built then, None: there has to be one).
+KINDS: Sequence[Tuple[str, Registry, Tuple[str, ...], Optional[str]]] = (
+    (r'optim_wrapper', OPTIM_WRAPPERS, ('constructor', 'paramwise_cfg'), 'OptimWrapper'),
+    (r'optim_wrapper\.optimizer', OPTIMIZERS, (), None),
+    (r'param_scheduler', PARAM_SCHEDULERS, OF_SCHEDULERS, ''), (r'param_scheduler\[\d+\]', PARAM_SCHEDULERS, OF_SCHEDULERS, None),
+    (r'(train|val|test)_cfg', LOOPS, (), ''), (r'log_processor', LOG_PROCESSORS, (), ''),
+    (r'\w+_evaluator(\.metrics)?\[\d+\]|\w+_evaluator\.metrics', METRICS, (), None),
+    (r'\w+_evaluator', EVALUATOR, (), 'Evaluator'),
+    (r'visualizer', VISUALIZERS, (), None), (r'visualizer\.vis_backends(\[\d+\])?', VISBACKENDS, (), None),
+    (r'default_hooks\.\w+|custom_hooks\[\d+\]', HOOKS, ('priority', ), None),
+    (rf'model(\.{PART}(\[\d+\])?)*', MODELS, (), None), (DATASET, DATASETS, ('lazy_init', ), None),
+    (rf'{DATASET}\.pipeline\[\d+\]', TRANSFORMS, (), None),
+    (r'\w+_dataloader\.(batch_)?sampler', DATA_SAMPLERS, ('seed', ), None))
+
+
+class _Images(Numbers):
     """Stands for a data set where a loader is built."""
 
     def full_init(self) -> None:
@@ -52,7 +78,7 @@ class Component(NamedTuple):
     more: Tuple[str, ...] = ()
 
 
-def check_components(configs: Sequence[Config]) -> None:
+def check_components(configs: Sequence[Config], taken: Container[int] = ()) -> None:
     """See that the components of steps exist and take their settings; build transforms and loaders.
 
     No data is read and no model is built.
@@ -60,29 +86,29 @@ def check_components(configs: Sequence[Config]) -> None:
     Args:
         configs: The plain config of each step; those behind step 1 have its
             components.
+        taken: Steps that are not trained here: how they would be is no matter.
 
     Raises:
         ValueError: Names the step, the key, and the nearest valid one.
     """
     for step, config in enumerate(configs[:2]):
         try:
-            _check_all(plain(config._cfg_dict))
+            if step not in taken:
+                _check_all(plain(config._cfg_dict))
         except ValueError as error:
             raise ValueError(f'step {step}: {error}') from error
 
 
 def _check_all(settings: Mapping[str, Any]) -> None:
+    for place, value in _nodes(settings):
+        if isinstance(value, float) and math.isnan(value):
+            raise ValueError(f'{place}: got {value}, expected a number.')
     for one in _components(settings):
-        if one.place != 'train_cfg':  # of which check_training knows more
-            _check(one)
+        _check(one)
     _check_names(set_multi_processing, settings.get('env_cfg', {}).get('mp_cfg', {}), 'env_cfg.mp_cfg', ())
     for role in ROLES:
         if settings.get(f'{role}_dataloader'):
             _check_loader(settings, f'{role}_dataloader')
-    for one in _of_data(settings):
-        if one.registry is TRANSFORMS:
-            with under_key(one.place, one.config, settings):
-                TRANSFORMS.build(dict(one.config))
 
 
 @contextmanager
@@ -126,8 +152,8 @@ def expectation(settings: Mapping[str, Any], place: str) -> str:
     By the annotations of what takes the settings: stock classes mean them
     loosely, so that they are asked only where something has failed.
     """
-    components = [one for one in (*_components(settings), *_of_data(settings))
-                  if one.place == place or one.place.startswith((f'{place}.', f'{place}['))]
+    components = [one for one in _components(settings)
+                  if (one.place == place or one.place.startswith((f'{place}.', f'{place}['))) and _class_of(one) is not None]
     for one in components:
         arguments = arguments_of(_class_of(one))
         for name, value in one.config.items():
@@ -142,8 +168,8 @@ def expectation(settings: Mapping[str, Any], place: str) -> str:
 
 
 def _mismatch(key: str, value: Any, argument: Parameter) -> Optional[str]:
-    """What is wrong with a value by its argument's annotation, if it is no config; a list is as good as a tuple."""
-    if argument.annotation is argument.empty or any(_nodes(value, key)):
+    """What is wrong with a value by its argument's annotation; a list is as good as a tuple."""
+    if argument.annotation is argument.empty:
         return None
     for one in (value, tuple(value)) if isinstance(value, list) else (value, ):
         try:
@@ -155,74 +181,31 @@ def _mismatch(key: str, value: Any, argument: Parameter) -> Optional[str]:
 
 
 def _components(settings: Mapping[str, Any]) -> Iterator[Component]:
-    wrapper = settings['optim_wrapper']
-    if isinstance(wrapper.get('optimizer'), dict):  # several optimizers have a constructor of the user's own
-        yield Component(OPTIM_WRAPPERS, dict(dict(type='OptimWrapper'), **wrapper), 'optim_wrapper',
-                        ('constructor', 'paramwise_cfg'))
-        yield Component(OPTIMIZERS, wrapper['optimizer'], 'optim_wrapper.optimizer')
-    schedulers = settings.get('param_scheduler') or []
-    if isinstance(schedulers, dict) and 'type' not in schedulers:  # those of several optimizers
-        schedulers = []
-    for place, one in _each(schedulers, 'param_scheduler'):
-        yield Component(PARAM_SCHEDULERS, one, place, ('convert_to_iter_based', 'epoch_length'))
-    for role in ROLES:
-        if (settings.get(f'{role}_cfg') or {}).get('type'):
-            yield Component(LOOPS, settings[f'{role}_cfg'], f'{role}_cfg')
-        evaluator = settings.get(f'{role}_evaluator') or []
-        if isinstance(evaluator, dict) and 'metrics' in evaluator:
-            yield Component(EVALUATOR, dict(dict(type='Evaluator'), **evaluator), f'{role}_evaluator')
-            yield from (Component(METRICS, one, place)
-                        for place, one in _each(evaluator['metrics'], f'{role}_evaluator.metrics'))
-        else:
-            yield from (Component(METRICS, one, place) for place, one in _each(evaluator, f'{role}_evaluator'))
-    yield Component(VISUALIZERS, settings['visualizer'], 'visualizer')
-    for place, one in _each(settings['visualizer'].get('vis_backends') or [], 'visualizer.vis_backends'):
-        yield Component(VISBACKENDS, one, place)
-    if (settings.get('log_processor') or {}).get('type'):
-        yield Component(LOG_PROCESSORS, settings['log_processor'], 'log_processor')
-    hooks = [(f'default_hooks.{name}', hook) for name, hook in (settings.get('default_hooks') or {}).items() if hook]
-    hooks += _each(settings['custom_hooks'], 'custom_hooks')
-    yield from (Component(HOOKS, hook, place, ('priority', )) for place, hook in hooks)
-    yield Component(MODELS, settings['model'], 'model')
-    yield from _model_parts(settings['model'], 'model')
-
-
-def _of_data(settings: Mapping[str, Any]) -> Iterator[Component]:
-    """Data sets, their transforms, and samplers."""
+    """All that a step's config has built, its data sets by their places in the user's config."""
+    settings = dict(settings)
+    if not isinstance(settings['optim_wrapper'].get('optimizer'), dict):  # several have a constructor of the user's own
+        del settings['optim_wrapper']
     for role in ROLES:
         loader = settings.get(f'{role}_dataloader')
         if loader:
-            yield from _datasets(loader['dataset']['dataset'], f'{role}_dataloader.dataset')
-            yield from (Component(DATA_SAMPLERS, loader[key], f'{role}_dataloader.{key}', ('seed', ))
-                        for key in ('sampler', 'batch_sampler') if loader.get(key))
-
-
-def _datasets(dataset: Mapping[str, Any], place: str) -> Iterator[Component]:
-    """A data set, those that it holds, and their transforms."""
-    yield Component(DATASETS, dataset, place, ('lazy_init', ))
-    for where, one in _each(dataset.get('datasets') or [], f'{place}.datasets'):
-        yield from _datasets(one, where)
-    if 'dataset' in dataset:
-        yield from _datasets(dataset['dataset'], f'{place}.dataset')
-    yield from (Component(TRANSFORMS, one, where)
-                for where, one in _each(dataset.get('pipeline') or [], f'{place}.pipeline'))
-
-
-def _model_parts(node: Any, place: str) -> Iterator[Component]:
-    for key in MODEL_PARTS:
-        for where, part in _each([] if node.get(key) is None else node[key], f'{place}.{key}'):
-            yield Component(MODELS, part, where)
-            yield from _model_parts(part, where)
-
-
-def _each(configs: Any, place: str) -> List[Tuple[str, Any]]:
-    """One config, or several in a list, with their places."""
-    if isinstance(configs, (list, tuple)):
-        return [(f'{place}[{i}]', one) for i, one in enumerate(configs)]
-    return [(place, configs)]
+            settings[f'{role}_dataloader'] = dict(loader, dataset=loader['dataset']['dataset'])
+    for place, node in _nodes(settings):
+        for pattern, registry, more, default in KINDS if node else ():
+            if re.fullmatch(pattern, place) and not (isinstance(node, list) or default == '' and 'type' not in node):
+                yield Component(registry, dict(dict(type=default), **node) if default else node, place, more)
 
 
 def _check(one: Component) -> None:
+    _check_class(one)
+    for key in FOLDERS:
+        folder = one.config.get(key)
+        if isinstance(folder, str) and '://' not in folder:
+            there = next(one for one in (Path(folder).absolute(), *Path(folder).absolute().parents) if os.path.exists(one))
+            if not (there.is_dir() and os.access(there, os.W_OK)):
+                raise ValueError(f'{one.place}.{key}: got {folder!r}, expected a folder that can be written; {there} can not.')
+
+
+def _check_class(one: Component) -> None:
     kind = one.config.get('type') if isinstance(one.config, Mapping) else None
     if kind is None:
         raise ValueError(f'{one.place}: got {short(one.config, 200)}, expected a dict with type.')
@@ -236,17 +219,24 @@ def _check(one: Component) -> None:
 
 
 def _class_of(one: Component) -> Any:
-    kind = one.config['type']
+    kind = one.config.get('type')
     return one.registry.get(kind) if isinstance(kind, str) else kind
 
 
 def _check_names(takes: Any, given: Mapping[str, Any], place: str, more: Collection[str]) -> None:
-    """See that something takes settings of these names; their values are its own matter."""
-    valid = list(dict.fromkeys([*arguments_of(takes), *more]))
+    """See that something takes settings of these names; their values are its own matter.
+
+    What takes any, and is no class of mmcss, may use them itself: there only slips are refused.
+    """
+    valid = [*arguments_of(takes), *more]
     unknown = [name for name in given if name not in (*valid, 'type')]
-    if unknown and not takes_any(takes):
+    if takes_any(takes, itself=not takes.__module__.startswith('mmcss.')):
+        unknown = [name for name in unknown if get_close_matches(name, valid, n=1, cutoff=ALIKE)]
+    if unknown:
         told = unknown_key(unknown[0], [name for name in valid if name not in GIVEN], place)
-        raise ValueError(f'{told[:-1]}, of {takes.__name__}.')
+        merged = (' Where first_step or next_steps exchange it, give it _delete_=True there, or the keys of both are merged.'
+                  if place in ('train_cfg', 'optim_wrapper.optimizer') else '')
+        raise ValueError(f'{told[:-1]}, of {takes.__name__}.{merged}')
 
 
 def _names(registry: Registry) -> List[str]:
@@ -261,10 +251,7 @@ def _check_loader(settings: Mapping[str, Any], place: str) -> None:
     for name in loader:
         if name not in valid:
             raise ValueError(unknown_key(name, valid, place))
-    for one in _of_data(settings):
-        if one.place.startswith(f'{place}.'):
-            _check(one)
-    _check_sampler(loader, place)
+    check_sampler(loader, place)
     images = _Images(8, 8)
     config = {key: value for key, value in loader.items() if key != 'num_batch_per_epoch'}
     with warnings.catch_warnings():
@@ -272,16 +259,16 @@ def _check_loader(settings: Mapping[str, Any], place: str) -> None:
         with under_key(place, {key: value for key, value in loader.items() if key != 'dataset'}, settings):
             try:
                 Runner.build_dataloader(dict(config, dataset=images), seed=0)
-            except _OnlyCounted:  # it looks at the images
+            except OnlyCounted:  # it looks at the images
                 pass
 
 
-def _nodes(node: Any, place: str) -> Iterator[Tuple[str, Any]]:
-    """All dicts of a nested config, with their places."""
+def _nodes(node: Any, place: str = '') -> Iterator[Tuple[str, Any]]:
+    """All values of a nested config, with their places."""
+    yield place, node
     if isinstance(node, dict):
-        yield place, node
         for key, value in node.items():
-            yield from _nodes(value, f'{place}.{key}')
+            yield from _nodes(value, f'{place}.{key}' if place else str(key))
     elif isinstance(node, (list, tuple)):
         for i, value in enumerate(node):
             yield from _nodes(value, f'{place}[{i}]')

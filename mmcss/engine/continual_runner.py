@@ -81,7 +81,7 @@ class ContinualRunner:
         """
         plans = together(self.plan)
         say('\n'.join([*self._told_profile(), plan_table(plans, together(self.progress.intents))]))
-        rehearse_plans(self.settings, self.scenario, plans, self.progress.untrained())
+        rehearse_plans(self.settings, self.scenario, plans)
         check_shared(self.work_dir)  # nothing is written before all processes have looked
         with named_full_disk(self.work_dir), alone(self.work_dir), plain_checkpoints(), formatted_once():
             on_main_process(self.progress.make_room)
@@ -121,7 +121,7 @@ class ContinualRunner:
     def describe(self) -> str:
         """The plan as text: steps, images, and how the steps' configs differ."""
         lines = [*self._told_profile(), plan_table(plans := self.plan(), self.progress.intents())]
-        rehearse_plans(self.settings, self.scenario, plans, self.progress.untrained())
+        rehearse_plans(self.settings, self.scenario, plans)
         refused = self.progress.refusal()
         lines += [f'\nnote: the run would be refused: {refused}'] if refused else []
         for step, config in enumerate(self.configs):

@@ -8,7 +8,7 @@ from typing import Any, Dict, Iterator, Mapping, Sequence
 
 import numpy as np
 import torch
-from mmcv.transforms import BaseTransform
+from mmcv.transforms import BaseTransform, LoadAnnotations
 from mmengine.config import Config
 from mmengine.optim import AmpOptimWrapper
 from mmengine.registry import OPTIM_WRAPPERS
@@ -17,6 +17,7 @@ from PIL import Image
 
 from ..files import plain
 from ..scenario import IGNORE, Scenario, Split
+from .components import FOLDERS
 from .model_config import walk, without_pretrained
 from .stated_classes import leaf_configs, stated_names
 
@@ -25,8 +26,7 @@ SIZE = 64
 SIZES = {'LRASPPHead': 400, 'MaskFormerHead': 128, 'Mask2FormerHead': 128}
 GRID = 16  # blocks of one label, in each direction
 IMAGES = 2  # of each step
-# Where hooks and metrics write beside the work_dir.
-FOLDERS = ('out_dir', 'output_dir', 'test_out_dir', 'collect_dir')
+SHARDED = 'ZeroRedundancyOptimizer'
 
 
 @dataclass(frozen=True)
@@ -79,8 +79,10 @@ def for_small_images(model: Mapping[str, Any], size: int) -> Dict[str, Any]:
     preprocessor = model.get('data_preprocessor')
     if preprocessor and isinstance(preprocessor.get('size'), (list, tuple)):
         model['data_preprocessor'] = dict(preprocessor, size=(size, size))
-    if model.get('test_cfg', {}).get('mode') == 'slide':
-        model['test_cfg'] = dict(model['test_cfg'], crop_size=(size, size), stride=(size * 2 // 3, size * 2 // 3))
+    test_cfg = model.get('test_cfg') or {}
+    for key, length in (('crop_size', size), ('stride', size * 2 // 3)):
+        if isinstance(test_cfg.get(key), (list, tuple)) and len(test_cfg[key]) == 2:  # others fail in the run as well
+            test_cfg[key] = (length, length)
     for node in walk(model.get('backbone', {})):  # of these the tables of positions are made for one size
         if isinstance(node.get('img_size'), (list, tuple, int)) and node['type'] in ('BEiT', 'MAE'):
             node['img_size'] = (size, size)
@@ -153,7 +155,7 @@ class RandomImages:
         """Of the stock data set that reads them, with the end of another one's pipeline."""
         leaf = next(leaf_configs(dataset))
         transforms = [plain(one) for one in leaf.get('pipeline') or ()]
-        ending = [one for one in transforms[:-1] if one['type'] == 'GenerateEdge']
+        ending = [one for one in transforms[1:-1] if one['type'] == 'GenerateEdge' or _is_own(one) and _is_own(transforms[-1])]
         ending += [one for one in transforms[-1:] if one['type'] != 'TestTimeAug'] or [dict(type='PackSegInputs')]
         return dict(
             type='BaseSegDataset', data_root=str(self.folder), serialize_data=False, img_suffix='.png', seg_map_suffix='.png',
@@ -161,6 +163,14 @@ class RandomImages:
             data_prefix=dict(img_path=f'images/{role}', seg_map_path=f'labels/{role}'),
             metainfo=dict(classes=list(self.names.listed)),
             pipeline=[dict(type='RandomPixels', size=self.size, channels=channels), dict(type='LoadAnnotations'), *ending])
+
+
+def _is_own(transform: Mapping[str, Any]) -> bool:
+    """Whether a transform is the user's own, which may take what another one of these has brought; no loader of labels."""
+    kind = transform['type']
+    kind = TRANSFORMS.get(kind) if isinstance(kind, str) else kind
+    stock = getattr(kind, '__module__', 'mmseg.').startswith(('mmcv.', 'mmseg.', 'mmcss.'))
+    return not (stock or issubclass(kind, LoadAnnotations))
 
 
 class QuietConfig(Config):
@@ -172,7 +182,7 @@ class QuietConfig(Config):
         return self.text
 
 
-def miniature(config: Config, images: RandomImages) -> Config:
+def miniature(config: Config, images: RandomImages, lone: bool = False) -> Config:
     """The plain config of a step, for a few small images.
 
     Sampler, collate function, optimizer, schedules, loops, hooks, evaluators
@@ -181,12 +191,17 @@ def miniature(config: Config, images: RandomImages) -> Config:
     Args:
         config: Of :func:`step_config` for a :class:`ShortScenario`.
         images: What to train and to test on.
+        lone: Whether a batch of the step is a single image, which some models
+            can't be trained on: a norm behind a pooling over the whole image
+            (ASPP, PSP) sees one value a channel there.
     """
     small = copy.deepcopy(config._cfg_dict.to_dict())
     model = small['model'] = dict(for_small_images(small['model'], images.size))
     if model['continual'].get('teacher'):
         model['continual']['teacher'] = for_small_images(model['continual']['teacher'], images.size)
     channels = model['backbone'].get('in_channels', 3)
+    if lone and not small['train_dataloader'].get('batch_sampler'):  # which adds remembered images
+        small['train_dataloader']['batch_size'] = 1
     for role in ('train', 'val', 'test'):
         if small.get(f'{role}_dataloader'):
             _with_images(small[f'{role}_dataloader'], images, 'train' if role == 'train' else 'test', channels)
@@ -195,9 +210,17 @@ def miniature(config: Config, images: RandomImages) -> Config:
     if without_accelerator(config):
         small['optim_wrapper'] = {key: value for key, value in small['optim_wrapper'].items()
                                   if key in ('optimizer', 'constructor', 'paramwise_cfg', 'clip_grad', 'accumulative_counts')}
+    optimizer = small['optim_wrapper'].get('optimizer') or {}
+    if optimizer.get('type') == SHARDED:
+        small['optim_wrapper']['optimizer'] = dict(type=optimizer['optimizer_type'], lr=optimizer.get('lr', 0.01))
     for node in walk([small.get('default_hooks'), small['custom_hooks'], small['test_evaluator'], small.get('val_evaluator')]):
         node.update({key: str(images.folder / 'out') for key in FOLDERS if node.get(key)})
     return QuietConfig(small)
+
+
+def norms_see_others(model: Mapping[str, Any], world_size: int) -> bool:
+    """Whether a model's norms look at the images of other processes too; without GPUs SyncBN is an ordinary one."""
+    return world_size > 1 and torch.cuda.is_available() and any(node.get('type') == 'SyncBN' for node in walk(plain(model)))
 
 
 def without_accelerator(config: Config) -> bool:

@@ -18,7 +18,7 @@ from mmengine.registry import MODELS
 from mmengine.runner import Runner
 from pydantic import Field
 
-from ..arguments import Count, Finite, Number, Positive, arguments_of, check_names, check_value, one_of
+from ..arguments import Count, Finite, Number, Positive, arguments_of, check_arguments, check_names, check_value, one_of
 from ..scenario import SCENARIOS, Protocol
 from .model_config import STUDENTS
 from .typed_settings import MethodSettings, RunSettings
@@ -120,6 +120,8 @@ def _check_keys(cfg: Config) -> None:
     _refuse_slips(cfg, known, '')
     _refuse_misplaced(cfg, known)
     _refuse_slips(cfg.get('default_hooks', {}), DEFAULT_HOOKS, 'default_hooks')
+    if cfg.get('randomness') is not None:
+        check_arguments(Runner.set_randomness, cfg.randomness, 'randomness')
     for steps in ('first_step', 'next_steps'):
         given = {key.split('.')[0] for key in cfg.get(steps, {})}  # 'optim_wrapper.optimizer.lr' is a key of MMEngine's, too
         idle = sorted(given & (set(OWN_KEYS) - {'continual'}))

@@ -17,21 +17,26 @@ from ..datasets import LabelledImages, build_view, check_saliency
 from ..datasets.sources import leaves_of, open_dataset
 from ..files import plain, short
 from ..scenario import Scenario, Split
-from .checks import check_testing, check_training
+from .checks import Batches, check_testing, check_training
 from .components import check_components, under_key
 from .distributed import agree, together
 from .ignored_labels import check_ignored_labels
-from .lone_images import check_lone_images
 
 
 @dataclass(frozen=True)
 class StepPlan:
-    """A step, its config, and how many images it trains and tests on (None: it is trained, and its data is gone)."""
+    """A step, its config, and how many images it trains and tests on (None: it is trained, and its data is gone).
+
+    ``trained`` says whether it is going to be trained here, ``batches`` are those of an epoch then, None where they can't
+    be known.
+    """
 
     split: Split
     config: Config
     num_train: Optional[int]
     num_test: Optional[int]
+    trained: bool
+    batches: Optional[Batches]
 
 
 def make_plan(configs: Sequence[Config], scenario: Scenario, trained: Container[int],
@@ -55,13 +60,12 @@ def make_plan(configs: Sequence[Config], scenario: Scenario, trained: Container[
             loop that would not come to an end.
     """
     init_default_scope('mmseg')
-    check_components(configs)
+    check_components(configs, taken)
     _warn_of_small_memory(configs[-1], scenario)
     for split, config in zip(scenario, configs):
         check_ignored_labels(config, split)
     sources: Dict[str, LabelledImages] = {}
     plans, maps = [], set()
-    lone: Dict[bool, Tuple[Config, int]] = {}
     for split, config in zip(scenario, configs):
         to_train = split.step in trained
         opened = [*roles, *(['val'] if to_train and config.get('val_dataloader') else [])]
@@ -75,16 +79,13 @@ def make_plan(configs: Sequence[Config], scenario: Scenario, trained: Container[
                              'look at test_dataloader and scenario.test_share.')
         check_testing(config, num_test)
         here = to_train and split.step not in taken
-        if here and num_train and check_training(config, split.step, num_train):
-            lone.setdefault(split.step > 0, (config, num_train))  # later steps have the same norms
-        plans.append(StepPlan(split, config, num_train, num_test))
+        batches = check_training(config, split.step, num_train) if here and num_train else None
+        plans.append(StepPlan(split, config, num_train, num_test, here, batches))
         saliency = config.train_dataloader.dataset.get('saliency')
         if saliency is not None and to_train and shown is not None:
             source = _source(sources, config.train_dataloader.dataset)
             maps.update(source.saliency_maps(shown, saliency))
     check_saliency(sorted(maps))
-    for config, number in lone.values():
-        check_lone_images(config, number)
     return plans
 
 

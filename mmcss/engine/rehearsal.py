@@ -1,59 +1,63 @@
 """A run played through in miniature before the first step of it trains."""
 from __future__ import annotations
 
-import contextlib
 import gc
 import inspect
-import io
-import os
 import tempfile
-import warnings
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
-from typing import Any, Dict, Iterator, List, Mapping, Optional, Sequence, Union
+from typing import Any, Container, Dict, Iterator, List, Mapping, Optional, Sequence, Tuple, Union
 
 import torch
 from mmengine.config import Config
 from mmengine.dist import get_world_size
-from mmengine.logging import MessageHub, MMLogger
-from mmengine.registry import DefaultScope
 from mmengine.runner import Runner
-from mmengine.visualization import Visualizer
-from mmseg.visualization import SegLocalVisualizer
 
+from ..files import full_disk
 from ..hooks.data_pass import bare_model
 from ..models import forget_hand_over
 from ..models.heads import warnings_of
 from ..models.initialisation import CheapInitialisation
-from ..random_state import kept_random_state
 from ..scenario import Scenario
 from .causes import hook_keys, told
+from .checks import Batches
 from .distributed import on_main_process, say
-from .miniature import RandomImages, ShortScenario, image_size, miniature, without_accelerator
+from .miniature import SHARDED, RandomImages, ShortScenario, image_size, miniature, norms_see_others, without_accelerator
+from .pipelines import ALONE, check_pipelines
 from .plan import StepPlan
 from .settings import read_settings
 from .step_config import step_config
 from .typed_settings import Settings
+from .untouched import untouched
 
 OF_THE_PROCESS = ('self', 'cfg', 'launcher', 'env_cfg', 'load_from', 'resume', 'data_preprocessor')
-MANY = 1_000_000  # images of a step whose number is not known
+MANY = 1_000_000  # batches of a step whose number is not known
+# How a step is played that comes from elsewhere.
+OF_STEPS_TAKEN = dict(
+    optim_wrapper=dict(_delete_=True, type='OptimWrapper', optimizer=dict(type='SGD', lr=0.01)), param_scheduler=None,
+    train_cfg=dict(_delete_=True, type='EpochBasedTrainLoop', max_epochs=1))
+# What torch says of a norm over one value.
+LONE = 'more than 1 value per channel'
 
 
-def rehearse(cfg: Union[Config, Settings], scenario: Scenario, num_images: Optional[Mapping[int, int]] = None) -> List[str]:
+def rehearse(cfg: Union[Config, Settings], scenario: Scenario, batches: Optional[Mapping[int, Batches]] = None,
+             taken: Container[int] = ()) -> List[str]:
     """Train and test steps 0, 1 and the last one on random images, to find what would stop a run in the middle.
 
     The runner, the model at its full width, and all hooks, schedules,
     samplers, evaluators and parts are those of the run; images are small and
     few, each step has one iteration, and files go to a temporary folder. Of
     several processes the main one does it, as if it were alone. What belongs
-    to the process (random numbers, loggers, settings) is left as it was.
+    to the process (random numbers, loggers, settings) is left as it was; what
+    the user's own hooks do besides, such as writing elsewhere, they do.
 
     Args:
         cfg: The user's config.
         scenario: Its scenario.
-        num_images: Training images of each step, by its number; without them
-            a step is taken for a long one.
+        batches: Of an epoch of each step, by its number; without them a step
+            is taken for a long one.
+        taken: The steps that are not trained: how they would be is no matter.
 
     Returns:
         Notes on what could not be tried here, and on the model's heads.
@@ -62,50 +66,53 @@ def rehearse(cfg: Union[Config, Settings], scenario: Scenario, num_images: Optio
         ValueError: Names the step and the key of the config.
     """
     settings, world_size = read_settings(cfg), get_world_size()
-    return on_main_process(lambda: _rehearse(settings, scenario, num_images or {}, world_size))
+    return on_main_process(lambda: _rehearse(settings, scenario, batches or {}, taken, world_size))
 
 
-def rehearse_plans(settings: Settings, scenario: Scenario, plans: Sequence[StepPlan], untrained: Sequence[int]) -> None:
+def rehearse_plans(settings: Settings, scenario: Scenario, plans: Sequence[StepPlan]) -> None:
     """Rehearse a run that is planned, unless nothing of it is to be trained or ``run.rehearsal`` is False.
 
     Args:
         settings: The run's.
         scenario: Its scenario.
         plans: Of all steps.
-        untrained: The steps that are going to be trained.
 
     Raises:
         ValueError: See :func:`rehearse`.
     """
-    if untrained and settings.run.rehearsal:
-        for note in rehearse(settings, scenario, {step: plans[step].num_train or MANY for step in untrained}):
+    taken = [step for step, plan in enumerate(plans) if not plan.trained]
+    if len(taken) < len(plans) and settings.run.rehearsal:
+        batches = {step: plan.batches for step, plan in enumerate(plans) if plan.batches is not None}
+        for note in rehearse(settings, scenario, batches, taken):
             say(f'note: {note}')
 
 
-def _rehearse(settings: Settings, scenario: Scenario, num_images: Mapping[int, int], world_size: int) -> List[str]:
+def _rehearse(settings: Settings, scenario: Scenario, batches: Mapping[int, Batches], taken: Container[int],
+              world_size: int) -> List[str]:
     short, notes = ShortScenario.of(scenario), []
     with untouched(), tempfile.TemporaryDirectory() as folder:
         here = replace(settings, work_dir=Path(folder))
         # A short scenario has all of a scenario that configs are made of.
         configs = [step_config(here, short, step) for step in range(len(short))]  # type: ignore[arg-type]
+        check_pipelines(configs, Path(folder), configs[0].model.backbone.get('in_channels', 3))
         images = RandomImages(Path(folder), short, settings.cfg.train_dataloader.dataset, image_size(configs[0].model))
         for split, config in zip(short, configs):
             steps = [split.step] if split.step < 2 else range(2, len(scenario))
-            number = min(num_images.get(step, MANY) for step in steps)
+            if all(step in taken for step in steps):
+                config.merge_from_dict(OF_STEPS_TAKEN)
             if without_accelerator(config):
                 notes.append('there is no accelerator here: mixed precision was not rehearsed.')
-            notes += _play(miniature(config, images), _name(steps), batches(config, number, world_size))
+            if (config.optim_wrapper.get('optimizer') or {}).get('type') == SHARDED:
+                notes.append(f'{SHARDED} shares work between processes: its optimizer was rehearsed without it.')
+            dealt = [batches[step] for step in steps if step in batches]
+            lone = any(1 in one.sizes for one in dealt) and not norms_see_others(config.model, world_size)
+            number = min((one.number or MANY for one in dealt), default=MANY)
+            notes += _play(miniature(config, images, lone), _name(steps), number)
     return list(dict.fromkeys(notes))
 
 
 def _name(steps: Any) -> str:
     return f'step {steps[0]}' if len(steps) == 1 else f'steps {steps[0]} to {steps[-1]}'
-
-
-def batches(config: Config, number: int, world_size: int) -> int:
-    """About how many iterations an epoch of a step of that many images has in each process."""
-    loader = config.train_dataloader
-    return loader.get('num_batch_per_epoch') or -(-number // (loader.get('batch_size', 1) * world_size))
 
 
 class OneBatch:
@@ -135,6 +142,7 @@ class MiniatureRunner(Runner):
 
     batches: int
     keys: Dict[int, str]
+    lengths: Optional[Tuple[int, int]] = None
 
     def register_hook(self, hook: Any, priority: Any = None) -> None:
         """As the stock runner; the hook goes by the key of its config."""
@@ -172,12 +180,18 @@ class MiniatureRunner(Runner):
         return built
 
     def load_or_resume(self) -> None:
-        """Nothing to load; from here on the training has one iteration."""
+        """Nothing to load."""
+
+    def call_hook(self, fn_name: str, **kwargs: Any) -> None:
+        """As the stock runner; what comes before the first epoch, or behind the training, sees its whole length."""
+        super().call_hook(fn_name, **kwargs)
         loop = self._train_loop
-        loop.dataloader.length = 1
-        loop._max_epochs = loop._max_iters = 1
-        if self.val_loop is not None:
-            loop.val_begin, loop.val_interval = 1, 1
+        if fn_name in ('before_train_epoch', 'before_train_iter') and self.lengths is None:
+            self.lengths = loop._max_epochs, loop._max_iters
+            loop.dataloader.length = loop._max_epochs = loop._max_iters = 1
+            loop.val_begin = loop.val_interval = 1
+        elif fn_name == 'after_train' and self.lengths:
+            loop._max_epochs, loop._max_iters = self.lengths
 
     def save_checkpoint(self, *args: Any, **kwargs: Any) -> None:
         """Written only where a hook goes on with the file, and without the optimizer."""
@@ -199,46 +213,26 @@ def _play(config: Config, step: str, number: int) -> List[str]:
         grown = config.model.continual.previous is not None
         return [f'{head}: {text}.' for head, text in warnings_of(bare_model(runner)).items()] if grown else []
     except Exception as error:  # any: whatever raises here would raise in the run
-        raise ValueError(f'{step}: {told(error, runner, config, runner.keys)}') from error
+        full = full_disk(error, Path(tempfile.gettempdir(), 'rehearsal'))
+        if full is not None:
+            raise full from error
+        more = (' A batch of the step is a single image; take train_dataloader.drop_last=True, or another '
+                'train_dataloader.batch_size.') if LONE in str(error) else ''
+        text = told(error, runner, config, runner.keys)
+        advice = '' if text.startswith('continual.') else f'.{more}{ALONE}'
+        raise ValueError(f'{step}: {text.rstrip(".") if advice else text}{advice}') from error
     finally:
         for handler in runner.logger.handlers if hasattr(runner, 'logger') else ():
             handler.close()
         forget_hand_over()
         runner.__dict__.clear()  # other references to the runner shall not keep the model
         gc.collect()
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+            torch.cuda.reset_peak_memory_stats()
 
 
 def _arguments(config: Config) -> Dict[str, Any]:
     """What a runner takes of a config, as :meth:`Runner.from_cfg`; settings of processes are the run's own."""
     keys = [name for name in inspect.signature(Runner.__init__).parameters if name in config and name not in OF_THE_PROCESS]
     return dict({key: config[key] for key in keys}, cfg=config)
-
-
-@contextlib.contextmanager
-def untouched() -> Iterator[None]:
-    """Leave the process as it was before the block, which is silent and as if alone."""
-    kinds = (MMLogger, MessageHub, DefaultScope, Visualizer, SegLocalVisualizer)
-    instances = [(kind._instance_dict, dict(kind._instance_dict)) for kind in kinds]
-    environment, alone = dict(os.environ), torch.distributed.is_initialized
-    cudnn = torch.backends.cudnn.benchmark, torch.backends.cudnn.deterministic
-    threads, deterministic = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
-    with kept_random_state(), warnings.catch_warnings(), tempfile.TemporaryDirectory() as cache, \
-            contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
-        warnings.simplefilter('ignore')
-        torch.set_num_threads(1)  # several wait for each other longer than small images take
-        gc.freeze()  # or each end of a runner looks through all that torch has imported
-        os.environ['MMCSS_CACHE'] = cache
-        torch.distributed.is_initialized = lambda: False
-        try:
-            yield
-        finally:
-            gc.unfreeze()
-            torch.set_num_threads(threads)
-            torch.distributed.is_initialized = alone
-            os.environ.clear()
-            os.environ.update(environment)
-            torch.backends.cudnn.benchmark, torch.backends.cudnn.deterministic = cudnn
-            torch.use_deterministic_algorithms(deterministic)
-            for holder, before in instances:
-                holder.clear()
-                holder.update(before)

@@ -190,7 +190,7 @@ def _set_stream(plain: Dict[str, Any], memory: MemorySettings, previous: StepFol
                          'RepeatDataset out.')
     if loader.pop('drop_last', False):
         raise ValueError('train_dataloader.drop_last: online steps show each image once; set it to False in next_steps.')
-    if not plain.get('default_hooks', {}).get('checkpoint', {}).get('by_epoch', True):
+    if not (plain.get('default_hooks', {}).get('checkpoint') or {}).get('by_epoch', True):
         raise ValueError('default_hooks.checkpoint.by_epoch: got a false value; an online step that was stopped starts '
                          'anew, since images come once; set it to True.')
     loader['dataset'].update(
@@ -201,7 +201,7 @@ def _set_stream(plain: Dict[str, Any], memory: MemorySettings, previous: StepFol
 def _test_loader(cfg: Config) -> Dict[str, Any]:
     loader = cfg.get('test_dataloader') or cfg.get('val_dataloader')
     if not loader:
-        raise ValueError('the config has neither test_dataloader nor val_dataloader to evaluate the steps on; give one.')
+        raise ValueError('test_dataloader: got None, and no val_dataloader either; steps need one of them to be evaluated on.')
     return copy.deepcopy(loader.to_dict())
 
 
@@ -238,7 +238,7 @@ def _set_hooks(plain: Dict[str, Any], settings: Settings, scenario: Scenario, fo
 
 def _best_weights(plain: Mapping[str, Any]) -> Dict[str, Any]:
     """The hook that a step needs to hand over the best weights in place of the last ones."""
-    if not plain.get('default_hooks', {}).get('checkpoint', {}).get('save_best') or not plain.get('val_dataloader'):
+    if not (plain.get('default_hooks', {}).get('checkpoint') or {}).get('save_best') or not plain.get('val_dataloader'):
         raise ValueError("run.hand_over='best' needs save_best in default_hooks.checkpoint, and val_dataloader, val_evaluator "
                          'and val_cfg, by which the best weights are found.')
     return dict(type='BestWeightsHook')

@@ -14,7 +14,7 @@ from ..datasets.exemplars import LABELS, Labels
 from ..datasets.policies import USES_FEATURES
 from ..datasets.replay import Iterations
 from ..files import plain
-from ..losses.decode_loss import Average
+from ..losses.decode_loss import AVERAGE, Average
 from ..models.extended import DEFAULT_SCORES, UNKNOWN_SCORES
 from ..models.learning import Learning
 from ..scenario import Protocol, TrainView
@@ -64,7 +64,7 @@ class MethodSettings(Learning):
     targets: Optional[PartConfig] = None
     losses: Mapping[str, PartConfig] = field(default_factory=dict)
     loss_decode: Optional[PartConfig] = None
-    average: Average = 'valid'
+    average: Average = AVERAGE
     ignore_as_background: bool = TrainView.ignore_as_background
     keep_old_labels: bool = TrainView.keep_old_labels
     unknown: Optional[UnknownSettings] = None

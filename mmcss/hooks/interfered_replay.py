@@ -12,11 +12,12 @@ from torch import Tensor, nn
 
 from ..arguments import Count
 from ..datasets.stream import StreamMemory
+from ..evaluation.step_scores import evaluating
 from ..random_state import kept_random_state
 from .before_updates import one_optimizer
 from .data_pass import bare_model, training_precision
 from .loss_gradients import kept_tensors, loss_gradients, preprocessed
-from .replays import Batch, Replay, share
+from .replays import IMAGES, Batch, Replay, share
 
 
 @DATA_SAMPLERS.register_module()
@@ -31,7 +32,7 @@ class InterferedReplay(Replay):
         candidates: Stored images that are judged, over all processes.
     """
 
-    def __init__(self, images: Count = 4, candidates: Count = 50) -> None:
+    def __init__(self, images: Count = IMAGES, candidates: Count = 50) -> None:
         super().__init__(images)
         if candidates < images:
             raise ValueError(f'candidates: got {candidates}, expected at least as many as images, {images}.')
@@ -70,17 +71,15 @@ class InterferedReplay(Replay):
     def _losses(self, candidates: Sequence[Dict[str, Any]]) -> Tensor:
         """``[n]`` mean cross-entropy over the labelled pixels of each image, in evaluation mode."""
         model, losses = bare_model(self.runner), []
-        training = model.training
-        model.eval()
-        for start in range(0, len(candidates), 8):
-            part = candidates[start:start + 8]
-            data = preprocessed(self.runner, {key: [one[key] for one in part] for key in part[0]})
-            with training_precision(self.runner):
-                logits = model.encode_decode(data['inputs'], [sample.metainfo for sample in data['data_samples']])
-            target = model.labels_of(data['data_samples']).target
-            logits = nn.functional.interpolate(
-                logits.float(), target.shape[1:], mode='bilinear', align_corners=model.align_corners)
-            loss = nn.functional.cross_entropy(logits, target, ignore_index=255, reduction='none')
-            losses.append(loss.sum(dim=(1, 2)) / (target != 255).sum(dim=(1, 2)).clamp(min=1))
-        model.train(training)
+        with evaluating(model):
+            for start in range(0, len(candidates), 8):
+                part = candidates[start:start + 8]
+                data = preprocessed(self.runner, {key: [one[key] for one in part] for key in part[0]})
+                with training_precision(self.runner):
+                    logits = model.encode_decode(data['inputs'], [sample.metainfo for sample in data['data_samples']])
+                target = model.labels_of(data['data_samples']).target
+                logits = nn.functional.interpolate(
+                    logits.float(), target.shape[1:], mode='bilinear', align_corners=model.align_corners)
+                loss = nn.functional.cross_entropy(logits, target, ignore_index=255, reduction='none')
+                losses.append(loss.sum(dim=(1, 2)) / (target != 255).sum(dim=(1, 2)).clamp(min=1))
         return torch.cat(losses)

@@ -17,6 +17,7 @@ from ..models.part_configs import Family
 from .data_pass import step_dataset
 
 Batch = Dict[str, Any]
+IMAGES = 4  # remembered ones in a batch of one process
 
 
 class Replay(Checked):
@@ -31,7 +32,7 @@ class Replay(Checked):
 
     wants_confidence = False
 
-    def __init__(self, images: Count = 4) -> None:
+    def __init__(self, images: Count = IMAGES) -> None:
         self.images = images
 
     def begin(self, runner: Runner, memory: StreamMemory, random: RandomState) -> None:
@@ -101,7 +102,7 @@ class DynamicReplay(Replay):
 
     wants_confidence = True
 
-    def __init__(self, images: Count = 4, eta: NotNegative = 1.0,
+    def __init__(self, images: Count = IMAGES, eta: NotNegative = 1.0,
                  momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9) -> None:
         super().__init__(images)
         self.eta = eta

@@ -12,6 +12,7 @@ from ..arguments import Checked, NotNegative, Number
 from .reduce import mean_over_valid
 
 Average = Literal['valid', 'all']
+AVERAGE: Average = 'valid'
 LossName = Annotated[str, Field(pattern='^loss_')]  # others are logged, and not trained on
 
 
@@ -39,7 +40,7 @@ class DecodeLoss(Checked, nn.Module):
     class_weight: Optional[Tensor]
 
     def __init__(self, num_old: Number, loss_weight: NotNegative = 1.0, loss_name: LossName = 'loss_ce',
-                 average: Average = 'valid',
+                 average: Average = AVERAGE,
                  class_weight: Optional[Annotated[Sequence[NotNegative], Field(min_length=1)]] = None) -> None:
         super().__init__()
         self.num_old = num_old

@@ -16,11 +16,14 @@ from ..arguments import Counts, NotNegative
 from ..parts import Needs, Part, StepBatch
 
 Remainder = Literal['share', 'drop']
+SCALES = (1, 2, 4)
+REMAINDER: Remainder = 'share'
 Fold = Literal['logsumexp', 'sum', 'trim']
+FOLD: Fold = 'logsumexp'
 Strips = Tuple[Tensor, Tensor]  # over the columns, over the rows
 
 
-def pooled_strips(x: Tensor, scales: Sequence[int] = (1, 2, 4), remainder: Remainder = 'share') -> List[Tensor]:
+def pooled_strips(x: Tensor, scales: Sequence[int] = SCALES, remainder: Remainder = REMAINDER) -> List[Tensor]:
     """Width- and height-pooled slices of every region of every scale (PLOP, eq. 3 and 4).
 
     At scale s the map is cut into s x s regions; each is averaged over its
@@ -72,8 +75,8 @@ def _pool(x: Tensor, scale: int, remainder: Remainder) -> Strips:
 
 def local_pod(student: Tensor,
               teacher: Tensor,
-              scales: Sequence[int] = (1, 2, 4),
-              remainder: Remainder = 'share',
+              scales: Sequence[int] = SCALES,
+              remainder: Remainder = REMAINDER,
               squared: bool = False) -> Tensor:
     """Distance between the local POD embeddings of one layer (PLOP, eq. 5).
 
@@ -102,7 +105,7 @@ def local_pod(student: Tensor,
     return torch.where(positive, torch.where(positive, squares, 1).sqrt(), 0).mean()
 
 
-def fold_new_into_background(logits: Tensor, num_old: int, fold: Fold = 'logsumexp') -> Tensor:
+def fold_new_into_background(logits: Tensor, num_old: int, fold: Fold = FOLD) -> Tensor:
     """``[N, num_old, h, w]`` logits in which background stands for the new classes, too.
 
     Args:
@@ -146,9 +149,9 @@ class LocalPOD(Part):
     def __init__(self,
                  loss_weight: NotNegative = 0.01,
                  logits_weight: NotNegative = 0.0005,
-                 scales: Counts = (1, 2, 4),
-                 remainder: Remainder = 'share',
-                 fold: Fold = 'logsumexp',
+                 scales: Counts = SCALES,
+                 remainder: Remainder = REMAINDER,
+                 fold: Fold = FOLD,
                  squared: bool = False) -> None:
         self.loss_weight = loss_weight
         self.logits_weight = logits_weight

@@ -16,6 +16,8 @@ from ..parts import Attention, Needs, Part, StepBatch
 
 Layout = Literal['permute', 'reshape']
 Pooling = Literal['class', 'global', 'none']
+LAYOUT: Layout = 'permute'
+POOLING: Pooling = 'class'
 
 
 def labels_of_cells(target: Tensor, grid: Tuple[int, int]) -> Tensor:
@@ -31,7 +33,7 @@ def labels_of_cells(target: Tensor, grid: Tuple[int, int]) -> Tensor:
     return F.interpolate(target[:, None].float(), grid, mode='nearest-exact').flatten(1)
 
 
-def rows_of_cells(weights: Tensor, layout: Layout = 'permute') -> Tensor:
+def rows_of_cells(weights: Tensor, layout: Layout = LAYOUT) -> Tensor:
     """Rows of attention by cell and head.
 
     Args:
@@ -72,8 +74,8 @@ def attention_distance(student: Tensor,
                        labels: Tensor,
                        classes: range,
                        squared: bool = False,
-                       layout: Layout = 'permute',
-                       pooling: Pooling = 'class') -> Tensor:
+                       layout: Layout = LAYOUT,
+                       pooling: Pooling = POOLING) -> Tensor:
     """Distance between the attention of two models at one stage (SATS, eq. 1 and 2).
 
     Pooling is linear: the difference is pooled once.
@@ -134,8 +136,8 @@ class AttentionTransfer(Part):
     def __init__(self,
                  loss_weight: NotNegative = 20.0,
                  squared: bool = False,
-                 layout: Layout = 'permute',
-                 pooling: Pooling = 'class',
+                 layout: Layout = LAYOUT,
+                 pooling: Pooling = POOLING,
                  stages: Optional[Counts] = None) -> None:
         self.loss_weight = loss_weight
         self.squared = squared

@@ -8,7 +8,7 @@ from typing import Any, Dict, Iterator, List, Optional, Sequence, Tuple, Union
 
 from .orders import class_order as published_order
 from .split import Names, Split
-from .views import REGIMES
+from .views import REGIMES, Regime, TrainView
 
 Order = Sequence[Union[str, int]]
 
@@ -36,7 +36,7 @@ class ClassIncremental:
 
     steps: Tuple[Names, ...]
     background: Optional[str] = 'background'
-    regime: str = 'overlapped'
+    regime: Regime = TrainView.regime
     joint: bool = False
     images_per_step: Optional[Tuple[str, ...]] = None
 
@@ -104,7 +104,7 @@ class ClassIncremental:
                     increment: Optional[int] = None,
                     steps: Union[str, Sequence[Sequence[str]], None] = None,
                     class_order: Union[str, Order, None] = None,
-                    regime: str = 'overlapped',
+                    regime: Regime = TrainView.regime,
                     joint: bool = False,
                     images_per_step: Optional[Sequence[str]] = None) -> ClassIncremental:
         """Make a scenario from what stands in a config.

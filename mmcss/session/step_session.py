@@ -96,8 +96,7 @@ class StepSession:
                 means nothing to the model.
         """
         self._expect(begun=False)
-        self.dataset = self._images_of(loader)
-        self._check_unused(optimizer)
+        self.dataset = self._fitting_images(loader, optimizer)
         self.loader, self.optimizer = loader, optimizer
         before, teacher = self._before(), None
         try:
@@ -107,10 +106,10 @@ class StepSession:
                     teacher = FrozenTeacher(before.model(), stages=self.learning.stages)
             self._undo.append(make_student(self.model, self.method, self.learning, teacher))
             self._get_ready(before)
-        except Exception as error:
+        except BaseException as error:  # also where somebody stops it
             self._leave()
-            if isinstance(error, ValueError) and str(error).startswith('continual.'):  # the key of a config
-                raise ValueError(str(error).removeprefix('continual.')) from error
+            if isinstance(error, ValueError) and str(error).startswith('continual.'):  # keys of a config
+                raise ValueError(str(error).replace('continual.', '')) from error
             raise
         for part in self._parts():
             vars(part)[SERVED] = True
@@ -172,21 +171,19 @@ class StepSession:
             raise ValueError(f'previous: got a session of step {self.previous.split.step} with the classes '
                              f'{list(self.previous.split.seen)}, expected one that has ended, with {list(self.split.old)}.')
 
-    def _images_of(self, loader: DataLoader[Any]) -> StepDataset:
+    def _fitting_images(self, loader: DataLoader[Any], optimizer: Optimizer) -> StepDataset:
         dataset = loader.dataset
         if not isinstance(dataset, StepDataset) or dataset.split != self.split:
             raise ValueError(f'loader.dataset: got {type(dataset).__name__}, expected the StepDataset of step {self.split.step}, '
                              'with the split that the method has.')
         check_collated(loader)
-        return dataset
-
-    def _check_unused(self, optimizer: Optimizer) -> None:
         own = set(self.model.parameters())
         if any(parameter not in own for group in optimizer.param_groups for parameter in group['params']):
             raise ValueError("optimizer: it has parameters that are not those of the session's model; build it from "
                              'model.parameters().')
         if any(SERVED in vars(part) for part in self._parts()):
             raise ValueError('method: its parts have served another session; build new ones for each step.')
+        return dataset
 
     def _parts(self) -> Iterable[Part]:
         return {**self.method.parts, **self.method.observers}.values()

@@ -11,6 +11,7 @@ BY_EPOCH = dict(type='EpochBasedTrainLoop', max_epochs=3)
 BY_ITER = dict(type='IterBasedTrainLoop', max_iters=30)
 ENDLESS = dict(type='InfiniteSampler', shuffle=True)
 STOCK = dict(type='DefaultSampler', shuffle=True)
+REPLAY = dict(type='ReplayBatchSampler', share=0.5, iterations='kept')
 
 
 @DATA_SAMPLERS.register_module(force=True)
@@ -45,7 +46,7 @@ def config(train_cfg=BY_EPOCH, hooks=(), **loader):
     (dict(drop_last=True), 3, ()),
     (dict(num_batch_per_epoch=2), 100, (4, 4)),
     (dict(batch_sampler=dict(type='StreamBatchSampler')), 9, (3, 3, 3)),
-    (dict(batch_sampler=dict(type='ReplayBatchSampler', share=.5, iterations='all_new')), 5, (4, 4, 3)),
+    (dict(batch_sampler=dict(REPLAY, iterations='all_new')), 5, (4, 4, 3)),
 ])
 def test_the_batches_of_a_round(loader, number, sizes):
     assert deal(dict(dict(batch_size=4, sampler=STOCK), **loader), number, num_memory=2) == Batches(sizes)
@@ -53,7 +54,7 @@ def test_the_batches_of_a_round(loader, number, sizes):
 
 @pytest.mark.parametrize('loader, endless', [
     (dict(sampler=ENDLESS), 'sampler'),
-    (dict(sampler=ENDLESS, batch_sampler=dict(type='ReplayBatchSampler', share=.5, iterations='kept')), 'sampler'),
+    (dict(sampler=ENDLESS, batch_sampler=REPLAY), 'sampler'),
     (dict(batch_sampler=dict(type='PairsWithoutEnd')), 'batch_sampler'),
     (dict(sampler=ENDLESS, num_batch_per_epoch=2), 'sampler'),
 ])
@@ -63,35 +64,31 @@ def test_batches_without_end(loader, endless):
     with pytest.raises(ValueError, match=f'step 1: train_dataloader.{endless}: {loader[endless]["type"]} never comes to an '
                                          'end, but train_cfg counts epochs .EpochBasedTrainLoop.*DefaultSampler'):
         check_training(config(**loader), 1, 20)
-    assert not check_training(config(BY_ITER, **loader), 1, 20)
-    assert not check_training(config(dict(by_epoch=False, max_iters=3), **loader), 1, 20)
+    for loop in (BY_ITER, dict(by_epoch=False, max_iters=3)):
+        assert check_training(config(loop, **loader), 1, 20).number is None
 
 
 def test_a_stream_ends_whatever_the_sampler():
-    assert not check_training(config(sampler=ENDLESS, batch_sampler=dict(type='StreamBatchSampler')), 1, 20)
+    assert check_training(config(sampler=ENDLESS, batch_sampler=dict(type='StreamBatchSampler')), 1, 20).number == 5
 
 
 def test_a_sampler_that_looks_at_images_is_not_judged():
     assert deal(dict(batch_size=4, sampler=dict(type='ByClass')), 9) is None
-    assert not check_training(config(sampler=dict(type='ByClass')), 0, 9)
+    assert check_training(config(sampler=dict(type='ByClass')), 0, 9) is None
 
 
-@pytest.mark.parametrize('number, loader, hooks, lone', [
-    (9, {}, (), True), (8, {}, (), False), (9, dict(drop_last=True), (), False), (9, dict(batch_size=1), (), True),
-    (1, {}, (), False),  # repeated to a batch
-    (9, dict(sampler=ENDLESS), (), False), (9, dict(sampler=ENDLESS, batch_size=1), (), True),
-    (9, dict(batch_sampler=dict(type='ReplayBatchSampler', share=.5, iterations='kept')), [dict(type='MemoryHook', size=4)], False),
-    (9, dict(batch_sampler=dict(type='ReplayBatchSampler', share=.5, iterations='kept')), [dict(type='MemoryHook', size=0)], True),
-    (9, dict(batch_sampler=dict(type='StreamBatchSampler'), batch_size=1), [dict(type='OnlineHook', size=4)], False)])
-def test_batches_of_one_image(number, loader, hooks, lone):
+@pytest.mark.parametrize('number, loader, hooks, sizes', [
+    (9, {}, (), (4, 4, 1)), (9, dict(drop_last=True), (), (4, 4)), (2, dict(batch_size=1, dataset={}), (), (1, 1)),
+    (1, {}, (), (4, )),  # repeated to a batch
+    (9, dict(sampler=ENDLESS, batch_size=1), (), (1, )),
+    (5, dict(batch_sampler=REPLAY), [dict(type='MemoryHook', size=4)], (4, 4)),
+    (5, dict(batch_sampler=REPLAY), [dict(type='MemoryHook', size=0)], (4, 1))])
+def test_the_batches_of_a_step(number, loader, hooks, sizes):
     loop = BY_ITER if loader.get('sampler') is ENDLESS else BY_EPOCH
-    assert check_training(config(loop, hooks, **loader), 0, number) is lone
+    assert check_training(config(loop, hooks, **loader), 0, number).sizes == sizes
 
 
 @pytest.mark.parametrize('change, message', [
-    (dict(train_cfg=dict(BY_EPOCH, max_iters=4)), "step 1: train_cfg: EpochBasedTrainLoop: .*'max_iters'.*_delete_=True"),
-    (dict(train_cfg=dict(type='IterBasedTrainLoop')), "step 1: train_cfg: IterBasedTrainLoop: missing .*'max_iters'"),
-    (dict(train_cfg=dict(type='NoLoop')), "train_cfg.type: 'NoLoop' is not in the LOOPS registry"),
     (dict(train_cfg=dict(BY_EPOCH, max_epochs=0)), 'step 1: train_cfg.max_epochs: got 0, expected at least 1: an untrained'),
     (dict(train_cfg=dict(by_epoch=False, max_iters=0)), 'train_cfg.max_iters: got 0'),
     (dict(num_batch_per_epoch=3), r'num_batch_per_epoch: got 3, but the step has 9 images: .* at most 2 batches'),
@@ -106,18 +103,8 @@ def test_training_that_would_not_begin(change, message):
 def test_a_loader_without_sampler():
     whole = config()
     del whole.train_dataloader['sampler']
-    with pytest.raises(ValueError, match="train_dataloader lacks a sampler; set .*DefaultSampler', shuffle=True"):
+    with pytest.raises(ValueError, match="train_dataloader: got no sampler; set .*DefaultSampler', shuffle=True"):
         check_training(whole, 0, 9)
-
-
-@pytest.mark.parametrize('given, message', [
-    (dict(val_cfg=dict(type='ValLoop')), 'step 2: the config has no val_dataloader and no val_evaluator, but val_cfg; give'),
-    (dict(val_dataloader={'x': 1}, val_evaluator=[1]), 'step 2: the config has no val_cfg, but val_dataloader and val_ev')])
-def test_half_a_validation(given, message):
-    whole = config()
-    whole.update(given)
-    with pytest.raises(ValueError, match=message):
-        check_training(whole, 2, 9)
 
 
 @pytest.mark.parametrize('number, batch_size, waits', [(9, 4, True), (8, 4, False), (9, 8, False)])
@@ -135,7 +122,7 @@ def test_processes_with_different_numbers_of_batches(monkeypatch, number, batch_
 @pytest.mark.parametrize('loader, message', [
     (dict(sampler=ENDLESS), 'sampler: InfiniteSampler never comes to an end, so that no test would'),
     (dict(sampler=STOCK, drop_last=True), 'drop_last: got True, which leaves images out'),
-    ({}, ' lacks a sampler; set .*shuffle=False')])
+    ({}, ' got no sampler; set .*shuffle=False')])
 def test_tests_that_would_not_end(role, loader, message):
     with pytest.raises(ValueError, match=f'{role}_dataloader.?{message}'):
         check_testing(Config({f'{role}_dataloader': dict(batch_size=1, **loader)}), 4)

@@ -1,3 +1,6 @@
+import errno
+import gc
+import logging
 import os
 import random
 import warnings
@@ -6,13 +9,20 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from mmengine.config import Config
+from mmcv.transforms import BaseTransform
+from mmengine.hooks import Hook
 from mmengine.logging import MessageHub, MMLogger
-from mmengine.registry import OPTIM_WRAPPERS, DefaultScope
+from mmengine.registry import HOOKS, LOOPS, OPTIM_WRAPPERS, DefaultScope
+from mmengine.runner import EpochBasedTrainLoop
+from mmseg.datasets.transforms import PackSegInputs
+from mmseg.models.backbones import ResNetV1c
+from mmseg.registry import MODELS, TRANSFORMS
 
 from mmcss.engine import ContinualRunner, build_scenario, step_config
+from mmcss.engine.checks import Batches
 from mmcss.engine.components import check_components
-from mmcss.engine.rehearsal import batches, rehearse
+from mmcss.engine.miniature import norms_see_others
+from mmcss.engine.rehearsal import rehearse
 from mmcss.random_state import random_state
 from tests.e2e.running import assert_equal_states, state
 from tests.processes import spawn
@@ -39,6 +49,43 @@ def message(cfg, **options):
     return str(caught.value)
 
 
+@HOOKS.register_module(force=True)
+class LooksAhead(Hook):
+    """Asks how long the training will be."""
+
+    def before_train_epoch(self, runner):
+        assert runner.max_epochs == 3 and runner.max_iters == 3 * len(runner.train_dataloader)
+
+
+@LOOPS.register_module(force=True)
+class CountsBatches(EpochBasedTrainLoop):
+    """Takes as many batches as the loader says that it has."""
+
+    def run_epoch(self):
+        self.runner.call_hook('before_train_epoch')
+        batches = iter(self.dataloader)
+        for i in range(len(self.dataloader)):
+            self.run_iter(i, next(batches))
+        self.runner.call_hook('after_train_epoch')
+        self._epoch += 1
+
+
+@TRANSFORMS.register_module(force=True)
+class AddsHeight(BaseTransform):
+    def transform(self, results):
+        return dict(results, height=len(results['img']))
+
+
+@TRANSFORMS.register_module(force=True)
+class PacksHeight(PackSegInputs):
+    def transform(self, results):
+        packed = super().transform(results)
+        packed['data_samples'].set_metainfo(dict(height=results['height']))
+        return packed
+
+
+OWN_KEYS = tiny().train_dataloader
+OWN_KEYS.dataset.pipeline[2:] = [dict(type='AddsHeight'), dict(type='PacksHeight')]
 VALIDATED = dict(
     val_cfg=dict(type='ValLoop'), val_evaluator=dict(type='IoUMetric'), val_dataloader=tiny().test_dataloader,
     default_hooks=dict(checkpoint=dict(type='CheckpointHook', interval=1, save_best='mIoU')), run=dict(hand_over='best'))
@@ -56,8 +103,11 @@ ONLINE = dict(
     dict(continual=dict(SSUL_M, unknown=dict(of='saliency'), memory=dict(size=4, export=True))),
     dict(continual={}, scenario=dict(type='DomainIncremental', domains=['day', 'night', ['rain', 'snow']], rule=dict(prefix=3))),
     dict(continual={}, scenario=dict(type='ClassIncremental', base=2, increment=1, joint=True)),
-    dict(custom_hooks=[dict(type='EMAHook')]),
-], ids=['plop', 'mib', 'ssul', 'herding', 'online', 'iterations', 'best', 'saliency', 'domains', 'joint', 'average'])
+    dict(custom_hooks=[dict(type='EMAHook', begin_epoch=2), dict(type='LooksAhead')]),
+    dict(train_dataloader=OWN_KEYS), dict(train_cfg=dict(type='CountsBatches', max_epochs=3)),
+    dict(ITERATIONS, custom_hooks=[dict(type='EMAHook', begin_iter=5), dict(type='ProfilerHook', by_epoch=False, profile_times=2)]),
+], ids=['plop', 'mib', 'ssul', 'herding', 'online', 'iterations', 'best', 'saliency', 'domains', 'joint', 'late average',
+        'own keys', 'own loop', 'late iterations'])
 def test_what_trains_passes_without_its_data(changes):
     assert rehearsed(**changes) == []
     assert not NOWHERE.exists()
@@ -79,6 +129,19 @@ FAULTS = {
         dict(optim_wrapper=dict(type='OptimWrapper', optimizer=dict(type='SGD', lr='fast'))),
         "step 0: optim_wrapper: got {'type': 'OptimWrapper', 'optimizer': {'type': 'SGD', 'lr': 'fast'}}, which fails on "
         'random images (in build_optim_wrapper): TypeError: '),
+    'no number': (dict(optim_wrapper=dict(type='OptimWrapper', optimizer=dict(type='SGD', lr=float('nan')))),
+                  'step 0: optim_wrapper.optimizer.lr: got nan, expected a number.'),
+    'no sampler': (
+        dict(test_dataloader={key: value for key, value in tiny().test_dataloader.items() if key != 'sampler'}),
+        "step 0: test_dataloader: got no sampler; set test_dataloader.sampler=dict(type='DefaultSampler', shuffle=False)."),
+    'loop': (
+        dict(train_cfg=dict(type='NoLoop', max_iters=3)),
+        "step 0: train_cfg.type: got 'NoLoop', which is not in the registry of this kind (loop)"),
+    'length': (
+        dict(train_cfg=dict(type='IterBasedTrainLoop')),
+        "step 0: train_cfg: got {'type': 'IterBasedTrainLoop'}, which fails on random images (in build_train_loop): TypeError: "),
+    'half a validation': (
+        dict(val_cfg=dict(type='ValLoop')), 'step 0: the config: val_dataloader, val_cfg, and val_evaluator should be either'),
     'later step': (
         dict(next_steps=dict(optim_wrapper=dict(optimizer=dict(lr=-1.)))),
         "step 1: optim_wrapper: got {'type': 'OptimWrapper', 'optimizer': {'type': 'SGD', 'lr': -1.0, 'momentum': 0.9}}, which "
@@ -100,6 +163,8 @@ FAULTS = {
     'head': (
         dict(model=dict(tiny().model, decode_head=dict(tiny().model.decode_head, in_channels=63))),
         "step 0: model.decode_head: got {'type': 'FCNHead', 'in_channels': 63, "),
+    'slide without stride': (
+        dict(model=dict(tiny().model, test_cfg=dict(mode='slide', crop_size=(32, 32)))), 'step 0: model: got {'),
     'part': (
         dict(continual=dict(PLOP, losses=dict(pod=dict(type='LocalPOD', fold='nonsense')))),
         'continual.losses.pod'),
@@ -109,7 +174,53 @@ FAULTS = {
 @pytest.mark.parametrize('name', FAULTS)
 def test_faults_are_told_with_their_key(name):
     changes, expected = FAULTS[name]
-    assert message(tiny(**changes)).startswith(expected)
+    told = message(tiny(**changes))
+    assert told.startswith(expected)
+    if 'on random images' in told:
+        assert told.endswith('alone: --no-rehearsal (run.rehearsal=False).')
+
+
+def test_a_full_disk_is_told_as_such(monkeypatch):
+    def full(*args, **kwargs):
+        raise OSError(errno.ENOSPC, 'No space left on device')
+
+    monkeypatch.setattr('mmcss.hooks.hand_over_hook.save_hand_over', full)
+    with pytest.raises(OSError, match='no space left on the disk'):
+        rehearsed()
+
+
+@MODELS.register_module(force=True)
+class OwnBackbone(ResNetV1c):
+    """Has a setting that no signature tells."""
+
+    def __init__(self, **kwargs):
+        self.flavour = kwargs.pop('flavour')
+        super().__init__(**kwargs)
+
+
+def test_what_takes_any_setting_may_use_it_itself():
+    backbone = dict(tiny().model.backbone, type='OwnBackbone', flavour='sweet')
+    assert rehearsed(model=dict(tiny().model, backbone=backbone)) == []
+    cfg = tiny(model=dict(tiny().model, backbone=backbone))
+    check_components([step_config(cfg, build_scenario(cfg), 0)])
+    cfg.model.backbone.stridess = (1, 1, 1, 1)
+    assert message(cfg).startswith("step 0: model.backbone.stridess: there is no such setting, did you mean 'strides'?")
+
+
+def test_a_sharded_optimizer_is_rehearsed_without_its_processes():
+    wrapper = dict(type='OptimWrapper', optimizer=dict(type='ZeroRedundancyOptimizer', optimizer_type='SGD', lr=0.1))
+    assert rehearsed(optim_wrapper=wrapper) == [
+        'ZeroRedundancyOptimizer shares work between processes: its optimizer was rehearsed without it.']
+    cfg = tiny(optim_wrapper=wrapper)
+    check_components([step_config(cfg, build_scenario(cfg), 0)])
+
+
+def test_folders_that_can_not_be_written(tmp_path):
+    (tmp_path / 'file').touch()
+    hook = dict(type='CheckpointHook', interval=1, out_dir=str(tmp_path / 'file' / 'below'))
+    assert message(tiny(default_hooks=dict(checkpoint=hook))) == (
+        f"step 0: default_hooks.checkpoint.out_dir: got '{tmp_path}/file/below', expected a folder that can be written; "
+        f'{tmp_path}/file can not.')
 
 
 @pytest.mark.parametrize('role', ['train', 'test'])
@@ -130,7 +241,7 @@ def test_loaders_and_their_transforms_are_built(role):
         f"{key}.dataset.pipeline[1].type: got 'RandomFlipp', which is not in the registry of this kind (transform), did you "
         "mean 'RandomFlip'?")
     assert told(transforms=[dict(type='RandomCrop', crop_size=(0, 0))]).startswith(
-        f"{key}.dataset.pipeline[1]: got {{'type': 'RandomCrop', 'crop_size': (0, 0)}}, which can not be built: AssertionError")
+        f"{key}.dataset.pipeline[1]: got {{'type': 'RandomCrop', 'crop_size': (0, 0)}}, which fails on random images: Assertion")
 
 
 def test_workers_that_live_on_need_workers():
@@ -144,17 +255,51 @@ def test_schedules_have_the_length_of_the_step():
     cfg = tiny(param_scheduler=[dict(type='LinearLR', start_factor=0.1, end=6, by_epoch=False),
                                 dict(type='PolyLR', begin=6, by_epoch=False)])
     scenario = build_scenario(cfg)
-    assert rehearse(cfg, scenario, {0: 12, 1: 9, 2: 9}) == []
+    two, three = Batches((4, ) * 2), Batches((4, ) * 3)
+    assert rehearse(cfg, scenario, {0: three, 1: three, 2: three}) == []
     expected = 'param_scheduler: end should be larger than begin, but got begin=6, end=6'
-    assert message(cfg, num_images={0: 12, 1: 8}) == f'step 1: {expected}'
-    assert message(cfg, num_images={0: 12, 1: 9, 2: 8}) == f'step 2: {expected}'
+    assert message(cfg, batches={0: three, 1: two}).startswith(f'step 1: {expected}')
+    assert message(cfg, batches={0: three, 1: three, 2: two}).startswith(f'step 2: {expected}')
 
 
-def test_iterations_of_an_epoch():
-    config = Config(dict(train_dataloader=dict(batch_size=4)))
-    assert [batches(config, number, 2) for number in (8, 9, 16)] == [1, 2, 2]
-    config.train_dataloader.num_batch_per_epoch = 7
-    assert batches(config, 1000, 2) == 7
+HEAD = {key: value for key, value in tiny().model.decode_head.items() if key != 'num_convs'}
+ASPP = dict(HEAD, type='ASPPHead', dilations=(1, 2))
+LONE = Batches((4, 4, 1))
+
+
+@pytest.mark.parametrize('model, key', [
+    (dict(decode_head=ASPP), 'model.decode_head'),
+    (dict(decode_head=dict(HEAD, type='PSPHead', pool_scales=(1, 2))), 'model.decode_head'),
+    (dict(auxiliary_head=[dict(HEAD, type='FCNHead'), ASPP]), 'model.auxiliary_head.1'),
+])
+def test_norms_behind_a_pooling_over_a_lone_image(model, key):
+    cfg = tiny(model=dict(tiny().model, **model))
+    scenario = build_scenario(cfg)
+    assert rehearse(cfg, scenario, {0: Batches((4, 4))}) == []
+    told = message(cfg, batches={0: LONE})
+    assert told.startswith(f'step 0: {key}') and 'take train_dataloader.drop_last=True' in told
+
+
+@pytest.mark.parametrize('head, method', [
+    (tiny().model.decode_head, {}), (dict(ASPP, norm_cfg=dict(type='GN', num_groups=4)), {}), (ASPP, dict(frozen=['norms']))])
+def test_what_trains_on_a_lone_image(head, method):
+    cfg = tiny(model=dict(tiny().model, decode_head=head), continual=method)
+    assert rehearse(cfg, build_scenario(cfg), {1: LONE}) == []
+
+
+@pytest.mark.parametrize('gpus, processes, others', [(True, 2, True), (True, 1, False), (False, 2, False)])
+def test_norms_that_see_all_processes(monkeypatch, gpus, processes, others):
+    monkeypatch.setattr(torch.cuda, 'is_available', lambda: gpus)
+    assert norms_see_others(tiny().model, processes) is others
+    assert not norms_see_others(dict(type='BN'), processes)
+
+
+def test_how_a_step_would_be_trained_that_comes_from_elsewhere_is_no_matter():
+    cfg = tiny(first_step=dict(optim_wrapper=dict(optimizer=dict(type='Nothing')), param_scheduler=[dict(type='Nothing')]))
+    scenario = build_scenario(cfg)
+    check_components([step_config(cfg, scenario, step) for step in range(3)], taken=[0])
+    assert rehearse(cfg, scenario, taken=[0]) == []
+    assert 'Nothing' in message(cfg)
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason='of a machine without accelerator')
@@ -163,28 +308,46 @@ def test_mixed_precision_is_left_out_where_there_is_no_accelerator():
     assert rehearsed(optim_wrapper=wrapper) == ['there is no accelerator here: mixed precision was not rehearsed.']
 
 
-def test_the_process_is_left_as_it_was(capfd):
+@HOOKS.register_module(force=True)
+class MakesLogger(Hook):
+    """Has a logger of Python's own, for ever."""
+
+    def before_run(self, runner):
+        logging.getLogger('of a hook').handlers = [logging.StreamHandler()]
+
+
+def test_the_process_is_left_as_it_was(capsys):
     OPTIM_WRAPPERS.get('OptimWrapper')
     logger, hub = MMLogger.get_instance('kept', logger_name='kept'), MessageHub.get_instance('kept')
     random.seed(3), np.random.seed(4), torch.manual_seed(5)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(2)
+    torch.use_deterministic_algorithms(True, warn_only=True)
     before, environment, filters = random_state(), dict(os.environ), list(warnings.filters)
-    scopes, threads = dict(DefaultScope._instance_dict), torch.get_num_threads()
-    rehearsed(randomness=dict(seed=1, deterministic=True))
+    scopes = dict(DefaultScope._instance_dict)
+    rehearsed(randomness=dict(seed=1, deterministic=True), custom_hooks=[dict(type='MakesLogger')])
     with pytest.raises(ValueError):
         rehearsed(test_evaluator=[dict(type='IoUMetric', iou_metrics=['mIOU'])])
     after = random_state()
     assert before['python'][2] == after['python'][2] and torch.equal(before['python'][1], after['python'][1])
-    assert torch.equal(before['numpy'][1], after['numpy'][1]) and torch.equal(before['torch'], after['torch'])
+    assert torch.equal(before['numpy'][1], after['numpy'][1]) and before['numpy'][2:] == after['numpy'][2:]
+    assert torch.equal(before['torch'], after['torch'])
     assert dict(os.environ) == environment and list(warnings.filters) == filters
     assert (MMLogger.get_current_instance(), MessageHub.get_current_instance()) == (logger, hub)
-    assert dict(DefaultScope._instance_dict) == scopes and torch.get_num_threads() == threads
-    assert not torch.are_deterministic_algorithms_enabled()
-    assert capfd.readouterr() == ('', '')
+    assert dict(DefaultScope._instance_dict) == scopes and torch.get_num_threads() == 2
+    assert torch.is_deterministic_algorithms_warn_only_enabled() and gc.get_freeze_count() == 0
+    assert capsys.readouterr() == ('', '')
+    logging.getLogger('of a hook').warning('it goes on')
+    assert capsys.readouterr() == ('', 'it goes on\n')
+    torch.use_deterministic_algorithms(False)
+    torch.set_num_threads(threads)
 
 
-def test_a_run_is_the_same_with_it(tiny_data, tmp_path):
+@pytest.mark.parametrize('changes', [
+    {}, dict(continual=dict(PLOP, memory=dict(size=4)), custom_hooks=[dict(type='EMAHook')])], ids=['plop', 'memory, average'])
+def test_a_run_is_the_same_with_it(tiny_data, tmp_path, changes):
     for rehearsal in (True, False):
-        cfg = tiny_config(tiny_data, tmp_path / str(rehearsal), run=dict(steps='0-1', rehearsal=rehearsal))
+        cfg = tiny_config(tiny_data, tmp_path / str(rehearsal), run=dict(steps='0-1', rehearsal=rehearsal), **changes)
         ContinualRunner.from_cfg(cfg).train()
     for step in (0, 1):
         assert_equal_states(state(tmp_path / 'True', step), state(tmp_path / 'False', step))

@@ -61,8 +61,11 @@ class Counter(Part):
 class Refusing(Part):
     """Can't begin."""
 
+    def __init__(self, error=KeyError):
+        self.error = error
+
     def before_step(self, split, batches):
-        raise KeyError('nothing to see')
+        raise self.error('nothing to see')
 
 
 def plop():
@@ -172,11 +175,12 @@ def test_frozen_rows_stand_still(first, loaders):
     assert not optimizer._optimizer_step_pre_hooks and not optimizer._optimizer_step_post_hooks
 
 
-def test_a_session_that_can_not_begin_leaves_a_stock_model(first, loaders):
+@pytest.mark.parametrize('error', [KeyError, KeyboardInterrupt])
+def test_a_session_that_can_not_begin_leaves_a_stock_model(first, loaders, error):
     model = network(4)
     optimizer = torch.optim.SGD(model.parameters(), lr=.1)
-    with pytest.raises(KeyError, match='nothing to see'):
-        learn(StepSession(model, Method(SCENARIO[1], losses=dict(a=Refusing())), first[0]), loaders[1], optimizer)
+    with pytest.raises(error, match='nothing to see'):
+        learn(StepSession(model, Method(SCENARIO[1], losses=dict(a=Refusing(error))), first[0]), loaders[1], optimizer)
     assert type(model) is EncoderDecoder and 'method' not in vars(model) and not optimizer._optimizer_step_pre_hooks
 
 
@@ -184,7 +188,7 @@ def test_a_session_that_can_not_begin_leaves_a_stock_model(first, loaders):
     (dict(frozen=['olds']), "frozen: ['olds'] mean nothing here; valid are shared, norms, background, old, new, unknown, and "),
     (dict(row_lr=dict(olds=.1)), "row_lr: got ['olds'], valid are background, old, new, unknown."),
     (dict(stages=['neck']), "stages: ['neck'] are no modules of this model; it has "),
-    (dict(new_rows='unknown'), "new_rows: 'unknown' needs a model with an unknown class"),
+    (dict(new_rows='unknown'), "new_rows: 'unknown' needs a model with an unknown class (unknown)."),
 ])
 def test_an_argument_that_means_nothing_to_the_model_is_told_by_its_name(first, loaders, argument, told):
     model = network(4)
