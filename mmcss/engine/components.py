@@ -168,8 +168,8 @@ def expectation(settings: Mapping[str, Any], place: str) -> str:
 
 
 def _mismatch(key: str, value: Any, argument: Parameter) -> Optional[str]:
-    """What is wrong with a value by its argument's annotation; a list is as good as a tuple."""
-    if argument.annotation is argument.empty:
+    """What is wrong with a value by its argument's annotation, if it is no config; a list is as good as a tuple."""
+    if argument.annotation is argument.empty or any(_nodes(value, key)):
         return None
     for one in (value, tuple(value)) if isinstance(value, list) else (value, ):
         try:
@@ -228,7 +228,7 @@ def _check_names(takes: Any, given: Mapping[str, Any], place: str, more: Collect
 
     What takes any, and is no class of mmcss, may use them itself: there only slips are refused.
     """
-    valid = [*arguments_of(takes), *more]
+    valid = list(dict.fromkeys([*arguments_of(takes), *more]))
     unknown = [name for name in given if name not in (*valid, 'type')]
     if takes_any(takes, itself=not takes.__module__.startswith('mmcss.')):
         unknown = [name for name in unknown if get_close_matches(name, valid, n=1, cutoff=ALIKE)]

@@ -102,7 +102,6 @@ def check_outline(cfg: Config, changed_by: str = '') -> None:
     needed += ['model.backbone', 'model.decode_head'] if _find(cfg, 'model.type')[1] in STUDENTS else ['model.type']
     needed += [] if 'constructor' in (cfg.get('optim_wrapper') or {}) else ['optim_wrapper.optimizer']
     missing = [key for key in needed if not _find(cfg, key)[1] and (cfg.get(key.split('.')[0]) or '.' not in key)]
-    missing += [] if cfg.get('randomness') is None or 'seed' in cfg.randomness else ['randomness.seed']
     if missing:
         raise ValueError(f'the config lacks {missing}; see the files below configs/_base_.')
     for place, value in _values(cfg._cfg_dict):

@@ -45,7 +45,7 @@ def test_names(settings, key, change, expected):
 
 def test_a_loader_without_a_sampler(settings):
     del settings['test_dataloader']['sampler']
-    assert message(settings).startswith('step 0: test_dataloader lacks a sampler; set test_dataloader.sampler=dict(')
+    assert message(settings).startswith('step 0: test_dataloader: got no sampler; set test_dataloader.sampler=dict(')
 
 
 @pytest.mark.parametrize('change, expected', [
