@@ -169,7 +169,7 @@ def expectation(settings: Mapping[str, Any], place: str) -> str:
 
 def _mismatch(key: str, value: Any, argument: Parameter) -> Optional[str]:
     """What is wrong with a value by its argument's annotation, if it is no config; a list is as good as a tuple."""
-    if argument.annotation is argument.empty or any(_nodes(value, key)):
+    if argument.annotation is argument.empty or any(isinstance(node, dict) for _, node in _nodes(value)):
         return None
     for one in (value, tuple(value)) if isinstance(value, list) else (value, ):
         try:
@@ -190,7 +190,7 @@ def _components(settings: Mapping[str, Any]) -> Iterator[Component]:
         if loader:
             settings[f'{role}_dataloader'] = dict(loader, dataset=loader['dataset']['dataset'])
     for place, node in _nodes(settings):
-        for pattern, registry, more, default in KINDS if node else ():
+        for pattern, registry, more, default in KINDS if node is not None else ():
             if re.fullmatch(pattern, place) and not (isinstance(node, list) or default == '' and 'type' not in node):
                 yield Component(registry, dict(dict(type=default), **node) if default else node, place, more)
 

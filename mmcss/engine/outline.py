@@ -52,7 +52,7 @@ KINDS: Dict[str, Any] = {
     'optim_wrapper.optimizer': Section, 'continual.classifier': Union[str, Section, None],
     **{f'model.{head}.loss_decode': Union[Filled, Sequence[Filled]] for head in ('decode_head', 'auxiliary_head')},
     **{f'default_hooks.{name}': Optional[Section] for name in DEFAULT_HOOKS},
-    'visualizer.vis_backends': Optional[Sequence[Section]],
+    'visualizer.vis_backends': Optional[Sequence[Filled]],
     'randomness.seed': Optional[Number], 'randomness.deterministic': bool, 'randomness.diff_rank_seed': bool,
     'model.data_preprocessor.mean': Optional[Sequence[Finite]], 'model.data_preprocessor.std': Optional[Sequence[Positive]],
     'model.data_preprocessor.size': Optional[Annotated[Sequence[Count], Field(min_length=2, max_length=2)]],
