@@ -171,6 +171,8 @@ def step_zero_config(model: Config, method: str, size: int) -> Config:
 def small(model: Dict[str, Any], size: int) -> Dict[str, Any]:
     """A stock model for small images of nine classes on any device, without weights to fetch."""
     model = for_small_images(model, size)
+    if (model.get('test_cfg') or {}).get('mode') == 'slide':  # base models hold a place for the sizes of leaf configs
+        model['test_cfg'] = dict(mode='slide', crop_size=(size, size), stride=(size * 2 // 3, size * 2 // 3))
     for node in walk(model):
         if isinstance(node.get('class_weight'), (list, tuple)):  # of another data set's classes
             node['class_weight'] = list(node['class_weight'])[:9]

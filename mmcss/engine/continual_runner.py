@@ -59,7 +59,7 @@ class ContinualRunner:
         self.steps = parse_steps(settings.run.steps, len(self.scenario))
         self.protocol = asdict(settings.protocol)
         self.progress = Progress(settings, self.scenario, self.steps)
-        self.configs = [step_config(settings, self.scenario, step, get_world_size())
+        self.configs = [step_config(settings, self.scenario, step, world_size=get_world_size())
                         for step in range(len(self.scenario))]
 
     @classmethod

@@ -4,7 +4,6 @@ from __future__ import annotations
 import gc
 import inspect
 import tempfile
-from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import Any, Container, Dict, Iterator, List, Mapping, Optional, Sequence, Tuple, Union
@@ -91,9 +90,8 @@ def _rehearse(settings: Settings, scenario: Scenario, batches: Mapping[int, Batc
               world_size: int) -> List[str]:
     short, notes = ShortScenario.of(scenario), []
     with untouched(), tempfile.TemporaryDirectory() as folder:
-        here = replace(settings, work_dir=Path(folder))
         # A short scenario has all of a scenario that configs are made of.
-        configs = [step_config(here, short, step) for step in range(len(short))]  # type: ignore[arg-type]
+        configs = [step_config(settings, short, step, folder) for step in range(len(short))]  # type: ignore[arg-type]
         check_pipelines(configs, Path(folder), configs[0].model.backbone.get('in_channels', 3))
         images = RandomImages(Path(folder), short, settings.cfg.train_dataloader.dataset, image_size(configs[0].model))
         for split, config in zip(short, configs):

@@ -3,8 +3,9 @@ from __future__ import annotations
 
 import copy
 import json
-from dataclasses import asdict
-from typing import Any, Dict, List, Mapping, Union
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any, Dict, List, Mapping, Optional, Union
 
 from mmengine.config import Config
 
@@ -25,13 +26,16 @@ from .stated_classes import leaf_configs, with_clean_names
 from .typed_settings import MemorySettings, MethodSettings, Settings
 
 
-def step_config(cfg: Union[Config, Settings], scenario: Scenario, step: int, world_size: int = 1) -> Config:
+def step_config(cfg: Union[Config, Settings], scenario: Scenario, step: int, work_dir: Optional[str] = None,
+                world_size: int = 1) -> Config:
     """The plain mmengine config of one step. A pure function.
 
     Args:
         cfg: The user's config.
         scenario: Its scenario.
         step: Number of the step.
+        work_dir: Folder of all steps, in place of the config's; the step
+            works in ``step_k`` below it.
         world_size: Number of processes.
 
     Returns:
@@ -39,6 +43,8 @@ def step_config(cfg: Union[Config, Settings], scenario: Scenario, step: int, wor
         begins with the weights of the user's ``load_from``, if there are any.
     """
     settings = read_settings(cfg)
+    if work_dir is not None:
+        settings = replace(settings, work_dir=Path(work_dir))
     folder = StepFolder(settings.work_dir, step)
     given = copy.deepcopy(settings.config(step)._cfg_dict.to_dict())
     plain: Dict[str, Any] = {key: value for key, value in given.items() if key not in OWN_KEYS}

@@ -17,7 +17,14 @@ CONFIGS = Path(__file__).resolve().parents[2] / 'configs'
 def configs(tmp_path, world_size=1, **changes):
     cfg = tiny_config(tmp_path / 'data', 'work', **changes)
     scenario = build_scenario(cfg)
-    return cfg, [step_config(cfg, scenario, step, world_size) for step in range(len(scenario))]
+    return cfg, [step_config(cfg, scenario, step, world_size=world_size) for step in range(len(scenario))]
+
+
+def test_another_folder_may_be_given(tmp_path):
+    cfg, _ = configs(tmp_path)
+    config = step_config(cfg, build_scenario(cfg), 1, 'other')
+    assert (config.work_dir, config.model.continual.previous) == ('other/step_1', 'other/step_0/step_0.pth')
+    assert step_config(cfg, build_scenario(cfg), 1).work_dir == 'work/step_1'
 
 
 def test_it_is_pure(tmp_path):

@@ -312,8 +312,8 @@ def test_a_classifier_that_grows_by_steps_is_told_them():
     assert found['classifier'] == dict(type='StepHeads', norm_cfg=dict(type='SyncBN'), steps=[2, 1])
     assert all(type(node) is dict for node in walk(found))
     # One that knows of no steps is not.
-    found = extended_model(known, None, dict(type='FCNHead'), (2, 1))
-    assert found['classifier'] == dict(type='FCNHead') and found['unknown'] is False
+    found = extended_model(known, None, dict(type='CosineClassifier'), (2, 1))
+    assert found['classifier'] == dict(type='CosineClassifier') and found['unknown'] is False
 
 
 def test_models_that_can_not_be_extended():
