@@ -141,7 +141,8 @@ class RandomImages:
         self._write('test', 'all' if last.domains is None else f'{scenario[0].brings[0]}/all', last.seen)
 
     def _write(self, role: str, name: str, classes: Sequence[str]) -> None:
-        values = [self.names.raw_ids[one] for one in classes]
+        # A background that the data set does not list is what other classes are at a step: there is none here.
+        values = [self.names.raw_ids[one] for one in classes if one in self.names.raw_ids]
         blocks = np.resize(values, (GRID, GRID)).astype(np.uint8)
         labels = np.kron(self.random.permutation(blocks), np.ones((self.size // GRID, ) * 2, dtype=np.uint8))
         labels[0] = IGNORE

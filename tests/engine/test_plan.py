@@ -30,7 +30,7 @@ def test_plan_counts_images_and_writes_nothing(tiny_data, tmp_path):
     (dict(continual=dict(new_rows='zero')), "continual.new_rows: got 'zero', expected 'random' or 'background'"),
     (dict(continual=dict(targets=dict(type='NoSuchPart'))), 'NoSuchPart'),
     (dict(continual=dict(frozen=['shraed', 'old'])), r"continual.frozen: \['shraed'\] mean nothing here"),
-    (dict(continual=dict(row_lr=dict(bckground=0.))), r"continual.row_lr: got \['bckground'\], valid are background, old"),
+    (dict(continual=dict(row_lr=dict(bckground=0.))), "continual.row_lr.bckground.*: got 'bckground', expected 'background' or 'old'"),
     (dict(continual=dict(new_rows='unknown')), "'unknown' needs a model with an unknown class"),
     (dict(continual=dict(PLOP, unknown=dict(of='background'))), r"continual.unknown: \['targets', 'local_pod'\] compare"),
     (dict(continual=dict(classifier='StepHead')), "continual.classifier.type: got 'StepHead', which is not registered, did you mean 'StepHeads'"),
