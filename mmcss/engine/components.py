@@ -229,7 +229,7 @@ def _check_names(takes: Any, given: Mapping[str, Any], place: str, more: Collect
     What takes any, and is no class of mmcss, may use them itself: there only slips are refused.
     """
     valid = list(dict.fromkeys([*arguments_of(takes), *more]))
-    unknown = [name for name in given if name not in (*valid, 'type')]
+    unknown = [name for name in given if name not in (*valid, 'type', '_scope_')]
     if takes_any(takes, itself=not takes.__module__.startswith('mmcss.')):
         unknown = [name for name in unknown if get_close_matches(name, valid, n=1, cutoff=ALIKE)]
     if unknown:

@@ -130,7 +130,7 @@ FAULTS = {
         "step 0: optim_wrapper: got {'type': 'OptimWrapper', 'optimizer': {'type': 'SGD', 'lr': 'fast'}}, which fails on "
         'random images (in build_optim_wrapper): TypeError: '),
     'no number': (dict(optim_wrapper=dict(type='OptimWrapper', optimizer=dict(type='SGD', lr=float('nan')))),
-                  'step 0: optim_wrapper.optimizer.lr: got nan, expected a number.'),
+                  'optim_wrapper.optimizer.lr: got nan, expected a number.'),
     'no sampler': (
         dict(test_dataloader={key: value for key, value in tiny().test_dataloader.items() if key != 'sampler'}),
         "step 0: test_dataloader: got no sampler; set test_dataloader.sampler=dict(type='DefaultSampler', shuffle=False)."),
