@@ -57,7 +57,8 @@ def test_two_processes(tiny_data, tmp_path):
 
 
 def test_a_backbone_without_attention_is_refused_before_training(tiny_data, tmp_path):
-    cfg = config(tiny_data, tmp_path, 'sats', model=tiny_model(), run=dict(rehearsal=True))
+    cfg = config(tiny_data, tmp_path, 'sats', model=tiny_model())
+    cfg.run = dict(rehearsal=True)
     with pytest.raises(ValueError, match='attention of ResNetV1c is not known; use one of MixVisionTransformer'):
         ContinualRunner.from_cfg(cfg).train()
     assert not list(tmp_path.rglob('*.pth'))
