@@ -186,7 +186,7 @@ def test_a_session_that_can_not_begin_leaves_a_stock_model(first, loaders, error
 
 @pytest.mark.parametrize('argument, told', [
     (dict(frozen=['olds']), "frozen: ['olds'] mean nothing here; valid are shared, norms, background, old, new, unknown, and "),
-    (dict(row_lr=dict(olds=.1)), "row_lr.olds"),
+    (dict(row_lr=dict(olds=.1)), 'row_lr.olds'),
     (dict(stages=['neck']), "stages: ['neck'] are no modules of this model; it has "),
     (dict(new_rows='unknown'), "new_rows: 'unknown' needs a model with an unknown class (unknown)."),
 ])
