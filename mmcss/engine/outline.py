@@ -49,7 +49,7 @@ KINDS: Dict[str, Any] = {
     'param_scheduler': Union[Filled, Sequence[Section], None],
     'log_level': Union[Number, Level], 'custom_hooks': Optional[Sequence[Section]],
     **{f'continual.{key}': Optional[Section] for key in ('losses', 'targets', 'loss_decode', 'online')},
-    'optim_wrapper.optimizer': Section, 'continual.classifier': Union[str, Section, None],
+    'optim_wrapper.optimizer': Section, 'continual.classifier': Union[str, type, Section, None],
     **{f'model.{head}.loss_decode': Union[Filled, Sequence[Filled]] for head in ('decode_head', 'auxiliary_head')},
     **{f'default_hooks.{name}': Optional[Section] for name in DEFAULT_HOOKS},
     'visualizer.vis_backends': Optional[Sequence[Filled]],
