@@ -12,6 +12,7 @@ from mmengine.runner import EpochBasedTrainLoop, IterBasedTrainLoop
 from torch.utils.data import BatchSampler, SequentialSampler
 
 from .distributed import agree
+from .nodes import class_of
 
 
 class OnlyCounted(Exception):
@@ -197,7 +198,7 @@ def _check_loop(train_cfg: Mapping[str, Any], step: int) -> bool:
     kind = train_cfg.get('type')
     if kind is None:  # mmengine's other form
         kind = EpochBasedTrainLoop if train_cfg.get('by_epoch') else IterBasedTrainLoop
-    loop = LOOPS.get(kind) if isinstance(kind, str) else kind
+    loop = class_of(LOOPS, kind)
     for key in ('max_epochs', 'max_iters'):
         if isinstance(train_cfg.get(key), (int, float)) and train_cfg[key] < 1:
             raise ValueError(f'step {step}: train_cfg.{key}: got {train_cfg[key]}, expected at least 1: an untrained step '

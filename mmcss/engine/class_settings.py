@@ -9,6 +9,7 @@ from mmseg.registry import MODELS
 
 from ..models.heads import BOUNDARY_HEADS, MASK_HEADS
 from ..scenario import IGNORE
+from .nodes import class_of
 
 Config = Dict[str, Any]
 
@@ -118,7 +119,7 @@ def follow_classes(node: Any, place: str, classes: StepClasses, in_loss: bool = 
 
 def is_a(node: Config, *names: str) -> bool:
     """Whether what a config builds is of one of these classes, by their names, or inherits from one."""
-    cls = MODELS.get(node['type']) if isinstance(node.get('type'), str) else node.get('type')
+    cls = class_of(MODELS, node.get('type'))
     return cls is not None and any(base.__name__ in names for base in cls.__mro__)
 
 

@@ -1,7 +1,6 @@
 """Whether what a step's config names is there, and takes what the config gives it."""
 from __future__ import annotations
 
-import math
 import os
 import re
 import traceback
@@ -20,9 +19,10 @@ from mmseg.registry import (DATA_SAMPLERS, DATASETS, EVALUATOR, HOOKS, LOG_PROCE
                             OPTIMIZERS, PARAM_SCHEDULERS, TRANSFORMS, VISBACKENDS, VISUALIZERS)
 from torch.utils.data import DataLoader
 
-from ..arguments import arguments_of, check_value, did_you_mean, takes_any, unknown_key
+from ..arguments import arguments_of, check_names, check_value, did_you_mean, takes_any, unknown_key
 from ..files import plain, short
 from .checks import Numbers, OnlyCounted, check_sampler
+from .nodes import class_of, values_of
 from .outline import ALIKE
 
 # What the stack takes of a loader's settings before the loader sees the others.
@@ -77,6 +77,11 @@ class Component(NamedTuple):
     place: str
     more: Tuple[str, ...] = ()
 
+    @property
+    def takes(self) -> Any:
+        """What is built with it, None if its type is not known."""
+        return class_of(self.registry, self.config.get('type'))
+
 
 def check_components(configs: Sequence[Config], taken: Container[int] = ()) -> None:
     """See that the components of steps exist and take their settings; build transforms and loaders.
@@ -100,9 +105,6 @@ def check_components(configs: Sequence[Config], taken: Container[int] = ()) -> N
 
 
 def _check_all(settings: Mapping[str, Any]) -> None:
-    for place, value in _nodes(settings):
-        if isinstance(value, float) and math.isnan(value):
-            raise ValueError(f'{place}: got {value}, expected a number.')
     for one in _components(settings):
         _check(one)
     _check_names(set_multi_processing, settings.get('env_cfg', {}).get('mp_cfg', {}), 'env_cfg.mp_cfg', ())
@@ -136,7 +138,7 @@ def under_key(place: str, given: Any, settings: Mapping[str, Any]) -> Iterator[N
 
 def being_built(error: BaseException, place: str, given: Any) -> Tuple[str, Any]:
     """The innermost component that was built where an error was raised, of a config and those within it."""
-    nodes = list(_nodes(plain(given), place))
+    nodes = list(values_of(plain(given), place))
     for frame, _ in reversed(list(traceback.walk_tb(error.__traceback__))):
         if frame.f_code.co_name == 'build_from_cfg':
             config = plain(frame.f_locals.get('cfg'))
@@ -153,9 +155,9 @@ def expectation(settings: Mapping[str, Any], place: str) -> str:
     loosely, so that they are asked only where something has failed.
     """
     components = [one for one in _components(settings)
-                  if (one.place == place or one.place.startswith((f'{place}.', f'{place}['))) and _class_of(one) is not None]
+                  if (one.place == place or one.place.startswith((f'{place}.', f'{place}['))) and one.takes is not None]
     for one in components:
-        arguments = arguments_of(_class_of(one))
+        arguments = arguments_of(one.takes)
         for name, value in one.config.items():
             wrong = _mismatch(f'{one.place}.{name}', value, arguments[name]) if name in arguments else None
             if wrong:
@@ -163,13 +165,13 @@ def expectation(settings: Mapping[str, Any], place: str) -> str:
     if not components or components[0].place != place:
         return '.'
     names = ', '.join(f'{name}={short(argument.default)}' if argument.default is not argument.empty else name
-                      for name, argument in arguments_of(_class_of(components[0])).items() if name not in GIVEN)
-    return f'; expected as in {_class_of(components[0]).__name__}({names}).'
+                      for name, argument in arguments_of(components[0].takes).items() if name not in GIVEN)
+    return f'; expected as in {components[0].takes.__name__}({names}).'
 
 
 def _mismatch(key: str, value: Any, argument: Parameter) -> Optional[str]:
     """What is wrong with a value by its argument's annotation, if it is no config; a list is as good as a tuple."""
-    if argument.annotation is argument.empty or any(isinstance(node, dict) for _, node in _nodes(value)):
+    if argument.annotation is argument.empty or any(isinstance(node, dict) for _, node in values_of(value)):
         return None
     for one in (value, tuple(value)) if isinstance(value, list) else (value, ):
         try:
@@ -189,7 +191,7 @@ def _components(settings: Mapping[str, Any]) -> Iterator[Component]:
         loader = settings.get(f'{role}_dataloader')
         if loader:
             settings[f'{role}_dataloader'] = dict(loader, dataset=loader['dataset']['dataset'])
-    for place, node in _nodes(settings):
+    for place, node in values_of(settings):
         for pattern, registry, more, default in KINDS if node is not None else ():
             if re.fullmatch(pattern, place) and not (isinstance(node, list) or default == '' and 'type' not in node):
                 yield Component(registry, dict(dict(type=default), **node) if default else node, place, more)
@@ -209,18 +211,13 @@ def _check_class(one: Component) -> None:
     kind = one.config.get('type') if isinstance(one.config, Mapping) else None
     if kind is None:
         raise ValueError(f'{one.place}: got {short(one.config, 200)}, expected a dict with type.')
-    found = _class_of(one)
+    found = one.takes
     if found is None:
         names = _names(one.registry)
         few = f'{", ".join(names[:SHOWN])}{", ..." if len(names) > SHOWN else ""}'
         raise ValueError(f'{one.place}.type: got {kind!r}, which is not in the registry of this kind '
                          f'({one.registry.name}){did_you_mean(kind, names)}; valid are {few}, and those of custom_imports.')
     _check_names(found, one.config, one.place, one.more)
-
-
-def _class_of(one: Component) -> Any:
-    kind = one.config.get('type')
-    return one.registry.get(kind) if isinstance(kind, str) else kind
 
 
 def _check_names(takes: Any, given: Mapping[str, Any], place: str, more: Collection[str]) -> None:
@@ -248,9 +245,7 @@ def _check_loader(settings: Mapping[str, Any], place: str) -> None:
     """Build a loader over nothing, with the processes that it asks for, which start when it is used."""
     loader = settings[place]
     valid = [*(name for name in arguments_of(DataLoader) if name not in OF_THE_STACK), *OF_THE_STACK]
-    for name in loader:
-        if name not in valid:
-            raise ValueError(unknown_key(name, valid, place))
+    check_names(loader, valid, place)
     check_sampler(loader, place)
     images = _Images(8, 8)
     config = {key: value for key, value in loader.items() if key != 'num_batch_per_epoch'}
@@ -261,14 +256,3 @@ def _check_loader(settings: Mapping[str, Any], place: str) -> None:
                 Runner.build_dataloader(dict(config, dataset=images), seed=0)
             except OnlyCounted:  # it looks at the images
                 pass
-
-
-def _nodes(node: Any, place: str = '') -> Iterator[Tuple[str, Any]]:
-    """All values of a nested config, with their places."""
-    yield place, node
-    if isinstance(node, dict):
-        for key, value in node.items():
-            yield from _nodes(value, f'{place}.{key}' if place else str(key))
-    elif isinstance(node, (list, tuple)):
-        for i, value in enumerate(node):
-            yield from _nodes(value, f'{place}[{i}]')

@@ -19,6 +19,7 @@ from ..files import plain
 from ..scenario import IGNORE, Scenario, Split
 from .components import FOLDERS
 from .model_config import walk, without_pretrained
+from .nodes import class_of
 from .stated_classes import leaf_configs, stated_names
 
 SIZE = 64
@@ -168,8 +169,7 @@ class RandomImages:
 
 def _is_own(transform: Mapping[str, Any]) -> bool:
     """Whether a transform is the user's own, which may take what another one of these has brought; no loader of labels."""
-    kind = transform['type']
-    kind = TRANSFORMS.get(kind) if isinstance(kind, str) else kind
+    kind = class_of(TRANSFORMS, transform['type'])
     stock = getattr(kind, '__module__', 'mmseg.').startswith(('mmcv.', 'mmseg.', 'mmcss.'))
     return not (stock or issubclass(kind, LoadAnnotations))
 
@@ -226,8 +226,7 @@ def norms_see_others(model: Mapping[str, Any], world_size: int) -> bool:
 
 def without_accelerator(config: Config) -> bool:
     """Whether a step is of mixed precision, and there is no device for it here."""
-    kind = config.optim_wrapper.get('type', 'OptimWrapper')
-    kind = OPTIM_WRAPPERS.get(kind) if isinstance(kind, str) else kind
+    kind = class_of(OPTIM_WRAPPERS, config.optim_wrapper.get('type', 'OptimWrapper'))
     return isinstance(kind, type) and issubclass(kind, AmpOptimWrapper) and not torch.cuda.is_available()
 
 

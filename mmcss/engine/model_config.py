@@ -14,6 +14,7 @@ from ..models.extended import DEFAULT_SCORES
 from ..models.heads import BOUNDARY_HEADS, MASK_HEADS
 from ..models.part_configs import CLASSIFIERS
 from .class_settings import StepClasses, follow_classes, is_a
+from .nodes import class_of
 
 STUDENTS = {
     'EncoderDecoder': 'ContinualEncoderDecoder',
@@ -174,7 +175,7 @@ def _each(heads: Sequence[Any]) -> List[Config]:
 
 def _has_stock_loss(head: Any) -> bool:
     """Whether a head that names no loss gets BaseDecodeHead's cross-entropy."""
-    cls = MODELS.get(head) if isinstance(head, str) else head
+    cls = class_of(MODELS, head)
     if cls is None or not issubclass(cls, BaseDecodeHead):
         return False
     owner = next(base for base in cls.__mro__ if '__init__' in vars(base))

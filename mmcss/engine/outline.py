@@ -11,7 +11,7 @@ from difflib import get_close_matches
 from multiprocessing import get_all_start_methods
 from os.path import commonprefix
 from pathlib import Path
-from typing import Annotated, Any, Callable, Collection, Dict, Iterator, Literal, Mapping, Optional, Sequence, Tuple, Union
+from typing import Annotated, Any, Callable, Collection, Dict, Literal, Mapping, Optional, Sequence, Tuple, Union
 
 from mmengine.config import Config
 from mmengine.registry import MODELS
@@ -21,6 +21,7 @@ from pydantic import Field
 from ..arguments import Count, Finite, Number, Positive, arguments_of, check_arguments, check_names, check_value, one_of
 from ..scenario import SCENARIOS, Protocol
 from .model_config import STUDENTS
+from .nodes import values_of
 from .typed_settings import MethodSettings, RunSettings
 
 # Keys of the user's config that no step's config has.
@@ -104,11 +105,12 @@ def check_outline(cfg: Config, changed_by: str = '') -> None:
     missing = [key for key in needed if not _find(cfg, key)[1] and (cfg.get(key.split('.')[0]) or '.' not in key)]
     if missing:
         raise ValueError(f'the config lacks {missing}; see the files below configs/_base_.')
-    for place, value in _values(cfg._cfg_dict):
-        if place.endswith('.type') and not (isinstance(value, str) and value or callable(value)):
-            raise ValueError(f'{place}: got {value!r}, expected the name of a registered class.')
+    for place, value in values_of(cfg._cfg_dict):
         if isinstance(value, float) and math.isnan(value):
             raise ValueError(f'{place}: got nan, expected a number.')
+    for place, value in values_of(cfg._cfg_dict, skip=('custom_keys', 'metainfo')):  # whose keys are names of their own
+        if place.endswith('.type') and not (isinstance(value, str) and value or callable(value)):
+            raise ValueError(f'{place}: got {value!r}, expected the name of a registered class.')
     if not changed_by:
         _check_keys(cfg)
 
@@ -183,15 +185,3 @@ def _find(node: Any, key: str) -> Tuple[bool, Any]:
             return False, None
         node = node[step]
     return True, node
-
-
-def _values(node: Any, place: str = '') -> Iterator[Tuple[str, Any]]:
-    """All that stands in a config, with its place."""
-    yield place, node
-    if isinstance(node, Mapping):
-        for key, value in node.items():
-            if key not in ('custom_keys', 'metainfo'):  # whose keys are names of their own
-                yield from _values(value, f'{place}.{key}' if place else str(key))
-    elif isinstance(node, (list, tuple)):
-        for i, value in enumerate(node):
-            yield from _values(value, f'{place}[{i}]')

@@ -16,6 +16,7 @@ from PIL import Image
 from ..files import plain, short
 from .miniature import RandomPixels
 from .model_config import walk
+from .nodes import class_of
 from .stated_classes import leaf_configs
 
 ALONE = ' If that is of the random images alone: --no-rehearsal (run.rehearsal=False).'
@@ -48,20 +49,16 @@ def check_pipelines(configs: Sequence[Config], folder: Path, channels: int) -> N
 
 def _is_stock(dataset: Mapping[str, Any], pipeline: Sequence[Dict[str, Any]]) -> bool:
     """Whether a pipeline begins with the files that stock data sets name."""
-    kinds = [_find(TRANSFORMS, node['type']) for node in walk(pipeline) if 'type' in node]
+    kinds = [class_of(TRANSFORMS, node['type']) for node in walk(pipeline) if 'type' in node]
     loaders = [kind for kind in kinds if getattr(kind, '__name__', '').startswith('Load')]
-    return (getattr(_find(DATASETS, dataset['type']), 'load_data_list', None) is BaseSegDataset.load_data_list
+    return (getattr(class_of(DATASETS, dataset['type']), 'load_data_list', None) is BaseSegDataset.load_data_list
             and kinds[0] is LoadImageFromFile and all(kind in (LoadImageFromFile, LoadAnnotations) for kind in loaders))
-
-
-def _find(registry: Any, kind: Any) -> Any:
-    return registry.get(kind) if isinstance(kind, str) else kind
 
 
 def _run(pipeline: Sequence[Dict[str, Any]], place: str, labels: Path, channels: int, test: bool) -> None:
     data: Any = dict(img_path='random.png', seg_map_path=str(labels), seg_fields=[], reduce_zero_label=False, label_map=None)
     for node in walk(pipeline):  # how files are read is no matter here
-        if 'type' in node and _find(TRANSFORMS, node['type']) is LoadAnnotations:
+        if 'type' in node and class_of(TRANSFORMS, node['type']) is LoadAnnotations:
             node.clear()
             node['type'] = 'LoadAnnotations'
     data = RandomPixels(SIZE, channels)(data)

@@ -56,8 +56,8 @@ def make_plan(configs: Sequence[Config], scenario: Scenario, trained: Container[
 
     Raises:
         ValueError: A step or class without images, unknown label values, a
-            model whose class-dependent tensors can't be found, a loader or
-            loop that would not come to an end.
+            component that is not there or does not take its settings, a
+            loader or loop that would not come to an end.
     """
     init_default_scope('mmseg')
     check_components(configs, taken)

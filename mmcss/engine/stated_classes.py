@@ -12,6 +12,7 @@ from mmseg.registry import DATASETS
 
 from ..arguments import did_you_mean
 from ..datasets import BACKGROUND, ClassNames, clean_names, is_nothing, name_classes
+from .nodes import class_of
 
 Config = Mapping[str, Any]
 
@@ -109,7 +110,7 @@ def _own_names(leaf: Config) -> Optional[List[str]]:
 
 
 def _type_of(leaf: Config) -> Type[BaseDataset]:
-    cls = DATASETS.get(leaf['type']) if isinstance(leaf['type'], str) else leaf['type']
+    cls = class_of(DATASETS, leaf['type'])
     if cls is None:
         raise ValueError(f"train_dataloader.dataset.type: got {leaf['type']!r}, which is not registered"
                          f"{did_you_mean(leaf['type'], DATASETS.module_dict)}; valid are data sets of MMSegmentation, "

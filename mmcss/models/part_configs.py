@@ -77,13 +77,13 @@ class Family(Generic[T]):
 
     def class_of(self, config: Any, place: str = 'type') -> Type[T]:
         """The class that a config names, see :meth:`check`."""
-        valid = self.members()
         if not isinstance(config, Mapping) or 'type' not in config:
             raise ValueError(f'{place}: got {short(plain(config), 200)}, expected a dict with type; valid are '
-                             f'{", ".join(valid)}.')
+                             f'{", ".join(self.members())}.')
         name = config['type']
         found: Any = name if isinstance(name, type) else self._registered(name, place, config.get('_scope_'))
         if not (isinstance(found, type) and issubclass(found, self.base) and self._fits(found)):
+            valid = self.members()  # a walk through the registry, which errors alone need
             told = f'is not {self.kind}' if found is not None else 'is not registered'
             raise ValueError(f'{place}.type: got {getattr(name, "__name__", name)!r}, which {told}{did_you_mean(name, valid)}; '
                              f'valid are {", ".join(valid)}, and those of custom_imports.')

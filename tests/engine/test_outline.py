@@ -48,6 +48,7 @@ def changed(tmp_path, path, value):
     ('randomness', dict(deterministic=True), "randomness: got {'deterministic': True}, which lacks seed."),
     ('train_cfg.val_interval', None, 'train_cfg.val_interval: got None, expected an integer.'),
     ('optim_wrapper.optimizer.momentum', float('nan'), 'optim_wrapper.optimizer.momentum: got nan, expected a number.'),
+    ('train_dataloader.dataset.metainfo.weight', float('nan'), 'train_dataloader.dataset.metainfo.weight: got nan, expected'),
     ('optim_wrapper.optimizer', 1.5, 'optim_wrapper.optimizer: got 1.5, expected a dict.'),
     ('continual.losses', [], 'continual.losses: got [], expected a dict.'),
     ('model.decode_head.loss_decode', -1, 'model.decode_head.loss_decode: got -1, expected a dict, or a list.'),

@@ -1,0 +1,29 @@
+"""What stands in a nested config, and what its types name."""
+from __future__ import annotations
+
+from typing import Any, Collection, Iterator, Mapping, Tuple
+
+from mmengine.registry import Registry
+
+
+def values_of(node: Any, place: str = '', skip: Collection[str] = ()) -> Iterator[Tuple[str, Any]]:
+    """All values of a nested config with their places, such as 'custom_hooks[0].type', outer ones first.
+
+    Args:
+        node: The config.
+        place: Its own place.
+        skip: Keys whose values are left out, wherever they stand.
+    """
+    yield place, node
+    if isinstance(node, Mapping):
+        for key, value in node.items():
+            if key not in skip:
+                yield from values_of(value, f'{place}.{key}' if place else str(key), skip)
+    elif isinstance(node, (list, tuple)):
+        for i, value in enumerate(node):
+            yield from values_of(value, f'{place}[{i}]', skip)
+
+
+def class_of(registry: Registry, kind: Any) -> Any:
+    """What a ``type`` names in a registry, None if nothing; a type that is no name is what it is."""
+    return registry.get(kind) if isinstance(kind, str) else kind
