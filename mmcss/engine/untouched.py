@@ -54,6 +54,7 @@ def untouched() -> Iterator[None]:
         if not frozen:
             gc.freeze()  # or each end of a runner looks through all that torch has imported
         os.environ['MMCSS_CACHE'] = cache
+        MMLogger._instance_dict.clear()  # loggers that are there write where they did
         torch.distributed.is_initialized = lambda: False
         try:
             yield

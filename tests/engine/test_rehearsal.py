@@ -323,6 +323,7 @@ def test_the_process_is_left_as_it_was(capsys):
     threads = torch.get_num_threads()
     torch.set_num_threads(2)
     torch.use_deterministic_algorithms(True, warn_only=True)
+    torch.backends.cudnn.benchmark = True  # of which a deterministic run tells the current logger
     before, environment, filters = random_state(), dict(os.environ), list(warnings.filters)
     scopes = dict(DefaultScope._instance_dict)
     rehearsed(randomness=dict(seed=1, deterministic=True), custom_hooks=[dict(type='MakesLogger')])
@@ -339,6 +340,8 @@ def test_the_process_is_left_as_it_was(capsys):
     assert capsys.readouterr() == ('', '')
     logging.getLogger('of a hook').warning('it goes on')
     assert capsys.readouterr() == ('', 'it goes on\n')
+    assert torch.backends.cudnn.benchmark
+    torch.backends.cudnn.benchmark = False
     torch.use_deterministic_algorithms(False)
     torch.set_num_threads(threads)
 
