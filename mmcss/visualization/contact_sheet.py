@@ -1,7 +1,6 @@
 """Training images beside their labels, as files hold them and as a step sees them."""
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Sequence
@@ -10,10 +9,9 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from ..files import PathLike
-from .predictions import FONT_SIZE, LEGEND_ENTRY, LEGEND_LINE, TITLE, Palette, class_patches, colourise
+from .predictions import Palette, class_patches, colourise, rows_figure
 
 CELL = 3.0  # inches that a picture is wide
-COLUMNS = 3
 LONGEST_NAME = 45  # letters that stand above a picture
 
 
@@ -70,23 +68,8 @@ def contact_sheet_figure(rows: Sequence[SheetRow], classes: Sequence[str], palet
     """The figure of :func:`draw_contact_sheet`."""
     if not rows:
         raise ValueError('got no row to draw; a contact sheet has at least one image.')
-    shapes = [row.image.shape[0] / row.image.shape[1] for row in rows]
-    handles = class_patches([labels for row in rows for labels in (row.labels, row.seen)], classes, palette)
-    legend_columns = int(COLUMNS * CELL / LEGEND_ENTRY)
-    around = TITLE * (2 + title.count('\n')) + LEGEND_LINE * (1 + math.ceil(len(handles) / legend_columns))
-    height = around + sum(TITLE + CELL * shape for shape in shapes)
-    # Not through pyplot: it would keep the figure, and ask for a display.
-    figure = Figure(figsize=(COLUMNS * CELL, height), layout='constrained')
-    places = figure.subplots(len(rows), COLUMNS, squeeze=False, subplot_kw=dict(xticks=[], yticks=[]),
-                             gridspec_kw=dict(height_ratios=shapes))
-    for axes, row in zip(places, rows):
-        name = row.name if len(row.name) <= LONGEST_NAME else f'...{row.name[-LONGEST_NAME:]}'
-        pictures = {name: row.image, 'all labels': colourise(row.labels, palette),
-                    'what the step sees': colourise(row.seen, palette)}
-        for cell, (told, picture) in zip(axes, pictures.items()):
-            # Nearest: a blend of two classes' colours may be a third one's.
-            cell.imshow(picture, interpolation='nearest')
-            cell.set_title(told, fontsize=FONT_SIZE, pad=2)
-    figure.suptitle(title, fontsize=FONT_SIZE + 2)
-    figure.legend(handles=handles, loc='outside lower center', ncols=legend_columns, fontsize=FONT_SIZE, frameon=False)
-    return figure
+    pictures = [[(row.name if len(row.name) <= LONGEST_NAME else f'...{row.name[-LONGEST_NAME:]}', row.image),
+                 ('all labels', colourise(row.labels, palette)), ('what the step sees', colourise(row.seen, palette))]
+                for row in rows]
+    legend = class_patches([labels for row in rows for labels in (row.labels, row.seen)], classes, palette)
+    return rows_figure(pictures, CELL, legend, title)

@@ -74,26 +74,43 @@ def draw_predictions(images: Sequence[np.ndarray], truths: Sequence[np.ndarray],
 def prediction_figure(images: Sequence[np.ndarray], truths: Sequence[np.ndarray],
                       predictions: Mapping[str, Sequence[Sequence[np.ndarray]]], classes: Sequence[str],
                       palette: Palette) -> Figure:
-    """The figure of :func:`draw_predictions`; all places are set in inches, so that cells keep the images' shape."""
+    """The figure of :func:`draw_predictions`."""
     _check(images, truths, predictions)
     rows = [_row(index, image, truth, method, steps, palette)
             for index, (image, truth) in enumerate(zip(images, truths)) for method, steps in predictions.items()]
-    columns = max(map(len, rows))
     shown = (label for steps in predictions.values() for step in steps for label in step)
-    handles = class_patches([*truths, *shown], classes, palette)
-    legend_columns = max(1, int(columns * CELL / LEGEND_ENTRY))
-    width = columns * CELL
-    top = height = (sum(TITLE + _height(row) for row in rows) + GAP
-                    + LEGEND_LINE * (1 + math.ceil(len(handles) / legend_columns)))
+    return rows_figure(rows, CELL, class_patches([*truths, *shown], classes, palette))
+
+
+def rows_figure(rows: Sequence[Sequence[Cell]], cell: float, legend: Sequence[Patch], title: str = '') -> Figure:
+    """Rows of pictures with their titles, above a legend; all places are set in inches, so that cells keep the images' shape.
+
+    Args:
+        rows: Of titles and ``[H, W, 3]`` uint8 RGB; pictures of a row are of
+            one size, or have no pixels and stay blank.
+        cell: Inches that a picture and its margin are wide.
+        legend: Its entries.
+        title: Stands above all.
+    """
+    heights = [(cell - GAP) * row[0][1].shape[0] / row[0][1].shape[1] for row in rows]
+    width = cell * max(map(len, rows))
+    legend_columns = max(1, int(width / LEGEND_ENTRY))
+    above = TITLE * (1 + title.count('\n')) if title else 0
+    height = above + sum(TITLE + own for own in heights) + GAP + LEGEND_LINE * (1 + math.ceil(len(legend) / legend_columns))
+    top = height - above
     # Not through pyplot: it would keep the figure, and ask for a display.
     figure = Figure(figsize=(width, height))
-    for row in rows:
-        top -= TITLE + _height(row)
-        for column, (title, picture) in enumerate(row):
+    for row, own in zip(rows, heights):
+        top -= TITLE + own
+        for column, (told, picture) in enumerate(row):
             if picture.size:
-                place = (column * CELL + GAP / 2, top, CELL - GAP, _height(row))
-                _draw_cell(figure, place, title, picture)
-    figure.legend(handles=handles, loc='lower center', ncols=legend_columns, fontsize=FONT_SIZE, frameon=False)
+                left = column * cell + GAP / 2
+                axes = figure.add_axes((left / width, top / height, (cell - GAP) / width, own / height), xticks=[], yticks=[])
+                # Nearest: a blend of two classes' colours may be a third one's.
+                axes.imshow(picture, interpolation='nearest', aspect='auto')
+                axes.set_title(told, fontsize=FONT_SIZE, pad=2)
+    figure.suptitle(title, fontsize=FONT_SIZE + 2)
+    figure.legend(handles=legend, loc='lower center', ncols=legend_columns, fontsize=FONT_SIZE, frameon=False)
     return figure
 
 
@@ -164,24 +181,6 @@ def _row(index: int, image: np.ndarray, truth: np.ndarray, method: str, steps: S
         picture = colourise(maps[index], palette) if len(maps) else np.empty((0, 0, 3), np.uint8)
         cells.append((f'{method} step {step}', picture))
     return cells
-
-
-def _height(row: Sequence[Cell]) -> float:
-    """Inches that a row's pictures take below their titles."""
-    height, width = row[0][1].shape[:2]
-    return (CELL - GAP) * height / width
-
-
-def _draw_cell(figure: Figure, place: Tuple[float, float, float, float], title: str, picture: np.ndarray) -> None:
-    """Draw a picture at ``place``: left, bottom, width and height in inches."""
-    width, height = figure.get_size_inches()
-    left, bottom, cell_width, cell_height = place
-    axes = figure.add_axes((left / width, bottom / height, cell_width / width, cell_height / height))
-    # Nearest: a blend of two classes' colours may be a third one's.
-    axes.imshow(picture, interpolation='nearest', aspect='auto')
-    axes.set_title(title, fontsize=FONT_SIZE, pad=2)
-    axes.set_xticks([])
-    axes.set_yticks([])
 
 
 def class_patches(maps: Iterable[np.ndarray], classes: Sequence[str], palette: Palette) -> List[Patch]:
