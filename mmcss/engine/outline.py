@@ -153,18 +153,19 @@ def _one_slip(word: str, other: str) -> bool:
 def _refuse_misplaced(cfg: Config, known: Collection[str]) -> None:
     """Find sections of mmcss within those of the stack, and settings of a section beside it.
 
-    One that a section has as well is a variable that is used there.
+    What a section says as well is a variable that is used there.
     """
     for key in STACK_KEYS:
         inside = cfg[key] if isinstance(cfg.get(key), Mapping) else {}
         for name in set(SECTIONS) & set(inside):
             raise ValueError(f'{key}.{name}: there is no such setting; {name} belongs to the top of the config.')
-    sections = {section: cfg.get(section, {}) for section in SECTIONS}
+    sections = {section: cfg[section] for section in SECTIONS if isinstance(cfg.get(section), Mapping)}
     for section, takes in SECTIONS.items():
-        for name, argument in (pair for one in takes for pair in arguments_of(one).items()):
-            used = any(isinstance(given, Mapping) and name in given for given in sections.values())
+        for name, argument in (pair for one in takes for pair in arguments_of(one).items() if pair[0] in cfg):
+            used = name in sections.get(section, ()) or any(
+                name in given and given[name] == cfg[name] for given in sections.values())
             place = f'{section}.{name}'
-            if name in cfg and not used and not {name, place} & {*known, *VARIABLES} and _fits(
+            if not used and not {name, place} & {*known, *VARIABLES} and _fits(
                     cfg[name], KINDS.get(place, argument.annotation)):
                 raise ValueError(f'{name}: there is no such setting, did you mean {place}? A variable of your own '
                                  'needs another name.')

@@ -112,6 +112,7 @@ def test_what_is_missing(tmp_path):
     (dict(losses={}), 'losses: there is no such setting, did you mean continual.losses\\? A variable of your own needs'),
     (dict(new_rows='unknown'), 'new_rows: .*did you mean continual.new_rows'),
     (dict(steps='0-1'), 'steps: .*did you mean run.steps'),
+    (dict(steps='0', scenario=dict(steps='2-1')), 'steps: .*did you mean run.steps'),
     (dict(future='ignore'), 'future: .*did you mean protocol.future'),
     (dict(classifier='NearestMean'), 'classifier: .*did you mean continual.classifier'),
     (dict(test_share=0.5), 'test_share: .*did you mean scenario.test_share'),
@@ -128,6 +129,7 @@ def test_short_slips_and_settings_in_another_place(tmp_path, changes, words):
     dict(runs=3, resumes='never', background='sky', seed=0, classes=['a'], optimizer=dict(type='SGD'), images='all_of_them'),
     dict(losses=PLOP['losses'], targets=PLOP['targets']),  # used by continual
     dict(base=2, increment=1),  # used by scenario
+    dict(steps=[['red'], ['green', 'blue', 'white']], scenario=dict(steps=[['red', 'green'], ['blue', 'white']])),
 ])
 def test_variables_of_one_s_own(tmp_path, variables):
     assert read_settings(tiny_config(tmp_path, tmp_path, **variables)).method(1).losses == PLOP['losses']
