@@ -1,12 +1,15 @@
 """Every place of a config that says which label is ignored."""
 from __future__ import annotations
 
+import re
 from typing import Any, Iterator, Mapping, Tuple
 
 from ..scenario import IGNORE, Split
+from .nodes import values_of
 from .stated_classes import leaf_configs
 
 PADDINGS = ('seg_pad_val', 'seg_fill_in')
+LOSS = r'(^|[._])loss([._\[]|$)'
 
 
 def check_ignored_labels(config: Mapping[str, Any], split: Split) -> None:
@@ -34,25 +37,12 @@ def check_ignored_labels(config: Mapping[str, Any], split: Split) -> None:
 
 def _stated(config: Mapping[str, Any]) -> Iterator[Tuple[str, str, Any]]:
     """Place, key and value of all that a config says of ignored labels."""
-    for key in ('model', 'val_evaluator', 'test_evaluator'):
-        yield from _below(config.get(key), key)
-    for role in ('train', 'val', 'test'):
-        for leaf in leaf_configs((config.get(f'{role}_dataloader') or {}).get('dataset', {})):
-            yield from _below(leaf.get('pipeline'), f'{role}_dataloader.dataset.pipeline')
-
-
-def _below(node: Any, place: str) -> Iterator[Tuple[str, str, Any]]:
-    if isinstance(node, (list, tuple)):
-        for number, value in enumerate(node):
-            yield from _below(value, f'{place}[{number}]')
-    if not isinstance(node, Mapping):
-        return
-    for key, value in node.items():
-        if 'loss' in key.split('_'):  # those of losses may be classes, and are told by follow_classes
-            continue
-        if key == 'ignore_index' or key in PADDINGS:
-            yield f'{place}.{key}', key, value
-        elif key == 'pad_val' and isinstance(value, Mapping):
-            yield f'{place}.pad_val.seg', 'pad_val', value.get('seg', IGNORE)
-        else:
-            yield from _below(value, f'{place}.{key}')
+    sections = [(key, config.get(key)) for key in ('model', 'val_evaluator', 'test_evaluator')]
+    sections += [(f'{role}_dataloader.dataset.pipeline', leaf.get('pipeline')) for role in ('train', 'val', 'test')
+                 for leaf in leaf_configs((config.get(f'{role}_dataloader') or {}).get('dataset', {}))]
+    for section, node in sections:
+        for place, value in values_of(node, section):
+            key = place.rpartition('.')[2]
+            # Those of losses may be classes, and are told by follow_classes.
+            if (key in ('ignore_index', *PADDINGS) or place.endswith('.pad_val.seg')) and not re.search(LOSS, place):
+                yield place, key, value

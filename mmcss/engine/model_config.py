@@ -3,7 +3,7 @@ from __future__ import annotations
 
 import copy
 import inspect
-from typing import Any, Dict, Iterator, List, Mapping, Optional, Sequence
+from typing import Any, Dict, List, Mapping, Optional, Sequence
 
 from mmseg.models.decode_heads.decode_head import BaseDecodeHead
 from mmseg.registry import MODELS
@@ -14,7 +14,7 @@ from ..models.extended import DEFAULT_SCORES
 from ..models.heads import BOUNDARY_HEADS, MASK_HEADS
 from ..models.part_configs import CLASSIFIERS
 from .class_settings import StepClasses, follow_classes, is_a
-from .nodes import class_of
+from .nodes import class_of, walk
 
 STUDENTS = {
     'EncoderDecoder': 'ContinualEncoderDecoder',
@@ -149,16 +149,6 @@ def replace_cross_entropy(model: Config, loss: Mapping[str, Any], num_old: int) 
                          f'the decode head, which has {found or "no loss_decode of its own"}. On such a head train with a '
                          'method that keeps the stock loss: finetune, lwf, ilt, plop, reminder, sats, ewc, pi, rw, or a replay.')
     return model
-
-
-def walk(node: Any) -> Iterator[Config]:
-    """All dicts of a nested config, outer ones first."""
-    if isinstance(node, dict):
-        yield node
-        node = list(node.values())
-    if isinstance(node, (list, tuple)):
-        for entry in node:
-            yield from walk(entry)
 
 
 def _refuse_single_channel(heads: Sequence[Any]) -> None:

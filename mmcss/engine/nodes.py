@@ -1,7 +1,7 @@
 """What stands in a nested config, and what its types name."""
 from __future__ import annotations
 
-from typing import Any, Collection, Iterator, Mapping, Tuple
+from typing import Any, Collection, Dict, Iterator, Mapping, Tuple
 
 from mmengine.registry import Registry
 
@@ -16,12 +16,17 @@ def values_of(node: Any, place: str = '', skip: Collection[str] = ()) -> Iterato
     """
     yield place, node
     if isinstance(node, Mapping):
-        for key, value in node.items():
+        for key, value in list(node.items()):
             if key not in skip:
                 yield from values_of(value, f'{place}.{key}' if place else str(key), skip)
     elif isinstance(node, (list, tuple)):
         for i, value in enumerate(node):
             yield from values_of(value, f'{place}[{i}]', skip)
+
+
+def walk(node: Any) -> Iterator[Dict[str, Any]]:
+    """All dicts of a nested config, outer ones first; each may be changed when its turn comes."""
+    return (value for _, value in values_of(node) if isinstance(value, dict))
 
 
 def class_of(registry: Registry, kind: Any) -> Any:

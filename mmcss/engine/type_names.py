@@ -15,7 +15,7 @@ from mmengine.registry import Registry
 from mmengine.utils import get_object_from_string
 
 from ..files import plain
-from .model_config import walk
+from .nodes import walk
 
 
 def with_named_types(cfg: Config) -> Config:
