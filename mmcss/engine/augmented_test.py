@@ -5,16 +5,11 @@ from pathlib import Path
 from typing import Any, Dict
 
 from mmengine.config import Config
-from mmengine.runner import Runner
 
-from ..hooks.data_pass import bare_model
-from ..models import load_hand_over
 from .continual_runner import ContinualRunner
 from .distributed import say
 from .folders import StepFolder
-from .progress import Progress
 from .stated_classes import leaf_configs
-from .teardown import tear_down
 
 RESULT = 'result_tta.json'
 
@@ -38,8 +33,10 @@ class AugmentedTest(ContinualRunner):
 
     def __init__(self, cfg: Config) -> None:
         super().__init__(cfg)
-        self.progress = _AugmentedProgress(self.settings, self.scenario, self.steps)
-        self._augmented(0)  # or what is missing would be told after the plan
+        for step in range(len(self.scenario)):
+            folder = self.progress.folder(step)
+            folder.result = folder.path / RESULT
+        self._test_config(0)  # or what is missing would be told after the plan
 
     def train(self) -> Dict[str, Any]:
         """Not here."""
@@ -50,26 +47,8 @@ class AugmentedTest(ContinualRunner):
         say('\nwith test-time augmentation:')
         return super().results()
 
-    def _augmented(self, step: int) -> Config:
+    def _test_config(self, step: int) -> Config:
         return augmented_config(self.configs[step], self.progress.folder(step))
-
-    def _evaluate(self, step: int, finish: bool = False) -> None:
-        hand_over = load_hand_over(self.progress.folder(step).hand_over, self.scenario[step].seen)
-        runner = Runner.from_cfg(self._augmented(step))
-        try:
-            bare_model(runner).module.load_state_dict(hand_over['state_dict'], strict=True)
-            runner.test()
-        finally:
-            tear_down(runner)
-
-
-class _AugmentedProgress(Progress):
-    """Finds the results with test-time augmentation."""
-
-    def folder(self, step: int) -> StepFolder:
-        folder = super().folder(step)
-        folder.result = folder.path / RESULT
-        return folder
 
 
 def augmented_config(config: Config, folder: StepFolder) -> Config:

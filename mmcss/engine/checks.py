@@ -34,6 +34,9 @@ class Numbers:
     def __len__(self) -> int:
         return self._number
 
+    def full_init(self) -> None:
+        """Nothing to do."""
+
     def __getattr__(self, name: str) -> Any:
         if name.startswith('__'):  # of Python's own, as copying asks for
             raise AttributeError(name)
@@ -125,7 +128,6 @@ def check_training(config: Config, step: int, num_images: int) -> Optional[Batch
     """
     by_epoch = _check_loop(config.train_cfg, step)
     loader = config.train_dataloader
-    check_sampler(loader, 'train_dataloader')
     memory = next((hook['size'] for hook in config.get('custom_hooks', []) if hook['type'] == 'MemoryHook'), 0)
     # A step of few images repeats them.
     number = max(num_images, loader.dataset.get('min_length', 0))
@@ -163,7 +165,6 @@ def check_testing(config: Config, num_images: int) -> None:
         loader = config.get(f'{role}_dataloader')
         if not loader:
             continue
-        check_sampler(loader, f'{role}_dataloader')
         batches = deal(loader, num_images)
         if batches is not None and batches.endless:
             raise ValueError(f'{role}_dataloader.{batches.endless}: {_type_of(loader[batches.endless])} never comes to an '
@@ -176,21 +177,6 @@ def check_testing(config: Config, num_images: int) -> None:
 def _type_of(config: Mapping[str, Any]) -> str:
     kind = config.get('type', 'by_epoch=True')
     return kind if isinstance(kind, str) else kind.__name__
-
-
-def check_sampler(loader: Mapping[str, Any], key: str) -> None:
-    """See that a loader's config says in which order images come.
-
-    Args:
-        loader: The config.
-        key: Its key.
-
-    Raises:
-        ValueError: It does not.
-    """
-    if 'sampler' not in loader:
-        raise ValueError(f"{key}: got no sampler; set {key}.sampler=dict(type='DefaultSampler', "
-                         f"shuffle={key.startswith('train')}).")
 
 
 def _check_loop(train_cfg: Mapping[str, Any], step: int) -> bool:

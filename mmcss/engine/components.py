@@ -21,7 +21,7 @@ from torch.utils.data import DataLoader
 
 from ..arguments import arguments_of, check_names, check_value, did_you_mean, takes_any, unknown_key
 from ..files import plain, short
-from .checks import Numbers, OnlyCounted, check_sampler
+from .checks import Numbers, OnlyCounted
 from .nodes import class_of, values_of
 from .outline import ALIKE
 
@@ -53,13 +53,6 @@ KINDS: Sequence[Tuple[str, Registry, Tuple[str, ...], Optional[str]]] = (
     (rf'model(\.{PART}(\[\d+\])?)*', MODELS, (), None), (DATASET, DATASETS, ('lazy_init', ), None),
     (rf'{DATASET}\.pipeline\[\d+\]', TRANSFORMS, (), None),
     (r'\w+_dataloader\.(batch_)?sampler', DATA_SAMPLERS, ('seed', ), None))
-
-
-class _Images(Numbers):
-    """Stands for a data set where a loader is built."""
-
-    def full_init(self) -> None:
-        """Nothing to do."""
 
 
 class Component(NamedTuple):
@@ -246,13 +239,11 @@ def _check_loader(settings: Mapping[str, Any], place: str) -> None:
     loader = settings[place]
     valid = [*(name for name in arguments_of(DataLoader) if name not in OF_THE_STACK), *OF_THE_STACK]
     check_names(loader, valid, place)
-    check_sampler(loader, place)
-    images = _Images(8, 8)
     config = {key: value for key, value in loader.items() if key != 'num_batch_per_epoch'}
     with warnings.catch_warnings():
         warnings.simplefilter('ignore')  # of more processes than the machine has cores: the run tells of it
         with under_key(place, {key: value for key, value in loader.items() if key != 'dataset'}, settings):
             try:
-                Runner.build_dataloader(dict(config, dataset=images), seed=0)
+                Runner.build_dataloader(dict(config, dataset=Numbers(8, 8)), seed=0)
             except OnlyCounted:  # it looks at the images
                 pass

@@ -3,7 +3,6 @@ from __future__ import annotations
 
 import time
 import warnings
-from dataclasses import asdict
 from typing import Any, Dict, List, Mapping
 
 from mmengine.config import Config
@@ -57,7 +56,6 @@ class ContinualRunner:
         self.scenario = together(lambda: build_scenario(settings))
         self._check_partition()
         self.steps = parse_steps(settings.run.steps, len(self.scenario))
-        self.protocol = asdict(settings.protocol)
         self.progress = Progress(settings, self.scenario, self.steps)
         self.configs = [step_config(settings, self.scenario, step, world_size=get_world_size())
                         for step in range(len(self.scenario))]
@@ -215,11 +213,10 @@ class ContinualRunner:
         """Test a step's hand-over; ``finish`` a step that was trained elsewhere, as far as this method asks for it."""
         folder = self.progress.folder(step)
         hand_over = load_hand_over(folder.hand_over, self.scenario[step].seen)
-        config = self.configs[step].copy()
-        config.load_from = None  # or testing would load it over the hand-over
-        runner = Runner.from_cfg(config)
+        runner = Runner.from_cfg(self._test_config(step))
         try:
-            bare_model(runner).load_state_dict(hand_over['state_dict'], strict=True)
+            model: Any = bare_model(runner)
+            getattr(model, 'module', model).load_state_dict(hand_over['state_dict'], strict=True)  # of a tta_model its own
             for hook in runner.hooks if finish else ():
                 if hasattr(hook, 'finish_step'):
                     hook.finish_step(runner)
@@ -229,6 +226,11 @@ class ContinualRunner:
         if finish and is_main_process():
             folder.finish()
         barrier()  # the result is there for all processes
+
+    def _test_config(self, step: int) -> Config:
+        config = self.configs[step].copy()
+        config.load_from = None  # or testing would load it over the hand-over
+        return config
 
     def _take_first_step(self) -> None:
         folder, source = self.progress.folder(0), find_first_step(str(self.settings.run.first_step_from))
@@ -252,7 +254,7 @@ class ContinualRunner:
         summary = self._collect()
         if summary and is_main_process():
             self._write_results(summary)
-            told = ', '.join(f'{key} {value}' for key, value in self.protocol.items())
+            told = ', '.join(f'{key} {value}' for key, value in self.progress.protocol.items())
             say(f'\nprofile: {self.settings.profile}; protocol: {self.settings.protocol_name} ({told})\n{steps_table(summary)}')
             if len(summary['steps']) == len(self.scenario):
                 say('\n' + matrix_table(summary))
@@ -266,7 +268,7 @@ class ContinualRunner:
                 break
             steps.append(result)
         return dict(summarise(steps), scenario=[list(split.brings) for split in self.scenario], profile=self.settings.profile,
-                    protocol=self.protocol, protocol_name=self.settings.protocol_name) if steps else {}
+                    protocol=self.progress.protocol, protocol_name=self.settings.protocol_name) if steps else {}
 
     def _write_results(self, summary: Mapping[str, Any]) -> None:
         path = self.work_dir / self.results_file

@@ -77,16 +77,6 @@ def check_first_step(source: Path, meta: Mapping[str, Any], settings: Settings, 
     Raises:
         ValueError: It was trained on other images, or in another way.
     """
-    asked = first_step_training(settings)
-    watching = asked.pop('watching')
-    _compare_images(source, meta, scenario)
-    if meta.get('first_step'):
-        _compare_training(source, meta['first_step'], asked)
-        _compare_watching(source, meta['first_step'].get('watching', {}), watching)
-
-
-def _compare_images(source: Path, meta: Mapping[str, Any], scenario: Scenario) -> None:
-    """Refuse a step 0 that saw other images."""
     if meta.get('regime', scenario.regime) != scenario.regime:
         raise ValueError(f"{source} was trained in the regime '{meta['regime']}', this scenario is "
                          f"'{scenario.regime}': their steps 0 saw different images.")
@@ -97,10 +87,13 @@ def _compare_images(source: Path, meta: Mapping[str, Any], scenario: Scenario) -
     if meta.get('step') == 0 and meta.get('images', images) != images:
         raise ValueError(f"{source} was trained on images that were chosen by {meta['images'] or 'the regime'}, those of "
                          f"this scenario's step 0 are by {images or 'the regime'}.")
+    if meta.get('first_step'):
+        _compare_training(source, meta['first_step'], first_step_training(settings))
 
 
-def _compare_training(source: Path, trained: Mapping[str, Any], asked: Mapping[str, Any]) -> None:
-    """Refuse a step 0 of other losses; tell of smaller differences."""
+def _compare_training(source: Path, trained: Mapping[str, Any], asked: Dict[str, Any]) -> None:
+    """Refuse a step 0 of other losses, or at which a part did not gather what it needs; tell of smaller differences."""
+    watching = asked.pop('watching')
     for key in asked:
         if trained.get(key) == asked[key]:
             continue
@@ -108,12 +101,8 @@ def _compare_training(source: Path, trained: Mapping[str, Any], asked: Mapping[s
         if key in ('loss_decode', 'losses', 'unknown', 'classifier'):
             raise ValueError(f'{told}; leave --first-step-from out, or name a run of the same method.')
         say(f'note: {told}')
-
-
-def _compare_watching(source: Path, trained: Mapping[str, Any], asked: Mapping[str, Any]) -> None:
-    """Refuse a step 0 at which a part did not gather what it needs."""
-    for name, part in asked.items():
-        if trained.get(name) != part:
+    for name, part in watching.items():
+        if trained.get('watching', {}).get(name) != part:
             raise ValueError(f'{source} was trained without {name}={part!r}, which gathers at step 0 what later steps '
                              'need; leave --first-step-from out, or name a run that has it.')
 

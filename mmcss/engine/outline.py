@@ -105,6 +105,10 @@ def check_outline(cfg: Config, changed_by: str = '') -> None:
     missing = [key for key in needed if not _find(cfg, key)[1] and (cfg.get(key.split('.')[0]) or '.' not in key)]
     if missing:
         raise ValueError(f'the config lacks {missing}; see the files below configs/_base_.')
+    for key in ('train_dataloader', 'val_dataloader', 'test_dataloader'):
+        if cfg.get(key) and 'sampler' not in cfg[key]:
+            raise ValueError(f"{key}: got no sampler; set {key}.sampler=dict(type='DefaultSampler', "
+                             f"shuffle={key.startswith('train')}).")
     for place, value in values_of(cfg._cfg_dict):
         if isinstance(value, float) and math.isnan(value):
             raise ValueError(f'{place}: got nan, expected a number.')

@@ -100,13 +100,6 @@ def test_training_that_would_not_begin(change, message):
         check_training(config(**change), 1, 9)
 
 
-def test_a_loader_without_sampler():
-    whole = config()
-    del whole.train_dataloader['sampler']
-    with pytest.raises(ValueError, match="train_dataloader: got no sampler; set .*DefaultSampler', shuffle=True"):
-        check_training(whole, 0, 9)
-
-
 @pytest.mark.parametrize('number, batch_size, waits', [(9, 4, True), (8, 4, False), (9, 8, False)])
 def test_processes_with_different_numbers_of_batches(monkeypatch, number, batch_size, waits):
     """Nine images in two processes: five and four."""
@@ -121,8 +114,7 @@ def test_processes_with_different_numbers_of_batches(monkeypatch, number, batch_
 @pytest.mark.parametrize('role', ['test', 'val'])
 @pytest.mark.parametrize('loader, message', [
     (dict(sampler=ENDLESS), 'sampler: InfiniteSampler never comes to an end, so that no test would'),
-    (dict(sampler=STOCK, drop_last=True), 'drop_last: got True, which leaves images out'),
-    ({}, ' got no sampler; set .*shuffle=False')])
+    (dict(sampler=STOCK, drop_last=True), 'drop_last: got True, which leaves images out')])
 def test_tests_that_would_not_end(role, loader, message):
     with pytest.raises(ValueError, match=f'{role}_dataloader.?{message}'):
         check_testing(Config({f'{role}_dataloader': dict(batch_size=1, **loader)}), 4)

@@ -43,11 +43,6 @@ def test_names(settings, key, change, expected):
     assert message(settings).startswith(expected)
 
 
-def test_a_loader_without_a_sampler(settings):
-    del settings['test_dataloader']['sampler']
-    assert message(settings).startswith('step 0: test_dataloader: got no sampler; set test_dataloader.sampler=dict(')
-
-
 @pytest.mark.parametrize('change, expected', [
     (dict(data_roots='x'), "train_dataloader.dataset.data_roots: there is no such setting, did you mean 'data_root'?"),
     (dict(type='BaseSegDatasets'), "train_dataloader.dataset.type: got 'BaseSegDatasets'"),

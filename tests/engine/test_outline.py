@@ -104,6 +104,17 @@ def test_what_is_missing(tmp_path):
             check_outline(cfg)
 
 
+@pytest.mark.parametrize('role, shuffle', [('train', True), ('val', False), ('test', False)])
+def test_a_loader_without_sampler(tmp_path, role, shuffle):
+    cfg = tiny_config(tmp_path, tmp_path)
+    cfg.val_dataloader = cfg.test_dataloader
+    cfg[f'{role}_dataloader'] = {key: value for key, value in cfg[f'{role}_dataloader'].items() if key != 'sampler'}
+    with pytest.raises(ValueError) as error:
+        check_outline(cfg)
+    assert str(error.value) == (f"{role}_dataloader: got no sampler; set {role}_dataloader.sampler=dict(type='DefaultSampler', "
+                                f'shuffle={shuffle}).')
+
+
 @pytest.mark.parametrize('changes, words', [
     (dict(rnu={}), "rnu: there is no such setting, did you mean 'run'\\?"),
     (dict(un=dict(steps='0')), "un: .*did you mean 'run'\\?"),

@@ -133,7 +133,7 @@ FAULTS = {
                   'optim_wrapper.optimizer.lr: got nan, expected a number.'),
     'no sampler': (
         dict(test_dataloader={key: value for key, value in tiny().test_dataloader.items() if key != 'sampler'}),
-        "step 0: test_dataloader: got no sampler; set test_dataloader.sampler=dict(type='DefaultSampler', shuffle=False)."),
+        "test_dataloader: got no sampler; set test_dataloader.sampler=dict(type='DefaultSampler', shuffle=False)."),
     'loop': (
         dict(train_cfg=dict(type='NoLoop', max_iters=3)),
         "step 0: train_cfg.type: got 'NoLoop', which is not in the registry of this kind (loop)"),
