@@ -73,25 +73,15 @@ class FiniteHook(Hook):
         if losses:
             values = torch.stack([value.detach().float().reshape(()) for value in losses.values()])
             self._losses.append(Losses(runner.iter + 1, tuple(losses), values, files_of(data_batch)))
-        if any(self._saves(runner, hook) for hook in runner.hooks):
+        if saves_now(runner):
             self._look(runner, runner.iter + 1)
         elif self.every_n_train_iters(runner, self.interval):
             stop_together(runner, self._first_loss())
 
-    def _saves(self, runner: Runner, hook: Hook) -> bool:
-        """Whether a hook is going to save a checkpoint after this iteration."""
-        return isinstance(hook, CheckpointHook) and not hook.by_epoch and (
-            self.every_n_train_iters(runner, hook.interval, hook.save_begin)
-            or (hook.save_last and self.is_last_train_iter(runner)))
-
     def after_train_epoch(self, runner: Runner) -> None:
         self._look(runner, runner.iter)
 
-    def before_val_epoch(self, runner: Runner) -> None:
-        self._look(runner, runner.iter)
-
-    def after_train(self, runner: Runner) -> None:
-        self._look(runner, runner.iter)
+    before_val_epoch = after_train = after_train_epoch
 
     def before_save_checkpoint(self, runner: Runner, checkpoint: Dict[str, Any]) -> None:
         # Whoever saves it, and when. On the main process alone, which suffices to end a run.
@@ -126,6 +116,13 @@ class FiniteHook(Hook):
                 images = f' on {", ".join(losses.files)}' if losses.files else ''
                 return losses.iteration, f'{named} in iteration {losses.iteration}{images}'
         return None
+
+
+def saves_now(runner: Runner) -> bool:
+    """Whether a hook is going to save a checkpoint after this iteration."""
+    return any(isinstance(hook, CheckpointHook) and not hook.by_epoch and (
+        hook.every_n_train_iters(runner, hook.interval, hook.save_begin)
+        or (hook.save_last and hook.is_last_train_iter(runner))) for hook in runner.hooks)
 
 
 def stop_together(runner: Runner, told: Optional[Told]) -> None:

@@ -25,10 +25,7 @@ class ProgressHook(Hook):
     def before_train(self, runner: Runner) -> None:
         self._start, self._first = time.time(), runner.iter
 
-    def after_train_iter(self,
-                         runner: Runner,
-                         batch_idx: int,
-                         data_batch: Any = None,
+    def after_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None,
                          outputs: Dict[str, Any] = ABSENT) -> None:
         done, total = runner.iter + 1, runner.max_iters
         if not is_main_process() or done * 10 // total == (done - 1) * 10 // total:

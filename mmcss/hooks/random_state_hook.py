@@ -5,11 +5,12 @@ from typing import Any, Dict, List, Optional
 
 import torch
 from mmengine.dist import all_gather_object, get_rank
-from mmengine.hooks import CheckpointHook, Hook
+from mmengine.hooks import Hook
 from mmengine.registry import HOOKS
 from mmengine.runner import Runner
 
 from ..random_state import State, random_state, set_random_state
+from .finite_hook import saves_now
 
 
 @HOOKS.register_module()
@@ -48,15 +49,10 @@ class RandomStateHook(Hook):
         # Only one process saves, so that all have to meet before.
         self._states = all_gather_object(random_state())
 
-    def after_train_iter(self,
-                         runner: Runner,
-                         batch_idx: int,
-                         data_batch: Any = None,
+    def after_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None,
                          outputs: Optional[Dict[str, Any]] = None) -> None:
-        for hook in runner.hooks:
-            if isinstance(hook, CheckpointHook) and not hook.by_epoch and self.every_n_train_iters(
-                    runner, hook.interval, hook.save_begin):
-                self._states = all_gather_object(random_state())
+        if saves_now(runner):
+            self._states = all_gather_object(random_state())
 
     def before_val_epoch(self, runner: Runner) -> None:
         self._before_val = random_state()

@@ -11,8 +11,9 @@ from mmcss.random_state import random_state, set_random_state
 from tests.test_random_state import draw, own_random_state, through_a_file  # noqa: F401  the fixture acts here too
 
 
-def runner(*hooks, resume=False, iteration=0, **loop):
-    return SimpleNamespace(hooks=list(hooks), _resume=resume, iter=iteration, train_loop=SimpleNamespace(**loop))
+def runner(*hooks, resume=False, iteration=0, max_iters=99, **loop):
+    return SimpleNamespace(hooks=list(hooks), _resume=resume, iter=iteration, max_iters=max_iters,
+                           train_loop=SimpleNamespace(**loop))
 
 
 def saved(hook, path):
@@ -91,6 +92,13 @@ def test_checkpoints_that_begin_late():
         hook.after_train_iter(runner(late, iteration=iteration), iteration)
         gathered += [iteration + 1] * (hook._states is not before)
     assert gathered == [2, 5, 8]
+
+
+def test_the_last_checkpoint_of_a_loop_that_counts_iterations():
+    hook, last = RandomStateHook(), CheckpointHook(by_epoch=False, interval=-1, save_last=True)
+    for iteration in range(9):
+        hook.after_train_iter(runner(last, iteration=iteration, max_iters=9), iteration)
+        assert len(hook._states) == (iteration == 8)
 
 
 def test_checkpoints_by_epoch_gather_nothing_in_between():
