@@ -77,8 +77,7 @@ class BinaryCrossEntropyLoss(DecodeLoss):
         classes: The classes that the labels teach: 'new'; or 'all', as SSUL
             does, and LwF-MC in its authors' code, where old classes are told
             to be absent by the labels and to be there by the teacher.
-        loss_name: See :class:`DecodeLoss`.
-        kwargs: Those of :class:`DecodeLoss`.
+        loss_name: Likewise, as are the others.
     """
 
     from_first_step = True

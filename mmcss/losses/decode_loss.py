@@ -54,13 +54,8 @@ class DecodeLoss(Checked, nn.Module):
         """``[N, H, W]`` loss of ``[N, C, H, W]`` logits, 0 where ``target == ignore_index``."""
         raise NotImplementedError
 
-    def forward(self,
-                cls_score: Tensor,
-                label: Tensor,
-                weight: Optional[Tensor] = None,
-                ignore_index: int = 255,
-                reduction_override: Optional[str] = None,
-                **kwargs: Any) -> Tensor:
+    def forward(self, cls_score: Tensor, label: Tensor, weight: Optional[Tensor] = None, ignore_index: int = 255,
+                reduction_override: Optional[str] = None, **kwargs: Any) -> Tensor:
         """Scalar loss of ``[N, C, H, W]`` scores and ``[N, H, W]`` labels.
 
         With ``reduction_override='none'`` the ``[N, H, W]`` losses of the

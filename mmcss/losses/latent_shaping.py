@@ -17,7 +17,7 @@ from ..parts import Needs, Part, Prediction, StepBatch
 from ..scenario import IGNORE, Split
 from .prototypes import class_means
 from .reduce import LargestOverProcesses, averaged
-from .sdr import error_sums, mean_error, members, nearest_labels, prototype_matching, region_sums, repulsion, sparsity
+from .sdr import attraction, error_sums, members, nearest_labels, prototype_matching, region_sums, repulsion, sparsity
 
 Sums = Dict[str, Tuple[Tensor, ...]]  # of each term: sums, and numbers of cells
 
@@ -61,13 +61,8 @@ class LatentShaping(Part):
     about_new_classes = True
     per_class = {'prototypes': 0, 'counts': 0}
 
-    def __init__(self,
-                 matching: NotNegative = 0.01,
-                 attraction: NotNegative = 1e-3,
-                 repulsion: NotNegative = 1e-3,
-                 sparsity: NotNegative = 1e-3,
-                 background: bool = False,
-                 first_step: bool = True) -> None:
+    def __init__(self, matching: NotNegative = 0.01, attraction: NotNegative = 1e-3, repulsion: NotNegative = 1e-3,
+                 sparsity: NotNegative = 1e-3, background: bool = False, first_step: bool = True) -> None:
         self.weights = dict(matching=matching, attraction=attraction, repulsion=repulsion, sparsity=sparsity)
         self.background = background
         self.first_step = first_step
@@ -184,7 +179,7 @@ def _terms(sums: Sums, prototypes: Tensor, is_class: Tensor, known: Tensor) -> D
         terms['matching'] = prototype_matching(class_means(*sums['matching']), prototypes, known & present['matching'])
     if 'attraction' in sums:
         errors, counts = sums['attraction']
-        terms['attraction'] = mean_error(errors, counts, known)
+        terms['attraction'] = attraction(errors, counts, known)
     if 'repulsion' in sums:
         terms['repulsion'] = repulsion(class_means(*sums['repulsion']), is_class & present['repulsion'])
     return terms

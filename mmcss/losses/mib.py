@@ -69,8 +69,7 @@ class UnbiasedCrossEntropyLoss(DecodeLoss):
     Args:
         num_old: See :class:`DecodeLoss`.
         old_labels: See :func:`unbiased_cross_entropy`.
-        loss_name: See :class:`DecodeLoss`.
-        kwargs: Those of :class:`DecodeLoss`.
+        loss_name: Likewise, as are the others.
     """
 
     def __init__(self, num_old: Count, old_labels: OldLabels = 'taught', loss_name: LossName = 'loss_unce',

@@ -80,8 +80,7 @@ class CompositeLoss(DecodeLoss):
         threshold: See :func:`relabel`; the paper's delta. None to relabel
             nothing.
         gamma: Factor on the second term (0.5 on VOC, 0.1 on ADE20K).
-        loss_name: See :class:`DecodeLoss`.
-        kwargs: Those of :class:`DecodeLoss`.
+        loss_name: Likewise, as are the others.
     """
 
     reads_batch = True

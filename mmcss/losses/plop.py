@@ -73,10 +73,7 @@ def _pool(x: Tensor, scale: int, remainder: Remainder) -> Strips:
     return (x.unflatten(3, (scale, columns)).mean(4), x.unflatten(2, (scale, rows)).mean(3))
 
 
-def local_pod(student: Tensor,
-              teacher: Tensor,
-              scales: Sequence[int] = SCALES,
-              remainder: Remainder = REMAINDER,
+def local_pod(student: Tensor, teacher: Tensor, scales: Sequence[int] = SCALES, remainder: Remainder = REMAINDER,
               squared: bool = False) -> Tensor:
     """Distance between the local POD embeddings of one layer (PLOP, eq. 5).
 
@@ -146,13 +143,8 @@ class LocalPOD(Part):
 
     needs = Needs(stages=True, embedding=True)
 
-    def __init__(self,
-                 loss_weight: NotNegative = 0.01,
-                 logits_weight: NotNegative = 0.0005,
-                 scales: Counts = SCALES,
-                 remainder: Remainder = REMAINDER,
-                 fold: Fold = FOLD,
-                 squared: bool = False) -> None:
+    def __init__(self, loss_weight: NotNegative = 0.01, logits_weight: NotNegative = 0.0005, scales: Counts = SCALES,
+                 remainder: Remainder = REMAINDER, fold: Fold = FOLD, squared: bool = False) -> None:
         self.loss_weight = loss_weight
         self.logits_weight = logits_weight
         self.scales = tuple(scales)

@@ -99,14 +99,9 @@ class ClassSimilarityWeightedKD(Part):
     per_class = {'prototypes': 0, 'channels': 0}
     mean_over_images = False
 
-    def __init__(self,
-                 loss_weight: NotNegative = 0.5,
-                 temperature: Positive = 3.0,
-                 delta: NotNegative = 1.0,
-                 source: Literal['embedding', 'logits'] = 'embedding',
-                 weighting: Literal['pixels', 'batches'] = 'pixels',
-                 align_corners: Optional[bool] = None,
-                 every_pixel: bool = False) -> None:
+    def __init__(self, loss_weight: NotNegative = 0.5, temperature: Positive = 3.0, delta: NotNegative = 1.0,
+                 source: Literal['embedding', 'logits'] = 'embedding', weighting: Literal['pixels', 'batches'] = 'pixels',
+                 align_corners: Optional[bool] = None, every_pixel: bool = False) -> None:
         self.needs = Needs(embedding=source == 'embedding', logits=True)
         self.loss_weight = loss_weight
         self.temperature = temperature

@@ -7,30 +7,17 @@ from __future__ import annotations
 from typing import Literal, Optional, Sequence, Tuple
 
 import torch
-import torch.nn.functional as F
 from mmseg.registry import MODELS
 from torch import Tensor
 
 from ..arguments import Counts, NotNegative
 from ..parts import Attention, Needs, Part, StepBatch
+from .sdr import nearest_labels
 
 Layout = Literal['permute', 'reshape']
 Pooling = Literal['class', 'global', 'none']
 LAYOUT: Layout = 'permute'
 POOLING: Pooling = 'class'
-
-
-def labels_of_cells(target: Tensor, grid: Tuple[int, int]) -> Tensor:
-    """Labels of the cells of a coarser grid: those of the pixels at their centres.
-
-    Args:
-        target: ``[N, H, W]`` labels, at most 255.
-        grid: Height and width, h and w.
-
-    Returns:
-        ``[N, h * w]`` float32, cells in row-major order.
-    """
-    return F.interpolate(target[:, None].float(), grid, mode='nearest-exact').flatten(1)
 
 
 def rows_of_cells(weights: Tensor, layout: Layout = LAYOUT) -> Tensor:
@@ -69,13 +56,8 @@ def region_means(rows: Tensor, labels: Tensor, classes: range) -> Tuple[Tensor, 
     return torch.bmm(shares, rows.flatten(2)).unflatten(2, rows.shape[2:]), counts > 0
 
 
-def attention_distance(student: Tensor,
-                       teacher: Tensor,
-                       labels: Tensor,
-                       classes: range,
-                       squared: bool = False,
-                       layout: Layout = LAYOUT,
-                       pooling: Pooling = POOLING) -> Tensor:
+def attention_distance(student: Tensor, teacher: Tensor, labels: Tensor, classes: range, squared: bool = False,
+                       layout: Layout = LAYOUT, pooling: Pooling = POOLING) -> Tensor:
     """Distance between the attention of two models at one stage (SATS, eq. 1 and 2).
 
     Pooling is linear: the difference is pooled once.
@@ -84,7 +66,7 @@ def attention_distance(student: Tensor,
         student: ``[N, heads, cells, keys]`` after the softmax; computed in
             float32.
         teacher: As ``student``, without gradient.
-        labels: ``[N, cells]``, see :func:`labels_of_cells`.
+        labels: ``[N, cells]``, see :func:`nearest_labels`.
         classes: The classes whose regions are compared.
         squared: Square the norms.
         layout: See :func:`rows_of_cells`.
@@ -133,12 +115,8 @@ class AttentionTransfer(Part):
 
     needs = Needs(attention=True)
 
-    def __init__(self,
-                 loss_weight: NotNegative = 20.0,
-                 squared: bool = False,
-                 layout: Layout = LAYOUT,
-                 pooling: Pooling = POOLING,
-                 stages: Optional[Counts] = None) -> None:
+    def __init__(self, loss_weight: NotNegative = 20.0, squared: bool = False, layout: Layout = LAYOUT,
+                 pooling: Pooling = POOLING, stages: Optional[Counts] = None) -> None:
         self.loss_weight = loss_weight
         self.squared = squared
         self.layout = layout
@@ -150,7 +128,7 @@ class AttentionTransfer(Part):
         # Rows are small numbers, and means over a large region sums of many.
         with torch.autocast(batch.target.device.type, enabled=False):
             terms = [
-                attention_distance(new.weights, old.weights, labels_of_cells(batch.target, new.grid), classes,
+                attention_distance(new.weights, old.weights, nearest_labels(batch.target, new.grid).flatten(1), classes,
                                    self.squared, self.layout, self.pooling)
                 for new, old in self._chosen(list(zip(batch.student.attention, batch.teacher.attention, strict=True)))
             ]

@@ -84,13 +84,29 @@ def prototype_matching(means: Tensor, prototypes: Tensor, counted: Tensor) -> Te
     return mean_over_classes((means - prototypes).square().mean(dim=1), counted)
 
 
-def attraction(features: Tensor, labels: Tensor, prototypes: Tensor, counted: Tensor) -> Tensor:
-    """Mean squared error between features and the prototype of their class.
+def error_sums(features: Tensor, labels: Tensor, prototypes: Tensor) -> Tuple[Tensor, Tensor]:
+    """Squared errors between features and the prototype of their class, for the attraction to it.
 
     Args:
         features: ``[N, D, h, w]``.
         labels: ``[N, h, w]`` class indices; others count for no class.
         prototypes: ``[C, D]``, without gradient.
+
+    Returns:
+        ``[C, 1]`` sums over the cells of each class of the means over D, and ``[C]`` numbers of cells.
+    """
+    num_classes = len(prototypes)
+    inside = (labels >= 0) & (labels < num_classes)
+    goals = prototypes.to(features)[torch.where(inside, labels, 0)].permute(0, 3, 1, 2)
+    return region_sums((features - goals).square().mean(dim=1, keepdim=True), labels, num_classes)
+
+
+def attraction(sums: Tensor, counts: Tensor, counted: Tensor) -> Tensor:
+    """Mean squared error between features and the prototype of their class.
+
+    Args:
+        sums: Of :func:`error_sums`.
+        counts: Likewise.
         counted: ``[C]`` bool, the classes to average over, as far as they are
             in the batch.
 
@@ -98,19 +114,6 @@ def attraction(features: Tensor, labels: Tensor, prototypes: Tensor, counted: Te
         Scalar: averaged over the cells of a class, then over classes, so that
         a small class counts as much as a large one.
     """
-    return mean_error(*error_sums(features, labels, prototypes), counted)
-
-
-def error_sums(features: Tensor, labels: Tensor, prototypes: Tensor) -> Tuple[Tensor, Tensor]:
-    """``[C, 1]`` sums over the cells of each class of the squared errors of :func:`attraction`, and numbers of cells."""
-    num_classes = len(prototypes)
-    inside = (labels >= 0) & (labels < num_classes)
-    goals = prototypes.to(features)[torch.where(inside, labels, 0)].permute(0, 3, 1, 2)
-    return region_sums((features - goals).square().mean(dim=1, keepdim=True), labels, num_classes)
-
-
-def mean_error(sums: Tensor, counts: Tensor, counted: Tensor) -> Tensor:
-    """:func:`attraction` from its :func:`error_sums`."""
     return mean_over_classes(class_means(sums, counts)[:, 0], counted & (counts > 0))
 
 

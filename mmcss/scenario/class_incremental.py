@@ -96,16 +96,9 @@ class ClassIncremental:
         return {} if self.images_per_step is None else dict(listed=self.images_per_step[step])
 
     @classmethod
-    def from_config(cls,
-                    classes: Sequence[str],
-                    background: Optional[str] = 'background',
-                    *,
-                    base: Optional[int] = None,
-                    increment: Optional[int] = None,
-                    steps: Union[str, Sequence[Sequence[str]], None] = None,
-                    class_order: Union[str, Order, None] = None,
-                    regime: Regime = TrainView.regime,
-                    joint: bool = False,
+    def from_config(cls, classes: Sequence[str], background: Optional[str] = 'background', *, base: Optional[int] = None,
+                    increment: Optional[int] = None, steps: Union[str, Sequence[Sequence[str]], None] = None,
+                    class_order: Union[str, Order, None] = None, regime: Regime = TrainView.regime, joint: bool = False,
                     images_per_step: Optional[Sequence[str]] = None) -> ClassIncremental:
         """Make a scenario from what stands in a config.
 

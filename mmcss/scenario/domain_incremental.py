@@ -85,16 +85,9 @@ class DomainIncremental:
         return dict(domains=dict(rule=rule, test_share=self.test_share, seed=self.seed, partition=self.partition))
 
     @classmethod
-    def from_config(cls,
-                    classes: Sequence[str],
-                    background: Optional[str] = None,
-                    *,
-                    domains: Sequence[Union[str, Sequence[str]]] = (),
-                    rule: Rule = 'folder',
-                    test_share: float = 0.0,
-                    seed: int = 0,
-                    partition: str = 'once',
-                    joint: bool = False) -> DomainIncremental:
+    def from_config(cls, classes: Sequence[str], background: Optional[str] = None, *,
+                    domains: Sequence[Union[str, Sequence[str]]] = (), rule: Rule = 'folder', test_share: float = 0.0,
+                    seed: int = 0, partition: str = 'once', joint: bool = False) -> DomainIncremental:
         """Make a scenario from what stands in a config.
 
         Args:

@@ -3,7 +3,7 @@ import torch
 import torch.distributed as dist
 
 from mmcss.losses.latent_shaping import LatentShaping, predicted_classes
-from mmcss.losses.sdr import attraction, nearest_labels, prototype_matching, repulsion, sparsity
+from mmcss.losses.sdr import attraction, error_sums, nearest_labels, prototype_matching, repulsion, sparsity
 from mmcss.parts import Needs, Prediction, StepBatch
 from mmcss.scenario import Split
 from tests.losses.test_sdr import labels, mean_vector, random, vectors
@@ -70,7 +70,7 @@ def test_a_batch_meets_the_prototypes_before_it():
     assert part.loss(first).item() == 0
     part.before_update()
     before = part.prototypes.float()
-    expected = attraction(third.student.body, third.target, before, torch.tensor([False, True, False]))
+    expected = attraction(*error_sums(third.student.body, third.target, before), torch.tensor([False, True, False]))
     assert part.loss(third).item() == pytest.approx(expected.item(), rel=1e-6)
     assert torch.equal(part.prototypes.float(), before)
     part.before_update()
@@ -109,7 +109,7 @@ def test_each_term_has_its_weight():
                                for c in range(5)]) for regions in (target, pseudo))
     assert all((regions == c).any() for regions, classes in ((pseudo, (1, 2)), (target, range(5))) for c in classes)
     expected = dict(
-        matching=prototype_matching(old, prototypes, known), attraction=attraction(features, target, prototypes, known),
+        matching=prototype_matching(old, prototypes, known), attraction=attraction(*error_sums(features, target, prototypes), known),
         repulsion=repulsion(means, torch.tensor([False, True, True, True, True])),
         sparsity=sparsity(features, target, 5))
     for number, (name, value) in enumerate(expected.items()):
@@ -129,7 +129,7 @@ def test_the_background_is_a_class_where_that_is_asked_for():
                             for switch in (False, True))
         assert (without == with_it) == (name == 'sparsity'), name
     prototypes, features = second_part().prototypes.float(), batch.student.body
-    expected = attraction(features, target, prototypes, torch.ones(3, dtype=torch.bool))
+    expected = attraction(*error_sums(features, target, prototypes), torch.ones(3, dtype=torch.bool))
     assert second_part(**dict(OFF, attraction=1.), background=True).loss(batch).item() == pytest.approx(expected.item())
 
 

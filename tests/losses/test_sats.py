@@ -4,7 +4,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from mmcss.losses.sats import AttentionTransfer, attention_distance, labels_of_cells, region_means, rows_of_cells
+from mmcss.losses.sats import AttentionTransfer, attention_distance, region_means, rows_of_cells
+from mmcss.losses.sdr import nearest_labels
 from mmcss.parts import Attention, Needs, Prediction, StepBatch
 from mmcss.scenario import Split
 
@@ -93,9 +94,9 @@ def test_labels_of_cells_stand_at_their_centres(size, grid):
     target = labels(2, *size)
     expected = torch.stack([target[:, (2 * i + 1) * size[0] // (2 * grid[0]), (2 * j + 1) * size[1] // (2 * grid[1])]
                             for i in range(grid[0]) for j in range(grid[1])], dim=1)
-    assert torch.equal(labels_of_cells(target, grid), expected.float())
+    assert torch.equal(nearest_labels(target, grid).flatten(1), expected)
     if size == (16, 16):  # not the corners, which plain nearest takes
-        assert not torch.equal(labels_of_cells(target, grid), F.interpolate(target[:, None].float(), grid).flatten(1))
+        assert not torch.equal(nearest_labels(target, grid), F.interpolate(target[:, None].float(), grid)[:, 0].long())
 
 
 GRIDS = (((12, 20), 1), ((6, 10), 2), ((3, 5), 5), ((2, 3), 8))
@@ -119,7 +120,7 @@ def make_batch(target, grids=GRIDS, split=SPLIT):
 
 
 def terms(batch, **switches):
-    return [looped(new.weights.detach(), old.weights, labels_of_cells(batch.target, new.grid), **switches)
+    return [looped(new.weights.detach(), old.weights, nearest_labels(batch.target, new.grid).flatten(1), **switches)
             for new, old in zip(batch.student.attention, batch.teacher.attention)]
 
 
@@ -173,7 +174,7 @@ def test_a_class_that_vanishes_at_a_coarse_stage():
     target = torch.full((1, 16, 16), 1)
     target[0, 2, 2] = 4  # the centre of the first of 4 x 4 cells, not of 2 x 2
     grids = (((4, 4), 1), ((2, 2), 2))
-    assert [bool((labels_of_cells(target, grid) == 4).any()) for grid, _ in grids] == [True, False]
+    assert [bool((nearest_labels(target, grid) == 4).any()) for grid, _ in grids] == [True, False]
     batch = make_batch(target, grids)
     assert AttentionTransfer(1.).loss(batch).item() == pytest.approx(mean(terms(batch)), rel=1e-5)
     without = make_batch(torch.ones_like(target), grids)

@@ -4,7 +4,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from mmcss.losses.sdr import (LEAST_DISTANCE, LEAST_MEAN, attraction, mean_over_classes, nearest_labels,
+from mmcss.losses.sdr import (LEAST_DISTANCE, LEAST_MEAN, attraction, error_sums, mean_over_classes, nearest_labels,
                               prototype_matching, region_sums, repulsion, sparsity)
 from tests.losses import loops
 
@@ -91,7 +91,7 @@ def test_matching_is_the_mean_over_classes_that_count():
 @pytest.mark.parametrize('counted', [(0, 1, 1, 1, 1), (1, 1, 0, 0, 1), (0, 0, 0, 1, 0)])
 def test_attraction_against_loops(counted):
     features, target, prototypes = random(2, 6, 4, 3), labels(), random(CLASSES, 6, seed=1)
-    found = attraction(features, target, prototypes, torch.tensor(counted).bool())
+    found = attraction(*error_sums(features, target, prototypes), torch.tensor(counted).bool())
     assert found.item() == pytest.approx(looped_attraction(features, target, prototypes, counted), rel=1e-5)
 
 
@@ -162,7 +162,7 @@ def terms_of(features, target):
     sums, counts = region_sums(features, target, CLASSES)
     means, present = sums / counts.clamp(min=1)[:, None], counted & (counts > 0)
     return dict(matching=prototype_matching(means, prototypes, present), repulsion=repulsion(means, present),
-                attraction=attraction(features, target, prototypes, counted),
+                attraction=attraction(*error_sums(features, target, prototypes), counted),
                 sparsity=sparsity(features, target, CLASSES))
 
 

@@ -8,7 +8,8 @@ from mmengine.config import Config
 
 from mmcss.losses import UnbiasedDistillation, unbiased_distillation
 from mmcss.losses.entropy import CoarseHistogram
-from mmcss.losses.sats import AttentionTransfer, attention_distance, labels_of_cells
+from mmcss.losses.sats import AttentionTransfer, attention_distance
+from mmcss.losses.sdr import nearest_labels
 from mmcss.models import EntropyPseudoLabels
 from mmcss.parts import Attention, Prediction, StepBatch
 from mmcss.scenario import Split
@@ -58,7 +59,7 @@ def test_the_two_layouts_differ_for_several_heads_alone():
 
 def test_labels_of_the_closed_form():
     target = closed_form_batch().target
-    counts = {side: torch.bincount(labels_of_cells(target, (side, side)).long().flatten(), minlength=256)
+    counts = {side: torch.bincount(nearest_labels(target, (side, side)).flatten(), minlength=256)
               for side in (128, 16)}
     assert {c: counts[128][c].item() for c in (0, 3, 7, 255)} == {0: 5120, 3: 4992, 7: 5248, 255: 1024}
     assert {c: counts[16][c].item() for c in (0, 3, 7, 255)} == {0: 80, 3: 78, 7: 82, 255: 16}

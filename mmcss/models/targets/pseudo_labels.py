@@ -55,16 +55,9 @@ class EntropyPseudoLabels(Part):
 
     per_class = {'thresholds': 1}
 
-    def __init__(self,
-                 measure: Literal['shannon', 'code'] = 'shannon',
-                 estimator: Literal['median', 'histogram'] = 'median',
-                 floor: NotNegative = 1e-3,
-                 filter: bool = True,
-                 over_processes: bool = True,
-                 adaptive_factor: bool = True,
-                 nu_without_background: Share = 1.0,
-                 overwrite_old: bool = False,
-                 infinite: Optional[NotNegative] = None,
+    def __init__(self, measure: Literal['shannon', 'code'] = 'shannon', estimator: Literal['median', 'histogram'] = 'median',
+                 floor: NotNegative = 1e-3, filter: bool = True, over_processes: bool = True, adaptive_factor: bool = True,
+                 nu_without_background: Share = 1.0, overwrite_old: bool = False, infinite: Optional[NotNegative] = None,
                  true_background: bool = False) -> None:
         self.measure = measure
         self.estimator = estimator
