@@ -30,10 +30,6 @@ class DomainImages:
         self.seed = seed
         self.partition = partition
 
-    def domains(self, names: Sequence[str]) -> List[Optional[str]]:
-        """The domain of each image; None where it is of none."""
-        return [self.domain_of(name) for name in names]
-
     def chosen(self, names: Sequence[str], domains: Domains, training: bool, everything: bool = False,
                complete: bool = True) -> np.ndarray:
         """Which images a step sees.
@@ -52,7 +48,7 @@ class DomainImages:
             ValueError: No image is of one of the step's domains, and there
                 is no test set of its own that may lack it.
         """
-        found = self.domains(names)
+        found = [self.domain_of(name) for name in names]
         if complete and (training or self.test_share):
             self._check(names, found, domains)
         if self.partition == 'published':

@@ -16,16 +16,9 @@ from ..models.part_configs import CLASSIFIERS
 from .class_settings import StepClasses, follow_classes, is_a
 from .nodes import class_of, walk
 
-STUDENTS = {
-    'EncoderDecoder': 'ContinualEncoderDecoder',
-    'CascadeEncoderDecoder': 'ContinualCascadeEncoderDecoder',
-    'ExtendedEncoderDecoder': 'ContinualEncoderDecoder',
-    'ExtendedCascadeEncoderDecoder': 'ContinualCascadeEncoderDecoder',
-}
-EXTENDED = {
-    'EncoderDecoder': 'ExtendedEncoderDecoder',
-    'CascadeEncoderDecoder': 'ExtendedCascadeEncoderDecoder',
-}
+STOCK = ('EncoderDecoder', 'CascadeEncoderDecoder')
+EXTENDED = {name: f'Extended{name}' for name in STOCK}
+STUDENTS = {**{name: f'Continual{name}' for name in STOCK}, **{own: f'Continual{name}' for name, own in EXTENDED.items()}}
 STOCK_LOSSES = ('CrossEntropyLoss', 'OhemCrossEntropy')
 
 Config = Dict[str, Any]

@@ -22,6 +22,7 @@ from ..arguments import Count, Finite, Number, Positive, arguments_of, check_arg
 from ..scenario import SCENARIOS, Protocol
 from .model_config import STUDENTS
 from .nodes import values_of
+from .profiles import Profile
 from .typed_settings import MethodSettings, RunSettings
 
 # Keys of the user's config that no step's config has.
@@ -43,7 +44,7 @@ KINDS: Dict[str, Any] = {
                      'train_cfg', 'default_hooks', 'env_cfg', 'model.backbone'), Section),
     **dict.fromkeys(('val_dataloader', 'test_dataloader', 'val_cfg', 'test_cfg', 'visualizer', 'model.data_preprocessor',
                      'log_processor', 'randomness', 'tta_model', 'custom_imports', 'official'), Optional[Section]),
-    'protocol': Union[str, Section], 'profile': str,
+    'protocol': Union[str, Section], 'profile': Profile, 'scenario.type': Annotated[str, one_of(SCENARIOS)],
     'model.decode_head': Heads, 'model.auxiliary_head': Optional[Heads],
     'model.train_cfg': Optional[Section], 'model.test_cfg': Optional[Section],
     'test_evaluator': Optional[Heads], 'val_evaluator': Optional[Heads],

@@ -149,9 +149,6 @@ def build_scenario(cfg: Union[Config, Settings]) -> Scenario:
     settings = read_settings(cfg)
     options = dict(settings.cfg.scenario)
     kind = options.pop('type', 'ClassIncremental')
-    check_value('scenario.type', kind, str)
-    if kind not in SCENARIOS:
-        raise ValueError(f'scenario.type: got {kind!r}, valid are {", ".join(SCENARIOS)}.')
     from_config = SCENARIOS[kind].from_config
     check_arguments(from_config, options, 'scenario', skip=('classes', 'background'))
     names = stated_names(settings.cfg.train_dataloader.dataset)

@@ -1,16 +1,15 @@
 """The class names that a config states for its data sets, found without opening these."""
 from __future__ import annotations
 
-import inspect
 import warnings
-from typing import Any, Dict, Iterator, List, Mapping, Optional, Type
+from typing import Any, Callable, Dict, Iterator, List, Mapping, Optional, Type
 
 from mmengine.dataset import BaseDataset
 from mmengine.dist import is_main_process
 from mmengine.fileio import list_from_file
 from mmseg.registry import DATASETS
 
-from ..arguments import did_you_mean
+from ..arguments import arguments_of, did_you_mean
 from ..datasets import BACKGROUND, ClassNames, clean_names, is_nothing, name_classes
 from .nodes import class_of
 
@@ -61,7 +60,9 @@ def stated_names(dataset: Config, role: str = 'train') -> ClassNames:
     if not names:
         raise ValueError(f"the class names of {leaf['type']} are not known: give metainfo=dict(classes=[...]) "
                          f'in {role}_dataloader.dataset.')
-    return name_classes(names, bool(leaf.get('reduce_zero_label', _default_reduce_zero_label(_type_of(leaf)))))
+    kind: Callable[..., BaseDataset] = _type_of(leaf)
+    by_type = arguments_of(kind).get('reduce_zero_label')
+    return name_classes(names, bool(leaf.get('reduce_zero_label', by_type is not None and by_type.default)))
 
 
 def check_test_names(cfg: Config, names: ClassNames) -> None:
@@ -116,11 +117,3 @@ def _type_of(leaf: Config) -> Type[BaseDataset]:
                          f"{did_you_mean(leaf['type'], DATASETS.module_dict)}; valid are data sets of MMSegmentation, "
                          'and those of custom_imports.')
     return cls
-
-
-def _default_reduce_zero_label(cls: Type[BaseDataset]) -> bool:
-    for base in cls.__mro__:
-        parameters = inspect.signature(base.__init__).parameters  # type: ignore[misc]  # looked at alone
-        if 'reduce_zero_label' in parameters:
-            return bool(parameters['reduce_zero_label'].default)
-    return False

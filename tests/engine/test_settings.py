@@ -118,11 +118,11 @@ def test_a_setting_of_one_s_own_goes_into_official(tmp_path):
     assert with_profile(cfg).protocol == dict(images='all')
 
 
-@pytest.mark.parametrize('profile, message', [('offical', "profile: got 'offical', valid are paper, official"),
+@pytest.mark.parametrize('profile, message', [('offical', "profile: got 'offical', expected 'paper' or 'official'"),
                                               ('official', "has no 'official' settings")])
 def test_profiles_that_are_not_there(tmp_path, profile, message):
     with pytest.raises(ValueError, match=message):
-        with_profile(tiny_config(tmp_path, tmp_path, profile=profile))
+        read_settings(tiny_config(tmp_path, tmp_path, profile=profile))
 
 
 @pytest.mark.parametrize('name', PROTOCOLS)

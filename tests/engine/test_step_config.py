@@ -169,7 +169,7 @@ def test_bad_settings(tmp_path, change, message):
 
 
 @pytest.mark.parametrize('scenario, message', [
-    (dict(type='Other'), "scenario.type: got 'Other', valid are ClassIncremental"),
+    (dict(type='Other'), "scenario.type: got 'Other', expected 'ClassIncremental' or 'DomainIncremental'"),
     (dict(base=2, incremnt=1), "scenario.incremnt: there is no such setting, did you mean 'increment'"),
     (dict(base=9), 'has 4 foreground classes'),
 ])
