@@ -52,4 +52,4 @@ def test_the_worked_examples(tmp_path):
     assert (tmp_path / 'run' / 'results.json').is_file()
     log = next((tmp_path / 'run' / 'step_1').glob('*/vis_data/scalars.json')).read_text()
     assert 'loss_less_forget' in log and 'loss_unkd' in log
-    assert len(read_json(tmp_path / 'run_of_a_stream' / 'step_2' / 'memory.json')['exemplars']) == 4
+    assert len(read_json(tmp_path / 'run_of_a_stream' / 'step_1' / 'memory.json')['exemplars']) == 4
