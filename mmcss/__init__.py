@@ -15,13 +15,14 @@ from .stack import check_stack, prepare_stack
 from .version import __version__
 
 __all__ = ['ClassIncremental', 'DomainIncremental', 'Method', 'Split', 'StepDataset', 'StepSession', '__version__',
-           'datasets', 'engine', 'evaluate', 'evaluation', 'hooks', 'losses', 'models', 'scenario', 'session']
+           'datasets', 'engine', 'evaluate', 'evaluation', 'hooks', 'losses', 'memory', 'models', 'official',
+           'scenario', 'session']
 
 if TYPE_CHECKING or find_spec('mmengine') is not None:
     check_stack()
     prepare_stack()
 
-    from . import datasets, engine, evaluation, hooks, losses, models, session
+    from . import datasets, engine, evaluation, hooks, losses, memory, models, official, session
     from .datasets import StepDataset
     from .evaluation import evaluate
     from .models import Method

@@ -1,8 +1,8 @@
 """The contract between a step and the parts of a method.
 
-A method is composed in config from parts. A part has up to six moments, all
-optional: ``attach``, ``before_step``, ``targets``, ``loss``, ``before_update``
-and ``after_step``; see :class:`Part`. What a part sees of a batch is a :class:`StepBatch`.
+A method is composed in config from parts. A part has up to seven moments, all
+optional: ``attach``, ``before_step``, ``targets``, ``loss``, ``observe``,
+``before_update`` and ``after_step``; see :class:`Part`. What a part sees of a batch is a :class:`StepBatch`.
 """
 from __future__ import annotations
 
@@ -212,6 +212,13 @@ class Part(Checked):
     def loss(self, batch: StepBatch) -> Optional[Tensor]:
         """A scalar to add to the loss, None for nothing to add."""
         return None
+
+    def observe(self, batch: StepBatch) -> None:
+        """Look at a batch that is trained, with both predictions, once its losses are there.
+
+        It adds nothing to them. Losses of other batches, as a replay may look
+        at, are not observed.
+        """
 
     def before_update(self) -> None:
         """Read or change the gradients right before an update of the weights.

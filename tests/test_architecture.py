@@ -29,8 +29,11 @@ MAY_IMPORT = {
     'datasets': {'scenario', 'files', 'arguments'},
     'evaluation': {'scenario', 'files'},
     'models': {'scenario', 'parts', 'losses', 'files', 'arguments'},
+    'memory': {'scenario', 'parts', 'files', 'arguments', 'random_state', 'losses', 'datasets', 'evaluation', 'models', 'session'},
+    'official': {'scenario', 'memory'},
     'session': {'scenario', 'parts', 'files', 'arguments', 'random_state', 'models', 'datasets', 'evaluation'},
-    'hooks': {'scenario', 'parts', 'files', 'random_state', 'models', 'evaluation', 'datasets', 'losses', 'arguments', 'session'},
+    'hooks': {'scenario', 'parts', 'files', 'random_state', 'models', 'evaluation', 'datasets', 'losses', 'arguments', 'session',
+              'memory'},
     'visualization': {'scenario', 'files', 'evaluation', 'models'},
 }
 MAY_IMPORT['engine'] = {*MAY_IMPORT, 'engine'}

@@ -107,7 +107,10 @@ def main() -> None:
     runner = ContinualRunner.from_cfg(load_config(args))
     folder = args.out or runner.work_dir / 'browse'
     for step in runner.steps:
-        dataset = DATASETS.build(dict(runner.configs[step].train_dataloader.dataset, memory=None))
+        images = dict(runner.configs[step].train_dataloader.dataset)
+        if images['type'] == 'WithMemory':  # which is not there before the steps are trained
+            images['path'] = None
+        dataset = DATASETS.build(images)
         print(draw_step(dataset, args.images, folder / f'step_{step}.png'), flush=True)
 
 

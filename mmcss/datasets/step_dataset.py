@@ -3,7 +3,7 @@ from __future__ import annotations
 
 import copy
 from dataclasses import replace
-from typing import Any, Dict, List, Mapping, Optional, Tuple, Union
+from typing import Any, Dict, List, Mapping, Optional, Tuple, TypeVar, Union
 
 import numpy as np
 import torch
@@ -12,27 +12,23 @@ from mmseg.datasets.transforms import LoadAnnotations
 from mmseg.registry import DATASETS
 from torch.utils.data import Dataset
 
-from ..arguments import ABSENT
 from ..scenario import IGNORE, Domains, Protocol, Split, TrainView
 from .domains import domain_reader
-from .exemplars import Exemplar
 from .labelled_images import LabelledImages, View
 from .map_labels import LoadLabels, MapLabels
 from .readers import find_label_loaders
-from .remembered import RememberedImages
 from .saliency import MarkUnknown, saliency_path
 from .sources import image_name, keep_zero
 
 VIEWS = {'train': TrainView, 'test': Protocol}
 MAX_REFETCH = 1000
 
+T = TypeVar('T', bound='StepDataset')
+
 
 @DATASETS.register_module()
 class StepDataset(Dataset[Any]):
     """A stock data set as one step sees it: chosen images, mapped labels.
-
-    Its length is that of the step's images. Remembered ones stand behind
-    them, for a :class:`ReplayBatchSampler` to reach.
 
     Stands outermost and owns the metainfo: ``classes`` and ``palette`` are
     those of the seen classes in learning order; ``split`` and
@@ -46,8 +42,6 @@ class StepDataset(Dataset[Any]):
             ``dict(role='test', ...)`` with the fields of these.
         min_length: Repeat the images up to this length, so that a step of few
             images fills a batch.
-        memory: ``path`` and ``labels`` of the remembered images
-            (:class:`RememberedImages`), or None; of use in training only.
         saliency: Folder of saliency maps, for a view whose unknown is
             'saliency'.
         domains: See :meth:`LabelledImages.select`.
@@ -67,7 +61,6 @@ class StepDataset(Dataset[Any]):
                  split: Union[Split, Mapping[str, Any]],
                  view: Union[View, Mapping[str, Any]] = TrainView(),
                  min_length: int = 0,
-                 memory: Optional[Mapping[str, Any]] = None,
                  saliency: Optional[str] = None,
                  domains: Optional[Mapping[str, Any]] = None,
                  listed: Optional[str] = None,
@@ -85,10 +78,6 @@ class StepDataset(Dataset[Any]):
             repeats = -(-min_length // self.num_images)
             self.index = np.tile(self.index, (repeats, 1))[:min_length]
         self.saliency = saliency
-        self.remembered: RememberedImages = ABSENT
-        if isinstance(self.view, TrainView):
-            self.remembered = RememberedImages(self.images, self.index, self.split, self.view, saliency=saliency,
-                                               **(memory or {}))
         self.pipelines = self._mapping_pipelines()
 
     def each_once(self) -> np.ndarray:
@@ -99,20 +88,11 @@ class StepDataset(Dataset[Any]):
         distinct = np.stack((np.array(first)[rows[:, 0]], rows[:, 1]), axis=1)
         return np.sort(np.unique(distinct, axis=0, return_index=True)[1])
 
-    @property
-    def first_remembered(self) -> int:
-        """Number of the first remembered image; data sets that show a part of this one (mmengine's slices) know it."""
-        return len(self.index)
-
-    @property
-    def num_memory(self) -> int:
-        """Number of remembered images, which stand behind the step's."""
-        return 0 if self.remembered is None else len(self.remembered)
-
-    def with_true_background(self) -> StepDataset:
+    def with_true_background(self: T) -> T:
         """The same images, in which what no class covers is background alone: old and future classes are ignored."""
         other = copy.copy(self)
-        other.view = replace(self.remembered.view, ignore_others=True)
+        assert isinstance(other.view, TrainView)
+        other.view = replace(other.view, ignore_others=True)
         other.pipelines = other._mapping_pipelines()
         return other
 
@@ -158,13 +138,11 @@ class StepDataset(Dataset[Any]):
         """Nothing left to do; the stack calls it on every data set."""
 
     def get_data_info(self, idx: int) -> Dict[str, Any]:
-        """What is known of an image of the step, or of a remembered one."""
+        """What is known of an image."""
         return self.locate(idx)[1]
 
     def locate(self, idx: int) -> Tuple[int, Dict[str, Any]]:
         """Number of the leaf whose pipeline loads an image, and what to load."""
-        if idx >= len(self):
-            return self.remembered.get_data_info(idx - len(self))
         leaf, image = self.index[idx]
         info = keep_zero(self.images.leaves[leaf].get_data_info(int(image)))
         if self.saliency is not None:
@@ -189,42 +167,34 @@ class StepDataset(Dataset[Any]):
         raise RuntimeError(f'the pipeline gave no data in {MAX_REFETCH} tries; look for a transform that returns None.')
 
     def _prepare(self, idx: int) -> Optional[Any]:
-        leaf, info = self.locate(idx)
-        data = self._load(leaf, info)
+        data = self.load(*self.locate(idx))
         if self.domains is not None and data is not None:
             samples = data['data_samples']  # several of an image that is augmented in tests
             for sample in samples if isinstance(samples, list) else [samples]:
                 sample.set_metainfo(dict(domain=self.domains[idx]))
-        if idx >= len(self):
-            return self._told(data, self.remembered.kept(self.remembered.memory.exemplars[idx - len(self)]))
-        return self._told(data, self.view.kept(self.split), sample_idx=int(idx)) if isinstance(self.view, TrainView) else data
+        if isinstance(self.view, TrainView):
+            return told(data, self.split, self.view.kept(self.split), sample_idx=int(idx))
+        return data
 
-    def load_exemplar(self, one: Exemplar) -> Any:
-        """Load and augment an exemplar, of the memory or as one may become of an image of the step."""
-        for _ in range(MAX_REFETCH):
-            data = self._read_exemplar(one)
-            if data is not None:
-                return data
-        raise RuntimeError(f'the pipeline gave no data of {one.name} in {MAX_REFETCH} tries; look for a transform that '
-                           'returns None.')
+    def load(self, leaf: int, info: Dict[str, Any]) -> Any:
+        """What the pipeline of a leaf makes of an image; None where it gives up.
 
-    def _read_exemplar(self, one: Exemplar) -> Optional[Any]:
-        leaf, info = self.remembered.read(one)
-        return self._told(self._load(leaf, dict(info, seg_fields=[])), self.remembered.kept(one))
-
-    def _load(self, leaf: int, info: Dict[str, Any]) -> Any:
+        Raises:
+            ValueError: It can't be loaded; names the file.
+        """
         try:
             return self.pipelines[leaf](info)
         except Exception as error:
             raise ValueError(f"{info['img_path']} can not be loaded: {type(error).__name__}: {error}") from error
 
-    def _told(self, data: Any, kept: Tuple[str, ...], **metainfo: int) -> Any:
-        """Data whose sample tells, ``[C]`` bool, which seen foreground classes its labels know."""
-        if isinstance(data, dict) and 'data_samples' in data:
-            sample, told = data['data_samples'], set(self.split.foreground(kept))
-            sample.set_metainfo(metainfo)
-            sample.labelled = torch.tensor([name in told for name in self.split.seen])
-        return data
+
+def told(data: Any, split: Split, names: Tuple[str, ...], **metainfo: int) -> Any:
+    """Data whose sample tells, ``[C]`` bool, which seen foreground classes its labels know."""
+    if isinstance(data, dict) and 'data_samples' in data:
+        sample, known = data['data_samples'], set(split.foreground(names))
+        sample.set_metainfo(metainfo)
+        sample.labelled = torch.tensor([name in known for name in split.seen])
+    return data
 
 
 def build_view(view: Mapping[str, Any]) -> View:

@@ -22,7 +22,7 @@ BUILDS = dict(
     build_param_scheduler='param_scheduler', build_visualizer='visualizer', build_log_processor='log_processor',
     build_logger='log_level', set_randomness='randomness', build_model='model', scale_lr='auto_scale_lr')
 # What stands in the step's config for a key of the user's.
-OWN_HOOKS = dict(MemoryHook='continual.memory', OnlineHook='continual.online', ContinualHook='continual',
+OWN_HOOKS = dict(MemoryHook='continual.memory', ContinualHook='continual',
                  RowRatesHook='continual.frozen', BestWeightsHook='run.hand_over', ResultHook='test_evaluator')
 
 

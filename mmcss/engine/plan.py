@@ -94,7 +94,7 @@ def _warn_of_small_memory(config: Config, scenario: Scenario) -> None:
     last = scenario[len(scenario) - 1]
     classes = last.foreground(last.seen)
     for hook in config.get('custom_hooks', []):
-        if hook['type'] in ('MemoryHook', 'OnlineHook') and 0 < hook['size'] < len(classes) and is_main_process():
+        if hook['type'] == 'MemoryHook' and 0 < hook['size'] < len(classes) and is_main_process():
             warnings.warn(f"continual.memory.size: {hook['size']} images can not stand for {len(classes)} classes.")
 
 

@@ -10,7 +10,7 @@ from mmengine.config import Config
 from ..arguments import arguments_of, check_arguments, check_names, check_value, make
 from ..datasets import BACKGROUND
 from ..files import plain
-from ..hooks.replays import REPLAYS
+from ..memory.replay import REPLAYS
 from ..models.part_configs import CLASSIFIERS, DECODE_LOSSES, PARTS, check_losses, classifier_config
 from ..scenario import PROTOCOLS, SCENARIOS, Protocol, Scenario
 from .class_settings import StepClasses

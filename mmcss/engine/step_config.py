@@ -9,9 +9,8 @@ from typing import Any, Dict, List, Mapping, Optional, Union
 
 from mmengine.config import Config
 
-from ..datasets.replay import remembered_share
 from ..files import plain as plain_dict
-from ..hooks.replays import REPLAYS
+from ..memory.samplers import remembered_share
 from ..models.part_configs import DECODE_LOSSES, PARTS
 from ..scenario import Scenario, Split
 from .class_settings import follow_classes
@@ -113,10 +112,6 @@ def _model(settings: Settings, scenario: Scenario, split: Split) -> Dict[str, An
         continual['previous'] = str(StepFolder(settings.work_dir, step - 1).hand_over)
         if any(PARTS.class_of(part).uses_teacher for part in method.parts.values()):
             continual['teacher'] = teacher_model(_step_model(settings, scenario, step, step - 1))
-        if method.online:
-            continual['losses']['stream'] = dict(
-                type='StreamWatch', confidence=REPLAYS.class_of(method.online).wants_confidence,
-                features=method.memory is not None and method.memory.uses_features)
     if method.loss_decode and (step > 0 or DECODE_LOSSES.class_of(method.loss_decode).from_first_step):
         loss_decode = dict(dict(average=method.average), **plain_dict(method.loss_decode))
         follow_classes(loss_decode, 'continual.loss_decode', step_classes(settings, scenario, step), in_loss=True)
@@ -143,6 +138,8 @@ def _set_data(plain: Dict[str, Any], settings: Settings, scenario: Scenario, spl
                              view=view, min_length=world_size * loader.get('batch_size', 1), **chosen)
     if method.unknown and method.unknown.of == 'saliency':
         loader['dataset']['saliency'] = method.unknown.folder
+    if method.memory:
+        loader['dataset']['type'] = 'WithMemory'
     if method.memory and split.step > 0:
         replay = _set_stream if method.online else _set_replay
         replay(plain, method.memory, StepFolder(settings.work_dir, split.step - 1), world_size)
@@ -178,7 +175,7 @@ def _set_replay(plain: Dict[str, Any], memory: MemorySettings, previous: StepFol
     if loader.get('batch_sampler'):
         raise ValueError('continual.memory fills batches itself; take batch_sampler out of train_dataloader.')
     remembered_share(loader.get('batch_size', 1), memory.share)
-    loader['dataset']['memory'] = dict(path=str(previous.memory), labels=memory.labels)
+    loader['dataset'].update(path=str(previous.memory), labels=memory.labels)
     loader['batch_sampler'] = dict(type='ReplayBatchSampler', drop_last=loader.pop('drop_last', False), share=memory.share,
                                    iterations=memory.iterations)
 
@@ -199,8 +196,7 @@ def _set_stream(plain: Dict[str, Any], memory: MemorySettings, previous: StepFol
     if not (plain.get('default_hooks', {}).get('checkpoint') or {}).get('by_epoch', True):
         raise ValueError('default_hooks.checkpoint.by_epoch: got a false value; an online step that was stopped starts '
                          'anew, since images come once; set it to True.')
-    loader['dataset'].update(
-        min_length=world_size, memory=dict(path=str(previous.memory), labels=memory.labels, brought=False))
+    loader['dataset'].update(min_length=world_size, path=str(previous.memory), labels=memory.labels, brought=False)
     loader['batch_sampler'] = dict(type='StreamBatchSampler')
 
 
@@ -235,10 +231,9 @@ def _set_hooks(plain: Dict[str, Any], settings: Settings, scenario: Scenario, fo
             raise ValueError('continual.frozen and row_lr hold rows of one optimizer; this optim_wrapper has several.')
         own.append(dict(type='RowRatesHook'))
     if method.memory:
-        online = method.online and folder.step  # step 0 is trained as ever
-        hook = dict(type='OnlineHook', replay=plain_dict(method.online)) if online else dict(type='MemoryHook')
-        own.append(dict(hook, path=str(folder.memory), size=method.memory.size, policy=method.memory.policy,
-                        export=method.memory.export))
+        replay = dict(replay=plain_dict(method.online)) if method.online and folder.step else {}  # step 0 is no stream
+        own.append(dict(type='MemoryHook', path=str(folder.memory), size=method.memory.size,
+                        policy=plain_dict(method.memory.policy), export=method.memory.export, **replay))
     plain['custom_hooks'] = list(plain.get('custom_hooks') or []) + own
 
 

@@ -9,12 +9,11 @@ from mmengine.config import Config
 from pydantic import Field
 
 from ..arguments import Number, one_of
-from ..datasets import POLICIES
-from ..datasets.exemplars import LABELS, Labels
-from ..datasets.policies import USES_FEATURES
-from ..datasets.replay import Iterations
 from ..files import plain
 from ..losses.decode_loss import AVERAGE, Average
+from ..memory.labels import DEFAULT_LABELS, LABELS
+from ..memory.policies import POLICIES, named
+from ..memory.samplers import Iterations
 from ..models.extended import DEFAULT_SCORES, UNKNOWN_SCORES
 from ..models.learning import Learning
 from ..scenario import Protocol, TrainView
@@ -30,22 +29,18 @@ class MemorySettings:
     """What is remembered of earlier steps, and how it is replayed: ``continual.memory``."""
 
     size: Number
-    policy: Annotated[str, one_of(POLICIES)] = 'class_balanced'
-    labels: Labels = LABELS[0]
+    policy: Union[str, PartConfig] = 'class_balanced'
+    labels: Annotated[str, one_of(LABELS)] = DEFAULT_LABELS
     share: Annotated[float, Field(gt=0, lt=1)] = 0.5
     iterations: Iterations = 'kept'
     export: bool = False
 
     def __post_init__(self) -> None:
-        if self.export and self.labels != 'stored':
+        policy, labels = POLICIES.check(named(self.policy), 'policy'), LABELS[self.labels]
+        if self.export and not labels.from_copies:
             raise ValueError(f"labels='{self.labels}' asks for labels that copies have not; leave export out.")
-        if self.labels == 'unshifted' and self.policy in USES_FEATURES:
-            raise ValueError(f"policy '{self.policy}' would look at wrong classes with labels='unshifted'.")
-
-    @property
-    def uses_features(self) -> bool:
-        """Whether the policy looks at images through the model."""
-        return self.policy in USES_FEATURES
+        if policy.uses_features and not labels.true_classes:
+            raise ValueError(f"policy: {policy.__name__} would look at wrong classes with labels='{self.labels}'.")
 
 
 @dataclass(frozen=True)
@@ -73,8 +68,9 @@ class MethodSettings(Learning):
     online: Optional[PartConfig] = None
 
     def __post_init__(self) -> None:
-        if self.memory and self.memory.labels == 'unshifted' and not self.unknown:
-            raise ValueError("memory: labels='unshifted' is a slip about the unknown class; set continual.unknown.")
+        if self.memory and not LABELS[self.memory.labels].true_classes and not self.unknown:
+            raise ValueError(f"memory: labels='{self.memory.labels}' is a slip about the unknown class; set "
+                             'continual.unknown.')
         if self.online and not self.memory:
             raise ValueError('online: there is no memory to replay; set continual.memory.')
 

@@ -9,13 +9,13 @@ from mmengine.dist import all_reduce
 from mmengine.runner import Runner
 from torch.utils.data import Dataset
 
-from ..datasets import StepDataset
-from ..datasets.exemplars import Exemplar
 from ..losses.prototypes import class_means, class_sums
+from ..memory.dataset import WithMemory
+from ..memory.exemplar import Exemplar
 from ..models.heads import decode_heads
 from ..models.nearest_mean import NearestMean
 from ..parts import Needs
-from .data_pass import Pass, averaged_model, bare_model, step_dataset
+from .data_pass import Pass, averaged_model, bare_model, memory_dataset
 
 
 class ExemplarImages(Dataset[Any]):
@@ -26,7 +26,7 @@ class ExemplarImages(Dataset[Any]):
         exemplars: What to load through it.
     """
 
-    def __init__(self, dataset: StepDataset, exemplars: Sequence[Exemplar]) -> None:
+    def __init__(self, dataset: WithMemory, exemplars: Sequence[Exemplar]) -> None:
         self.dataset = dataset
         self.exemplars = exemplars
 
@@ -50,7 +50,7 @@ def set_class_means(runner: Runner, exemplars: Sequence[Exemplar]) -> None:
     if not classifiers:
         return
     means = classifiers[0].means
-    images = ExemplarImages(step_dataset(runner), exemplars)
+    images = ExemplarImages(memory_dataset(runner), exemplars)
     sums, counts = means.new_zeros(means.shape[:2]), means.new_zeros(len(means))
     for batch in Pass(runner, Needs(embedding=True), True, range(len(images)), images):
         features = F.normalize(batch.student.embedding.float(), dim=1)

@@ -16,8 +16,7 @@ from ..models import forget_hand_over, load_hand_over
 from ..parts import Part, StepBatch, overrides
 from ..session import Moments, PartStates
 from ..session.part_states import Found, State, load_state, save_state
-from .before_updates import before_updates
-from .data_pass import Pass, averaged_model, bare_model
+from .data_pass import Pass, averaged_model, bare_model, training_of
 from .finite_hook import check_state
 
 
@@ -42,7 +41,7 @@ class ContinualHook(Hook):
         model, moments = bare_model(runner), self._moments(runner)
         parts = model.method.parts.values()
         if any(overrides(part, 'before_update') for part in parts):
-            self._handles = [before_updates(runner, moments.before_update)]
+            self._handles = [training_of(runner).before_updates(moments.before_update)]
         asked = any(overrides(part, 'attach') for part in parts)
         moments.begin(load_hand_over(model.previous)['state_dict'] if asked and model.previous is not None else {})
         self._resumed = {}

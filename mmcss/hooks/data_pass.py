@@ -1,26 +1,29 @@
 """Passes over a step's images outside of its training."""
 from __future__ import annotations
 
-from contextlib import nullcontext
-from functools import partial
-from typing import Any, ContextManager, Dict, Iterator, Optional, Sequence
+from typing import Any, Dict, Iterator, Optional, Sequence
 
 from mmengine.dist import get_rank
 from mmengine.hooks import EMAHook
 from mmengine.model import is_model_wrapper
-from mmengine.optim import AmpOptimWrapper
-from mmengine.runner import Runner, autocast
+from mmengine.runner import Runner
 from torch.utils.data import Dataset
 
 from ..datasets import StepDataset
+from ..memory.dataset import WithMemory
 from ..models import ContinualMixin
 from ..parts import Needs
-from ..session import ImagePass, SeededImages
+from ..session import ImagePass, SeededImages, Training
 
 
 def bare_model(runner: Runner) -> ContinualMixin:
     """The model of a runner without its distributed wrapper."""
     return runner.model.module if is_model_wrapper(runner.model) else runner.model
+
+
+def training_of(runner: Runner) -> Training:
+    """The training of a runner's step."""
+    return Training(runner.model, runner.optim_wrapper)
 
 
 def averaged_model(runner: Runner) -> ContinualMixin:
@@ -37,18 +40,18 @@ def step_dataset(runner: Runner) -> StepDataset:
     return getattr(dataset, '_dataset', dataset)
 
 
+def memory_dataset(runner: Runner) -> WithMemory:
+    """As :func:`step_dataset`, in a step with a memory."""
+    dataset = step_dataset(runner)
+    if not isinstance(dataset, WithMemory):
+        raise TypeError(f'train_dataloader.dataset: got {type(dataset).__name__}, but a step with a memory needs WithMemory.')
+    return dataset
+
+
 def common_seed(runner: Runner) -> int:
     """The seed of a runner, the same in all processes."""
     each_its_own = runner.cfg.get('randomness', {}).get('diff_rank_seed', False)
     return ((runner.seed or 0) - get_rank() * bool(each_its_own)) % 2**32
-
-
-def training_precision(runner: Runner) -> ContextManager[None]:
-    """A context in which models run in the mixed precision of the training, if it has one."""
-    wrapper = runner.optim_wrapper
-    if isinstance(wrapper, AmpOptimWrapper):
-        return autocast(dtype=wrapper.cast_dtype)
-    return nullcontext()
 
 
 class Pass(ImagePass):
@@ -70,7 +73,7 @@ class Pass(ImagePass):
     def __init__(self, runner: Runner, needs: Needs, student: bool, images: Optional[Sequence[int]] = None,
                  dataset: Optional[Dataset[Any]] = None) -> None:
         model = averaged_model(runner) if student else bare_model(runner)
-        super().__init__(model, needs, student, self._batches, partial(training_precision, runner))
+        super().__init__(model, needs, student, self._batches, lambda: training_of(runner).precision())
         self.runner = runner
         own = step_dataset(runner)
         shown = own.with_true_background() if needs.true_background else own

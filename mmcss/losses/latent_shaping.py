@@ -76,7 +76,7 @@ class LatentShaping(Part):
             return None
         features = batch.student.body.float()
         labels = nearest_labels(batch.target, features.shape[2:])
-        self._collect(features, labels, batch.split)
+        self._make_room(batch.split.num_seen, features.shape[1], features.device)
         prototypes = self.prototypes.float()
         first = 0 if self.background else batch.split.first_foreground
         is_class = torch.arange(len(prototypes), device=labels.device) >= first
@@ -103,6 +103,11 @@ class LatentShaping(Part):
             shared: Dict[str, Any] = dict(largest_of=LargestOverProcesses.apply) if batch.over_processes else {}
             terms['sparsity'] = sparsity(features, labels, len(prototypes), sums['sparsity'][0], **shared)
         return torch.stack([self.weights[name] * term for name, term in terms.items()]).sum()
+
+    def observe(self, batch: StepBatch) -> None:
+        if batch.split.step > 0 or self.first_step:
+            features = batch.student.body.float()
+            self._collect(features, nearest_labels(batch.target, features.shape[2:]), batch.split)
 
     def before_update(self) -> None:
         if self.collected is not None:

@@ -46,6 +46,16 @@ class Method:
         for part in self.parts.values():
             part.targets(batch)
 
+    def add(self, name: str, part: Part) -> None:
+        """Let one more part act from now on; it has no state."""
+        self.parts[name] = part
+        self.needs |= part.needs
+
+    def observe(self, batch: StepBatch) -> None:
+        """Let each part look at a batch that is trained."""
+        for part in self.parts.values():
+            part.observe(batch)
+
     def losses(self, batch: StepBatch) -> Dict[str, Tensor]:
         """The losses of the parts by name, each starting with 'loss_'."""
         values = {}

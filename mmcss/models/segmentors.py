@@ -51,6 +51,7 @@ class ContinualMixin(Stock):
     """
 
     previous: Optional[str] = None
+    _is_observed = True
 
     def __init__(self, *args: Any, continual: Mapping[str, Any], **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -138,7 +139,18 @@ class ContinualMixin(Stock):
             reader.batch = None
         batch.student = seen.prediction(size, self.align_corners)
         losses.update(self.method.losses(batch))
+        if self._is_observed:
+            self.method.observe(batch)
         return losses
+
+    @contextmanager
+    def unobserved(self) -> Iterator[None]:
+        """Within it, losses are of batches that are not trained on: parts don't observe them."""
+        self._is_observed = False
+        try:
+            yield
+        finally:
+            self._is_observed = True
 
     def _together(self, batch: Callable[[], StepBatch]) -> ContextManager[None]:
         """Where losses are means over the images of all processes, if there are several and they shall be."""

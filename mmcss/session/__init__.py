@@ -3,5 +3,6 @@ from .image_pass import ImagePass, SeededImages
 from .moments import Moments
 from .part_states import PartStates
 from .step_session import StepSession
+from .training import Training
 
-__all__ = ['ImagePass', 'Moments', 'PartStates', 'SeededImages', 'StepSession']
+__all__ = ['ImagePass', 'Moments', 'PartStates', 'SeededImages', 'StepSession', 'Training']

@@ -1,4 +1,4 @@
-"""The one place that calls the moments of a method's parts, but for ``targets`` and ``loss``, which a forward pass calls."""
+"""The one place that calls the moments of a method's parts, but for those of a forward pass: targets, loss, observe."""
 from __future__ import annotations
 
 from typing import Callable, Iterable, Mapping, Optional

@@ -6,32 +6,16 @@ import pytest
 from mmcv.transforms import BaseTransform
 from mmengine.dataset import ConcatDataset, RepeatDataset
 from mmseg.datasets import ADE20KDataset, CityscapesDataset, PascalVOCDataset
-from mmseg.registry import DATASETS, TRANSFORMS
+from mmseg.registry import DATASETS
 from PIL import Image
 
 from mmcss.datasets import StepDataset, build_view
-from mmcss.datasets.exemplars import Exemplar, ExemplarMemory
 from mmcss.scenario import IGNORE, Protocol, Split, TrainView
 from tests.makers import LABELS, PIPELINE, folder_config, mapped, split_of, stems, write_folder
 
 # Learning order: background, b, a, d, c.
 STEPS = (('b', 'a'), ('d', ), ('c', ))
 TRAIN, TEST = dict(role='train'), dict(role='test')
-
-
-@TRANSFORMS.register_module()
-class GiveUp(BaseTransform):
-    """Returns None for images of these names, as a crop without foreground may, or only so many times."""
-
-    def __init__(self, names, times=10**9):
-        self.names = names
-        self.times = times
-
-    def transform(self, results):
-        if self.times == 0 or not any(name in results['img_path'] for name in self.names):
-            return results
-        self.times -= 1
-        return None
 
 
 def make(root, step, view=TRAIN, regime='overlapped', min_length=0, **options):
@@ -177,7 +161,7 @@ def test_repeated_data_set(tmp_path):
     config = dict(type='RepeatDataset', dataset=folder_config(tmp_path), times=2)
     dataset = StepDataset(config, split_of(STEPS, 1), TRAIN)
     assert stems(dataset) == ['i1', 'i2', 'i3'] * 2
-    assert dataset.each_once().tolist() == [0, 1, 2] and dataset.first_remembered == 6
+    assert dataset.each_once().tolist() == [0, 1, 2]
     assert [mapped(dataset[i]) for i in range(6)] == [[0, 3], [3, 0, 255], [3, 0]] * 2
 
 
@@ -270,17 +254,6 @@ def test_two_steps_of_one_stock_data_set(tmp_path):
     assert contents(second) == {'i1': [0, 3], 'i2': [3, 0, 255], 'i3': [3, 0]}
 
 
-def test_an_exemplar_is_drawn_again_until_the_pipeline_gives_data(tmp_path):
-    pipeline = [PIPELINE[0], dict(type='GiveUp', names=['i2'], times=3), *PIPELINE[1:]]
-    dataset = StepDataset(folder_config(tmp_path, pipeline=pipeline), split_of(STEPS, 1), TRAIN)
-    one = Exemplar(0, 'i2.jpg', labelled=('d', ), holds=('d', ))
-    assert dataset.load_exemplar(one)['data_samples'].img_path.endswith('i2.jpg')
-    never = [PIPELINE[0], dict(type='GiveUp', names=['i2']), *PIPELINE[1:]]
-    dataset = StepDataset(folder_config(tmp_path, pipeline=never), split_of(STEPS, 1), TRAIN)
-    with pytest.raises(RuntimeError, match='no data of i2.jpg in 1000 tries'):
-        dataset.load_exemplar(one)
-
-
 @pytest.mark.parametrize('copied', [copy.deepcopy, lambda dataset: pickle.loads(pickle.dumps(dataset))])
 def test_a_copy_is_the_same_data_set(tmp_path, copied):
     """Runners copy their data sets, and spawned loader processes get pickled ones."""
@@ -315,26 +288,6 @@ def test_a_class_that_the_regime_leaves_without_images_is_named(tmp_path):
         make(tmp_path, 0, dict(TRAIN, regime='disjoint'), 'disjoint', labels=labels)
 
 
-def remembered_by(root, *stems):
-    """The memory of a step before that knew b and a."""
-    path = root / 'memory.json'
-    ExemplarMemory([Exemplar(0, f'{stem}.jpg', ('b', 'a'), ()) for stem in stems]).save(path)
-    return dict(path=str(path))
-
-
-def test_remembered_images_stand_behind_those_of_the_step(tmp_path):
-    memory = remembered_by(tmp_path, 'i6', 'i2')
-    dataset = StepDataset(folder_config(tmp_path), split_of(STEPS, 1), TRAIN, memory=memory)
-    assert (len(dataset), dataset.num_images, dataset.num_memory) == (3, 3, 2)
-    assert contents(dataset) == {'i1': [0, 3], 'i2': [3, 0, 255], 'i3': [3, 0]}
-    assert [mapped(dataset[i]) for i in (3, 4)] == [[1, 0], [3, 2, 255]]
-
-
-def test_a_data_set_without_memory_remembers_nothing(tmp_path):
-    dataset = make(tmp_path, 1)
-    assert dataset.num_memory == 0 and dataset.remembered.memory.exemplars == []
-
-
 def test_a_test_image_that_gives_no_data_is_an_error(tmp_path):
     """Another one in its place would be judged twice."""
     pipeline = [PIPELINE[0], dict(type='GiveUp', names=['i2']), *PIPELINE[1:]]
@@ -343,22 +296,6 @@ def test_a_test_image_that_gives_no_data_is_an_error(tmp_path):
     assert mapped(dataset[shown.index('i0')])
     with pytest.raises(ValueError, match='i2.jpg: the pipeline of test images gave no data'):
         dataset[shown.index('i2')]
-
-
-def test_a_remembered_image_that_gives_no_data_is_replaced_by_one_of_the_step(tmp_path):
-    pipeline = [PIPELINE[0], dict(type='GiveUp', names=['i0', 'i1']), *PIPELINE[1:]]
-    config = folder_config(tmp_path, pipeline=pipeline)
-    dataset = StepDataset(config, split_of(STEPS, 1), TRAIN, memory=remembered_by(tmp_path, 'i0'))
-    drawn = [dataset[3] for _ in range(40)]
-    names = {data['data_samples'].img_path.rsplit('/', 1)[1]: mapped(data) for data in drawn}
-    assert names == {'i2.jpg': [3, 0, 255], 'i3.jpg': [3, 0]}
-
-
-@pytest.mark.parametrize('copied', [copy.deepcopy, lambda dataset: pickle.loads(pickle.dumps(dataset))])
-def test_a_copy_remembers_the_same(tmp_path, copied):
-    memory = remembered_by(tmp_path, 'i2')
-    dataset = copied(StepDataset(folder_config(tmp_path), split_of(STEPS, 1), TRAIN, memory=memory))
-    assert (mapped(dataset[1]), mapped(dataset[3])) == ([3, 0, 255], [3, 2, 255])
 
 
 def test_all_background_is_unknown(tmp_path):

@@ -6,7 +6,7 @@ from mmengine.hooks import Hook
 from mmengine.registry import HOOKS
 
 from mmcss.files import write_json
-from mmcss.hooks.online_hook import OnlineHook
+from mmcss.hooks import MemoryHook
 
 
 @HOOKS.register_module(force=True)
@@ -25,11 +25,11 @@ class WriteMemoryHook(Hook):
 
     def after_train(self, runner):
         for hook in runner.hooks:
-            if isinstance(hook, OnlineHook):
-                memory = hook.memory
+            if isinstance(hook, MemoryHook) and hook.replay is not None:
+                memory = hook.buffer
                 write_json(Path(runner.work_dir) / f'memory_of_{get_rank()}.json', dict(
                     kept=[one.exemplar.name for one in memory.chosen()], images_seen=memory.images_seen,
-                    seen=memory.seen.tolist(), confidence=getattr(hook.replay, 'confidence', None) is not None and
+                    seen=memory.classes_seen.tolist(), confidence=hook.replay.confidence is not None and
                     hook.replay.confidence.tolist(), trained=self.trained, loaded=self.loaded,
                     images=runner.train_dataloader.dataset.num_images))
         self.trained, self.loaded = [], 0

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 import tests.e2e.stop_hook  # noqa: F401  registers StopHook
-from mmcss.datasets import ExemplarMemory
+from mmcss.memory import Memory
 from mmcss.files import read_json, write_json
 from mmcss.session.part_states import load_state
 from tests.e2e.running import assert_equal_states, run, state, together
@@ -13,7 +13,7 @@ from tests.tiny import CLASSES, MIB, PLOP, REMINDER_M, SSUL_M, make_data, tiny_c
 
 
 def remembered(work_dir, step):
-    return ExemplarMemory.load(work_dir / f'step_{step}' / 'memory.json').exemplars
+    return Memory.load(work_dir / f'step_{step}' / 'memory.json').exemplars
 
 
 @pytest.fixture(scope='module')

@@ -304,9 +304,9 @@ def test_what_a_step_replays(tmp_path):
     loader = dict(tiny_config(tmp_path, tmp_path).train_dataloader, drop_last=True)
     _, steps = configs(tmp_path, train_dataloader=loader, continual=dict(memory=MEMORY))
     first, *later = (config.train_dataloader for config in steps)
-    assert first.drop_last is True and 'batch_sampler' not in first and 'memory' not in first.dataset
+    assert first.drop_last is True and 'batch_sampler' not in first and first.dataset.type == 'WithMemory' and 'path' not in first.dataset
     for step, one in enumerate(later):
-        assert one.dataset.memory.to_dict() == dict(path=f'work/step_{step}/memory.json', labels='seen')
+        assert (one.dataset.path, one.dataset.labels) == (f'work/step_{step}/memory.json', 'seen')
         assert one.batch_sampler.to_dict() == dict(
             type='ReplayBatchSampler', drop_last=True, share=.25, iterations='all_new')
         assert 'drop_last' not in one and one.batch_size == 4 and one.sampler.type == 'DefaultSampler'
@@ -314,14 +314,14 @@ def test_what_a_step_replays(tmp_path):
 
 def test_what_a_step_replays_by_default(tmp_path):
     _, steps = configs(tmp_path, continual=dict(memory=dict(size=4)))
-    assert steps[1].train_dataloader.dataset.memory.labels == 'stored'
+    assert steps[1].train_dataloader.dataset.labels == 'stored'
     assert steps[1].train_dataloader.batch_sampler.to_dict() == dict(
         type='ReplayBatchSampler', drop_last=False, share=.5, iterations='kept')
     assert steps[1].custom_hooks[-1].to_dict() == dict(
         type='MemoryHook', path='work/step_1/memory.json', size=4, policy='class_balanced', export=False)
     _, steps = configs(tmp_path)
     loaders = [config.train_dataloader for config in steps]
-    assert not any('batch_sampler' in loader or 'memory' in loader.dataset for loader in loaders)
+    assert not any('batch_sampler' in loader or loader.dataset.type != 'StepDataset' for loader in loaders)
 
 
 def test_a_batch_sampler_beside_a_memory_is_refused(tmp_path):
@@ -374,12 +374,12 @@ def test_a_batch_without_room_for_memory(tmp_path):
 
 
 @pytest.mark.parametrize('memory, message', [
-    (dict(labels='all'), "continual.memory.labels: got 'all', expected 'stored', 'seen' or 'unshifted'"),
-    (dict(policy='best'), "continual.memory.policy: got 'best', expected 'random' or 'class_balanced'"),
+    (dict(labels='all'), "continual.memory.labels: got 'all', expected 'stored' or 'seen' or 'unshifted'"),
+    (dict(policy='best'), "continual.memory.policy.type: got 'best', which is not registered, did you mean 'cbes'.; valid are cbes, "),
     (dict(iterations='more'), "continual.memory.iterations: got 'more', expected 'kept' or 'all_new'"),
     (dict(export=True, labels='seen'), "labels='seen' asks for labels that copies have not"),
     (dict(labels='unshifted'), "labels='unshifted' is a slip about the unknown class"),
-    (dict(labels='unshifted', policy='herding'), "policy 'herding' would look at wrong classes"),
+    (dict(labels='unshifted', policy='herding'), 'continual.memory.policy: Herding would look at wrong classes'),
 ])
 def test_settings_of_memory_that_don_t_go(tmp_path, memory, message):
     with pytest.raises(ValueError, match=message):

@@ -7,16 +7,14 @@ import torch
 import torch.nn.functional as F
 from mmengine.optim import OptimWrapper
 from PIL import Image
-from torch import nn
 
-from mmcss.datasets.exemplars import ExemplarMemory
-from mmcss.datasets.policies import POLICIES
 from mmcss.engine.teardown import tear_down
-from mmcss.hooks import HandOverHook, MemoryHook, data_pass
+from mmcss.hooks import HandOverHook, MemoryHook
 from mmcss.hooks.data_pass import Pass, bare_model
-from mmcss.hooks.memory_hook import certainty, looks_of
-from mmcss.parts import Needs, Prediction
-from mmcss.scenario import Split
+from mmcss.memory import POLICIES, Memory
+from mmcss.memory.policies.herding import Herding
+from mmcss.parts import Needs
+from mmcss.session import training as training_module
 from tests.hooks.runners import hook_of, runner_of
 from tests.tiny import loader, tiny_config
 
@@ -34,7 +32,7 @@ def build(tiny_data, work_dir, step, batch_size=4):
 def choose(runner, path, **options):
     """What a hook would remember."""
     MemoryHook(path=str(path), **dict(dict(policy='class_balanced', export=False), **options)).finish_step(runner)
-    return ExemplarMemory.load(path)
+    return Memory.load(path)
 
 
 def names(memory):
@@ -68,7 +66,7 @@ def second(tiny_data, work_dir, first):
 
 
 def test_the_memory_of_the_first_step(first, work_dir):
-    memory = ExemplarMemory.load(work_dir / 'step_0' / 'memory.json')
+    memory = Memory.load(work_dir / 'step_0' / 'memory.json')
     assert len(set(names(memory))) == 4 and set(names(memory)) <= set(BRINGS[0])
     for one in memory.exemplars:
         assert set(one.holds) == HOLDS[one.name] & {'red', 'green'} and one.labelled == ('red', 'green')
@@ -81,7 +79,7 @@ def test_the_memory_of_the_first_step(first, work_dir):
 
 def test_the_memory_of_the_next_step(second, work_dir):
     """An image of both steps has the labels of both; one that was remembered is not seen again."""
-    before, memory = (ExemplarMemory.load(work_dir / f'step_{step}' / 'memory.json') for step in (0, 1))
+    before, memory = (Memory.load(work_dir / f'step_{step}' / 'memory.json') for step in (0, 1))
     again = set(names(before)) & set(BRINGS[1])
     assert again and len(set(names(memory))) == 4 and set(names(memory)) <= {*names(before), *BRINGS[1]}
     for one in memory.exemplars:
@@ -94,10 +92,10 @@ def test_the_memory_of_the_next_step(second, work_dir):
 
 def test_classes_are_counted_in_images_that_were_remembered_too(second, work_dir):
     """They are among those that show a new class: the stream of it has seven images."""
-    assert ExemplarMemory.load(work_dir / 'step_1' / 'memory.json').classes_seen['blue'] == len(BRINGS[1]) == 7
+    assert Memory.load(work_dir / 'step_1' / 'memory.json').classes_seen['blue'] == len(BRINGS[1]) == 7
 
 
-@pytest.mark.parametrize('policy', POLICIES)
+@pytest.mark.parametrize('policy', POLICIES.members())
 @pytest.mark.parametrize('step', [0, 1])
 def test_every_policy_chooses_the_same_when_asked_again(first, second, tmp_path, policy, step):
     runner = (first, second)[step]
@@ -121,7 +119,7 @@ def test_a_choice_by_features_does_not_depend_on_batches(tiny_data, first, work_
 def candidates(monkeypatch):
     """Returns a function that gives what a policy with features is shown."""
     shown = []
-    monkeypatch.setitem(POLICIES, 'herding', lambda found, size, random: shown.append(found) or [])
+    monkeypatch.setattr(Herding, 'select', lambda self, pool, size, random: shown.append(pool) or [])
 
     def show(runner, path):
         choose(runner, path, size=3, policy='herding')
@@ -151,58 +149,15 @@ def test_features_are_means_over_the_pixels_of_a_class(first, second, tmp_path, 
         expected = [F.normalize(sum(sums[i, c] for i in numbers[name]), dim=0) for name in members]
         assert len(members) >= 2
         np.testing.assert_allclose(found.class_features[c - 1], torch.stack(expected), rtol=1e-4, atol=1e-5)
-    assert found.remembered.tolist() == [name in names(dataset.remembered.memory) if step else False for name in order]
+    assert found.stored == dataset.num_memory == (4 if step else 0)
     assert len(found.certainty) == len(order) and len(set(found.certainty.tolist())) > 1
-
-
-def head(channels=6, classes=4):
-    torch.manual_seed(0)
-    made = nn.Module()
-    made.conv_seg = nn.Conv2d(channels, classes, 1)
-    return made
-
-
-@pytest.mark.parametrize('split', [
-    Split(0, (), ('background', 'a', 'b', 'c'), (), (), 'background'), Split(0, (), ('a', 'b', 'c', 'd'), (), ())])
-def test_looks_are_of_foreground_classes(split):
-    """Class 0 is one of them where there is no background; 255 and what is unknown are none."""
-    target = torch.tensor([[0, 0, 3, 255], [1, 1, 3, 4]]).view(1, 2, 4)
-    model, features = nn.Module(), torch.randn(1, 6, 2, 4)
-    model.decode_head = head()
-    (found, sure), = looks_of(model, Prediction(torch.zeros(1, 4, 2, 4), (2, 4), embedding=features), target, split)
-    shown = [c for c in (0, 1, 3) if split.seen[c] != split.background]
-    assert list(found) == [split.foreground(split.seen).index(split.seen[c]) for c in shown]
-    for vector, c in zip(found.values(), shown):
-        np.testing.assert_allclose(vector, features[0, :, target[0] == c].sum(dim=1), rtol=1e-5)
-    assert sure == pytest.approx(certainty(model.decode_head.conv_seg, features).item())
-
-
-def test_certainty_by_hand():
-    features, made, answers = torch.randn(3, 6, 2, 2), head(), []
-    generator = torch.Generator().manual_seed(0)
-    for kept in torch.rand(10, 6, generator=generator) >= .5:
-        dropped = torch.where(kept[None, :, None, None], 2 * features, 0)
-        answers.append(made.conv_seg(dropped).softmax(dim=1))
-    variance = torch.stack([(one - sum(answers) / 10)**2 for one in answers]).mean(dim=0)
-    torch.testing.assert_close(certainty(made.conv_seg, features), -variance.flatten(1).mean(dim=1))
-    assert torch.equal(certainty(made.conv_seg, features, ratio=0.), torch.zeros(3))
-
-
-def test_certainty_does_not_depend_on_the_order_of_a_batch():
-    features, made, order = torch.randn(5, 6, 2, 2), head(), torch.tensor([3, 0, 4, 1, 2])
-    found = certainty(made.conv_seg, features)
-    torch.testing.assert_close(certainty(made.conv_seg, features[order]), found[order])
-    torch.testing.assert_close(torch.cat([certainty(made.conv_seg, one[None]) for one in features]), found)
-    state = torch.get_rng_state()
-    assert torch.equal(certainty(made.conv_seg, features), found) and torch.equal(torch.get_rng_state(), state)
-    assert (found < 0).all() and len(set(found.tolist())) == 5
 
 
 def test_a_choice_by_features_after_mixed_precision(first, tmp_path, candidates, monkeypatch):
     """Autocast gives features of low precision, and ends with the forward pass."""
     exact = candidates(first, tmp_path / 'memory.json')
     # The wrapper itself takes GPUs alone.
-    monkeypatch.setattr(data_pass, 'AmpOptimWrapper', OptimWrapper)
+    monkeypatch.setattr(training_module, 'AmpOptimWrapper', OptimWrapper)
     monkeypatch.setattr(OptimWrapper, 'cast_dtype', None, raising=False)
     monkeypatch.setattr(first, 'optim_wrapper', first.build_optim_wrapper(first.optim_wrapper))
     batch = next(iter(Pass(first, Needs(embedding=True), student=True)))
@@ -213,7 +168,7 @@ def test_a_choice_by_features_after_mixed_precision(first, tmp_path, candidates,
     np.testing.assert_allclose(found.certainty, exact.certainty, atol=1e-3)
 
 
-@pytest.mark.parametrize('policy', POLICIES)
+@pytest.mark.parametrize('policy', POLICIES.members())
 def test_a_memory_of_no_image(first, tmp_path, policy):
     memory = choose(first, tmp_path / 'memory.json', size=0, policy=policy)
     assert (memory.exemplars, memory.images_seen) == ([], 8)
@@ -234,7 +189,7 @@ def test_few_images(second, tmp_path, size):
 
 
 def test_a_memory_larger_than_the_data_holds_all_of_it(second, tmp_path):
-    before = names(second.train_dataloader.dataset.remembered.memory)
+    before = names(second.train_dataloader.dataset.memory)
     assert set(names(choose(second, tmp_path / 'memory.json', size=99))) == {*before, *BRINGS[1]}
 
 

@@ -26,11 +26,18 @@ def batch_of(split, target, seed=0, size=GRID):
     return batch
 
 
+def shape(part, batch):
+    """The loss of a batch that is trained."""
+    loss = part.loss(batch)
+    part.observe(batch)
+    return loss
+
+
 def trained(batches, **options):
     """A part that each batch has brought an update."""
     part = LatentShaping(**options)
     for batch in batches:
-        part.loss(batch)
+        shape(part, batch)
         part.before_update()
     return part
 
@@ -67,11 +74,11 @@ def test_a_batch_meets_the_prototypes_before_it():
     """At the first one there are none; it enters them at its update."""
     part = LatentShaping(**dict(OFF, attraction=1.))
     first, _, third = first_batches()
-    assert part.loss(first).item() == 0
+    assert shape(part, first).item() == 0
     part.before_update()
     before = part.prototypes.float()
     expected = attraction(*error_sums(third.student.body, third.target, before), torch.tensor([False, True, False]))
-    assert part.loss(third).item() == pytest.approx(expected.item(), rel=1e-6)
+    assert shape(part, third).item() == pytest.approx(expected.item(), rel=1e-6)
     assert torch.equal(part.prototypes.float(), before)
     part.before_update()
     assert not torch.equal(part.prototypes.float(), before)
@@ -80,7 +87,7 @@ def test_a_batch_meets_the_prototypes_before_it():
 def test_batches_that_accumulate_enter_together():
     one_by_one, together = trained(first_batches()), LatentShaping()
     for batch in first_batches():
-        together.loss(batch)
+        shape(together, batch)
     together.before_update()
     torch.testing.assert_close(together.prototypes, one_by_one.prototypes)
     assert torch.equal(together.counts, one_by_one.counts)
@@ -93,7 +100,7 @@ def test_an_overflow_is_left_out():
     part, (broken, batch, _) = LatentShaping(), first_batches()
     broken.student.body.data[0, 0, 0, 0] = float('inf')
     for one in (broken, batch):
-        part.loss(one)
+        shape(part, one)
     part.before_update()
     torch.testing.assert_close(part.state_dict(), trained([batch]).state_dict())
 
@@ -136,25 +143,25 @@ def test_the_background_is_a_class_where_that_is_asked_for():
 def test_a_first_step_that_is_left_alone():
     """As the authors train it; prototypes come from the trained model."""
     part = LatentShaping(first_step=False)
-    assert all(part.loss(batch) is None for batch in first_batches()) and part.collected is None
+    assert all(shape(part, batch) is None for batch in first_batches()) and part.collected is None
     part.after_step(FIRST, first_batches())
     shaped = trained(first_batches())
     torch.testing.assert_close(part.state_dict(), shaped.state_dict())
     batch = batch_of(SECOND, labels((0, 3, 4, 255)))
-    torch.testing.assert_close(part.loss(batch), shaped.loss(batch))
+    torch.testing.assert_close(shape(part, batch), shape(shaped, batch))
 
 
 def test_matching_leaves_labelled_classes_alone():
     """A new class has a prototype from its second batch on, and is no pseudo class."""
     part, batch = second_part(**dict(OFF, matching=1.)), batch_of(SECOND, labels((0, 3, 4, 255)))
-    part.loss(batch)
+    shape(part, batch)
     part.before_update()
     assert (part.counts[3:] > 0).all()
     _, pseudo = completed(batch)
     means = torch.stack([batch.student.body.movedim(1, -1)[pseudo == c].sum(0) / (pseudo == c).sum().clamp(min=1)
                          for c in range(5)])
     expected = prototype_matching(means, part.prototypes.float(), torch.tensor([False, True, True, False, False]))
-    assert part.loss(batch).item() == pytest.approx(expected.item(), rel=1e-5)
+    assert shape(part, batch).item() == pytest.approx(expected.item(), rel=1e-5)
 
 
 def test_step_0_has_no_matching():
@@ -181,7 +188,7 @@ def test_a_teacher_of_another_resolution_is_brought_to_the_map():
 def test_gradients_flow_to_the_student_alone():
     batch, part = batch_of(SECOND, labels((0, 3, 4, 255))), second_part()
     batch.teacher.head_logits.requires_grad_()
-    part.loss(batch).backward()
+    shape(part, batch).backward()
     assert batch.student.body.grad.any() and batch.teacher.head_logits.grad is None
     part.before_update()
     assert not part.prototypes.requires_grad and not part.counts.requires_grad
@@ -192,7 +199,7 @@ def test_a_batch_that_is_ignored_as_a_whole(split):
     batch = batch_of(split, torch.full((2, *GRID), 255))
     part = second_part() if split is SECOND else LatentShaping()
     counts = part.counts.sum().item()
-    loss = part.loss(batch)
+    loss = shape(part, batch)
     loss.backward()
     part.before_update()
     assert loss.item() == 0 and (batch.student.body.grad == 0).all()
@@ -203,12 +210,12 @@ def test_prototypes_of_old_classes_stay_where_labels_do_not_tell_them():
     """Pseudo classes don't enter; replayed labels do."""
     part = second_part()
     before, counts = part.prototypes.clone(), part.counts.clone()
-    part.loss(batch_of(SECOND, labels((0, 3, 255))))
+    shape(part, batch_of(SECOND, labels((0, 3, 255))))
     part.before_update()
     assert torch.equal(part.prototypes[1:3], before[1:]) and torch.equal(part.counts[1:3], counts[1:])
     assert part.prototypes.shape == (5, 6) and part.counts[3] > 0 and part.counts[4] == 0
     assert not part.prototypes[4].any()
-    part.loss(batch_of(SECOND, labels((1, 3))))
+    shape(part, batch_of(SECOND, labels((1, 3))))
     part.before_update()
     assert part.counts[1] > counts[1] and not torch.equal(part.prototypes[1], before[1])
 
@@ -221,7 +228,7 @@ def test_mixed_precision():
         batch.student.body = (100 * batch.student.body.detach()).bfloat16()
         part = second_part()
         with torch.autocast('cpu', torch.bfloat16, enabled=enabled):
-            losses.append(part.loss(batch))
+            losses.append(shape(part, batch))
         part.before_update()
         parts.append(part)
     assert losses[1].dtype == torch.float32 and losses[1].item() == pytest.approx(losses[0].item(), rel=1e-6)
@@ -232,11 +239,11 @@ def test_state_is_taken_back():
     batches = [batch_of(SECOND, labels((0, 3, 4), seed=k), seed=9 * k) for k in range(3)]
     whole, stopped, resumed = second_part(), second_part(), second_part()
     for part in (whole, stopped):
-        part.loss(batches[0])
+        shape(part, batches[0])
         part.before_update()
     resumed.load_state_dict(stopped.state_dict())
     for part in (whole, resumed):
-        last = [(part.loss(batch), part.before_update())[0].item() for batch in batches[1:]][-1]
+        last = [(shape(part, batch), part.before_update())[0].item() for batch in batches[1:]][-1]
         assert last > 0
         part.last = last
     assert whole.last == resumed.last and torch.equal(whole.prototypes, resumed.prototypes)
@@ -248,7 +255,7 @@ def test_another_backbone_is_refused():
     batch = batch_of(SECOND, labels((0, 3)))
     batch.student.body = random(2, 7, *GRID)
     with pytest.raises(ValueError, match='of the step before have 6 channels, the backbone gives 7'):
-        part.loss(batch)
+        shape(part, batch)
 
 
 def refuse():
@@ -260,7 +267,7 @@ def test_the_end_of_a_step():
     """What no update followed enters; the data is not looked at."""
     part, whole = LatentShaping(), trained(first_batches())
     for batch in first_batches():
-        part.loss(batch)
+        shape(part, batch)
     part.after_step(FIRST, refuse())
     torch.testing.assert_close(part.state_dict(), whole.state_dict())
 
@@ -289,7 +296,7 @@ def test_prototypes_of_two_processes_are_those_of_one(tmp_path):
     spawn(one_process, str(tmp_path))
     expected = LatentShaping()
     for batch in first_batches()[:2]:
-        expected.loss(batch)
+        shape(expected, batch)
     expected.before_update()
     for rank in range(2):
         part, looked = torch.load(tmp_path / f'{rank}.pt')

@@ -1,12 +1,10 @@
 import math
 
-import numpy as np
 import pytest
 import torch
 
 from mmcss.losses.online_em import CompositeLoss, impossible_mass, relabel
-from mmcss.losses.stream_watch import StreamWatch, class_confidence
-from mmcss.parts import Needs, Prediction, StepBatch
+from mmcss.parts import StepBatch
 from mmcss.scenario import Split
 from tests.losses import loops
 
@@ -220,44 +218,3 @@ def test_mixed_precision():
 
 
 # What a step asks of its batches.
-
-
-def test_confidence_against_loops():
-    logits, target = scores(), labels()
-    sums, counts = np.zeros(5), np.zeros(5)
-    for n, i, j in loops.pixels(target):
-        c = int(target[n, i, j])
-        if c != 255:
-            sums[c] += loops.softmax(loops.as_array(logits)[n, :, i, j])[c]
-            counts[c] += 1
-    found = class_confidence(logits, target)
-    assert found.dtype == torch.float32 and found.shape == (2, 5)
-    assert found.is_contiguous()  # processes add it up in place
-    np.testing.assert_allclose(found[0].detach(), sums, rtol=1e-5)
-    assert found[1].tolist() == counts.tolist() and (counts > 0).all()
-
-
-@pytest.mark.parametrize('value', [255, 5, 99])
-def test_pixels_of_no_class_are_not_counted(value):
-    assert class_confidence(scores(), torch.full((3, 4, 4), value)).tolist() == [[0] * 5] * 2
-    with torch.autocast('cpu', torch.bfloat16):
-        found = class_confidence(scores().bfloat16(), torch.full((3, 4, 4), 2))
-    assert found.dtype == torch.float32 and found[1].tolist() == [0, 0, 48, 0, 0] and 0 < found[0, 2] < 48
-
-
-def batch_of(target):
-    embedding = torch.randn(3, 6, 4, 4, requires_grad=True)
-    return StepBatch(SPLIT, target, torch.zeros_like(target),
-                     student=Prediction(scores(), (4, 4), embedding=embedding))
-
-
-def test_the_watch_keeps_what_it_is_asked_for():
-    """It adds no loss, and looks at the labels as they came."""
-    batch, watch = batch_of(labels()), StreamWatch(confidence=True)
-    assert watch.loss(batch) is None and watch.needs == Needs(logits=True) and watch.batch is None
-    assert torch.equal(watch.confidence, class_confidence(scores(), labels())) and not watch.confidence.requires_grad
-    watch = StreamWatch(features=True)
-    assert watch.loss(batch) is None and watch.needs == Needs(embedding=True) and watch.confidence is None
-    assert watch.batch is batch and not batch.student.embedding.requires_grad
-    idle = StreamWatch()
-    assert idle.loss(batch) is None and idle.needs == Needs() and idle.takes_unknown

@@ -12,7 +12,7 @@ from mmseg.registry import MODELS
 from torch import nn
 
 from mmcss.arguments import arguments_of
-from mmcss.hooks.replays import REPLAYS
+from mmcss.memory import POLICIES, REPLAYS
 from mmcss.losses.plop import FOLDS, LocalPOD
 from mmcss.models.part_configs import CLASSIFIERS, DECODE_LOSSES, PARTS, check_losses, classifier_config
 from mmcss.models.targets.pseudo_labels import ESTIMATORS
@@ -21,8 +21,8 @@ from mmcss.parts import Part
 if TYPE_CHECKING:
     from decimal import Decimal
 
-FAMILIES = {'part': PARTS, 'loss': DECODE_LOSSES, 'replay': REPLAYS}
-CLASSES = {name: cls for family in FAMILIES.values() for name, cls in family.members().items()
+FAMILIES = {'part': PARTS, 'loss': DECODE_LOSSES, 'replay': REPLAYS, 'policy': POLICIES}
+CLASSES = {cls.__name__: cls for family in FAMILIES.values() for cls in family.members().values()
            if cls.__module__.startswith('mmcss.')}
 # Of each class what it can't do without.
 REQUIRED = {name: dict(num_old=2) for name in DECODE_LOSSES.members()}
@@ -50,7 +50,7 @@ def make(name: str, **settings: Any) -> Any:
 
 
 def test_all_are_found():
-    assert len(PARTS.members()) >= 15 and len(DECODE_LOSSES.members()) >= 3 and len(ARGUMENTS) > 60
+    assert len(PARTS.members()) >= 14 and len(DECODE_LOSSES.members()) >= 3 and len(ARGUMENTS) > 60
     assert set(REPLAYS.members()) >= {'UniformReplay', 'DynamicReplay', 'GradientReference', 'InterferedReplay'}
     assert set(CLASSIFIERS.members()) >= {'CosineClassifier', 'NearestMean', 'StepHeads'}
     assert not {'FCNHead', 'SharedNormASPPHead', 'KernelUpdateHead', 'Conv2d'} & set(CLASSIFIERS.members())
@@ -89,7 +89,7 @@ RANGES = {
     'sparsity': (0, None, [-1e-9]), 'start': (0, None, [-1e-9]), 'delta': (0, None, [-1e-9]), 'floor': (0, None, [-1e-9]),
     'infinite': (0, None, [-1e-9]), 'eta': (0, None, [-1e-9]), 'temperature': (1e-9, None, [0]),
     'damping': (1e-37, None, [0, 1e-46]), 'nu_without_background': (0, 1, [-1e-9, 1.001]), 'threshold': (0, 1, [-1e-9, 1.001]),
-    'momentum': (0, .999, [-1e-9, 1]), 'images': (1, 50, [0, 1.5]), 'candidates': (4, None, [0, 4.5]),
+    'momentum': (0, .999, [-1e-9, 1]), 'surest': (1, None, [0, 1.5]), 'images': (1, 50, [0, 1.5]), 'candidates': (4, None, [0, 4.5]),
     'interval': (1, None, [0, 1.5]), 'num_old': (1, None, [1.5]), 'class_weight': ([0], [.5, 2], [[-1e-9], [1, '1']]),
     'scales': ([1], (1, 2, 4), [[1.5], [2, 0]]), 'stages': ([1], [3, 4], [[1.5], [2, 0]]),
 }
@@ -187,7 +187,7 @@ def test_classifiers_by_the_name_of_their_type():
 
 @pytest.mark.parametrize('config, told', [
     (dict(type='UniformReplay', eta=1), '.eta: there is no such setting; valid are images. eta is a setting of DynamicReplay, not of UniformReplay.'),
-    (dict(type='DefaultSampler'), f".type: got 'DefaultSampler', which is not a replay; valid are "
+    (dict(type='DefaultSampler'), f".type: got 'DefaultSampler', which is not registered; valid are "
      f"{', '.join(REPLAYS.members())}, and those of custom_imports."),
     (dict(type='DynamicReplay', momentum=1), '.momentum: got 1, expected a number less than 1.'),
 ])

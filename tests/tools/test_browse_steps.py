@@ -31,7 +31,8 @@ def call(*arguments):
 
 def step_dataset(data, step, **changes):
     runner = ContinualRunner.from_cfg(tiny_config(data, data / 'work', **changes))
-    return DATASETS.build(dict(runner.configs[step].train_dataloader.dataset, memory=None))
+    images = dict(runner.configs[step].train_dataloader.dataset)
+    return DATASETS.build(dict(images, path=None) if images['type'] == 'WithMemory' else images)
 
 
 def raw_labels(data, name):

@@ -1,0 +1,78 @@
+"""The images and labels of one step, and those that it replays."""
+from __future__ import annotations
+
+from typing import Any, Dict, Mapping, Optional, Tuple, Union
+
+from mmengine.dataset import BaseDataset
+from mmseg.registry import DATASETS
+
+from ..datasets.step_dataset import MAX_REFETCH, StepDataset, told
+from ..scenario import Split, TrainView
+from .exemplar import Exemplar, Memory
+from .labels import DEFAULT_LABELS
+from .storage import ExemplarStorage
+
+
+@DATASETS.register_module()
+class WithMemory(StepDataset):
+    """A step's images, and behind them those that the step before has left to be replayed.
+
+    Its length is that of the step's images; a :class:`ReplayBatchSampler`
+    reaches the others.
+
+    Args:
+        dataset: See :class:`StepDataset`, as ``split``, ``view`` and the others.
+        path: ``memory.json`` of the step before; None for an empty memory.
+        labels: See :class:`ExemplarStorage`.
+        brought: Whether an exemplar that the step brings as well is also
+            labelled with the new classes. Not where images come as a stream:
+            there it has not been labelled yet.
+
+    Raises:
+        FileNotFoundError: See :class:`ExemplarStorage`.
+        ValueError: Likewise.
+    """
+
+    view: TrainView
+
+    def __init__(self, dataset: Union[BaseDataset, Mapping[str, Any]], split: Union[Split, Mapping[str, Any]],
+                 view: Union[TrainView, Mapping[str, Any]] = TrainView(), path: Optional[str] = None,
+                 labels: str = DEFAULT_LABELS, brought: bool = True, **others: Any) -> None:
+        super().__init__(dataset, split, view, **others)
+        self.storage = ExemplarStorage(self.images, self.index if brought else self.index[:0], self.split, self.view, path,
+                                       labels, self.saliency)
+
+    @property
+    def memory(self) -> Memory:
+        """What the step before has left."""
+        return self.storage.memory
+
+    @property
+    def first_remembered(self) -> int:
+        """Number of the first remembered image; data sets that show a part of this one (mmengine's slices) know it."""
+        return len(self.index)
+
+    @property
+    def num_memory(self) -> int:
+        """Number of remembered images, which stand behind the step's."""
+        return len(self.memory.exemplars)
+
+    def locate(self, idx: int) -> Tuple[int, Dict[str, Any]]:
+        if idx < len(self):
+            return super().locate(idx)
+        return self.storage.read(self.memory.exemplars[idx - len(self)])
+
+    def load_exemplar(self, one: Exemplar) -> Any:
+        """Load and augment an exemplar, of the memory or as one may become of an image of the step."""
+        for _ in range(MAX_REFETCH):
+            data = self._read(one)
+            if data is not None:
+                return data
+        raise RuntimeError(f'the pipeline gave no data of {one.name} in {MAX_REFETCH} tries; look for a transform that '
+                           'returns None.')
+
+    def _read(self, one: Exemplar) -> Optional[Any]:
+        return told(self.load(*self.storage.read(one)), self.split, self.storage.told(one))
+
+    def _prepare(self, idx: int) -> Optional[Any]:
+        return super()._prepare(idx) if idx < len(self) else self._read(self.memory.exemplars[idx - len(self)])

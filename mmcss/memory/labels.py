@@ -1,0 +1,61 @@
+"""Which labels a remembered image is taught with: ``continual.memory.labels``."""
+from __future__ import annotations
+
+from typing import Dict, Mapping, Tuple
+
+import numpy as np
+
+from ..scenario import Split, TrainView
+from .exemplar import Exemplar
+
+
+class StoredLabels:
+    """Those that an image had when it was stored, and those that the step brings; the rest is background.
+
+    Attributes:
+        from_copies: Whether copies of images have these labels.
+        with_saliency: Whether the saliency maps of remembered images are read.
+        true_classes: Whether a label is that of the class that it shows.
+    """
+
+    from_copies = True
+    with_saliency = True
+    true_classes = True
+
+    def told(self, one: Exemplar, split: Split, view: TrainView, brought: bool) -> Tuple[str, ...]:
+        """The classes whose labels are read.
+
+        Args:
+            one: The exemplar.
+            split: The step that replays it.
+            view: Its view of the data.
+            brought: Whether it is an image of the step as well.
+        """
+        return (*one.labelled, *(view.kept(split) if brought else ()))
+
+    def table(self, told: Tuple[str, ...], split: Split, view: TrainView, raw_ids: Mapping[str, int]) -> np.ndarray:
+        """``[256]`` uint8: the training label of each value of the data set's label maps.
+
+        Raises:
+            ValueError: The data set lacks a class that is asked for.
+        """
+        return view.table(split, raw_ids, told)
+
+
+class SeenLabels(StoredLabels):
+    """Those of all classes seen by now, which needs the labels of the data set (SSUL's authors)."""
+
+    from_copies = False
+
+    def told(self, one: Exemplar, split: Split, view: TrainView, brought: bool) -> Tuple[str, ...]:
+        return split.seen
+
+    def table(self, told: Tuple[str, ...], split: Split, view: TrainView, raw_ids: Mapping[str, int]) -> np.ndarray:
+        unknown = [name for name in split.foreground(told) if name not in raw_ids]
+        if unknown:
+            raise ValueError(f'it has no labels of {unknown}')
+        return view.table(split, raw_ids, told)
+
+
+LABELS: Dict[str, StoredLabels] = dict(stored=StoredLabels(), seen=SeenLabels())
+DEFAULT_LABELS = 'stored'

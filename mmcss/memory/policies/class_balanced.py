@@ -1,0 +1,25 @@
+"""SSUL's memory (Cha et al., NeurIPS 2021)."""
+from __future__ import annotations
+
+from typing import List
+
+import numpy as np
+from numpy.random import RandomState
+
+from .policy import MEMORY_POLICIES, Policy, Pool, in_turns
+
+
+@MEMORY_POLICIES.register_module('class_balanced')
+class ClassBalanced(Policy):
+    """As many images for each class, drawn in turns (SSUL, Cha et al., NeurIPS 2021).
+
+    Images and classes are shuffled; in each turn a class takes its first
+    image that no class has taken.
+    Authors' code: https://github.com/clovaai/SSUL
+    """
+
+    def select(self, pool: Pool, size: int, random: RandomState) -> List[int]:
+        order, classes = np.arange(len(pool.holds)), np.arange(pool.holds.shape[1])
+        random.shuffle(order)
+        random.shuffle(classes)
+        return in_turns([iter(order[pool.holds[order, c]].tolist()) for c in classes], size)

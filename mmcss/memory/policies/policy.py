@@ -1,0 +1,122 @@
+"""How images are chosen to be remembered: the base of all policies."""
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Iterator, List, Mapping, Sequence, Set, Union
+
+import numpy as np
+from mmengine.registry import Registry
+from numpy.random import RandomState
+
+from ...arguments import ABSENT, Checked
+from ...models.part_configs import Family
+
+
+@dataclass
+class Pool:
+    """The images that a policy chooses among: those that are stored, then those that have come.
+
+    Args:
+        holds: ``[n, C]`` bool: which foreground classes seen so far each one
+            is known to show.
+        stored: How many of them, the first ones, are stored already.
+        images_seen: Images of the whole stream before those that have come.
+        classes_seen: ``[C]`` how many of them held each class.
+        class_features: For each class ``[members, D]`` unit vectors: its mean
+            feature in each image that holds it, in order (policies that use
+            features).
+        certainty: ``[n]``: the greater, the surer the model is of the image
+            (the same policies).
+    """
+
+    holds: np.ndarray
+    stored: int = 0
+    images_seen: int = 0
+    classes_seen: np.ndarray = ABSENT
+    class_features: Sequence[np.ndarray] = ABSENT
+    certainty: np.ndarray = ABSENT
+
+    @property
+    def present(self) -> List[int]:
+        """The classes that any image shows."""
+        return np.flatnonzero(self.holds.any(axis=0)).tolist()
+
+
+class Policy(Checked):
+    """Chooses the images to remember, again whenever some have come: a batch of a stream, or all of a step.
+
+    All are deterministic for a random state; numpy's legacy one, whose
+    numbers stay the same from version to version.
+    Those that ask the model for features set ``uses_features``.
+    """
+
+    uses_features: bool = False
+
+    def select(self, pool: Pool, size: int, random: RandomState) -> List[int]:
+        """Choose.
+
+        Args:
+            pool: The images.
+            size: Most images to remember.
+            random: Random numbers.
+
+        Returns:
+            The numbers of those to keep, at most ``size``, each once.
+        """
+        raise NotImplementedError
+
+
+class StreamPolicy(Policy):
+    """A policy that decides image by image; those that come together do so in random order."""
+
+    def select(self, pool: Pool, size: int, random: RandomState) -> List[int]:
+        kept = list(range(pool.stored))[:size]
+        classes_seen = np.array(pool.classes_seen)
+        come = random.permutation(np.arange(pool.stored, len(pool.holds))).tolist()
+        for images_seen, image in enumerate(come, pool.images_seen + 1):
+            classes_seen += pool.holds[image]
+            kept = self.insert(kept, image, Pool(pool.holds, len(kept), images_seen, classes_seen), size, random)
+        return kept
+
+    def insert(self, kept: List[int], image: int, pool: Pool, size: int, random: RandomState) -> List[int]:
+        """One image of the stream is offered to the memory.
+
+        Args:
+            kept: Numbers of the stored images.
+            image: Number of the new one.
+            pool: All images; what has been seen so far counts this one.
+            size: Most images to store.
+            random: Random numbers.
+
+        Returns:
+            The stored images from now on.
+        """
+        raise NotImplementedError
+
+
+MEMORY_POLICIES = Registry('memory policy', scope='mmseg', locations=['mmcss.memory.policies'])
+POLICIES = Family(MEMORY_POLICIES, Policy, 'a memory policy')
+
+
+
+def named(policy: Union[str, Mapping[str, Any]]) -> Mapping[str, Any]:
+    """The config of a policy that may be given by its name alone."""
+    return dict(type=policy) if isinstance(policy, str) else policy
+
+
+def in_turns(queues: Sequence[Iterator[int]], size: int) -> List[int]:
+    """Numbers from several queues in turns, each number once, ordered by queue; one that has none left is skipped."""
+    taken: List[List[int]] = [[] for _ in queues]
+    chosen: Set[int] = set()
+    open_queues = list(range(len(queues)))
+    while open_queues and len(chosen) < size:
+        for number in list(open_queues):
+            if len(chosen) == size:
+                break
+            image = next((image for image in queues[number] if image not in chosen), None)
+            if image is None:
+                open_queues.remove(number)
+            else:
+                chosen.add(image)
+                taken[number].append(image)
+    return [image for images in taken for image in images]

@@ -1,0 +1,94 @@
+"""A training as those see it that act beside its loop: its model and its updates."""
+from __future__ import annotations
+
+import copy
+from contextlib import nullcontext
+from typing import Any, Callable, ContextManager, Dict, List, Mapping, Union, cast
+
+import torch
+from mmengine.model import is_model_wrapper
+from mmengine.optim import AmpOptimWrapper, OptimWrapper, OptimWrapperDict
+from mmengine.runner import autocast
+from torch import Tensor, nn
+from torch.optim import Optimizer
+from torch.utils.hooks import RemovableHandle
+
+from ..models import ContinualMixin
+
+Batch = Mapping[str, List[Any]]
+
+
+class Training:
+    """A model that is being trained, and what updates it.
+
+    Args:
+        model: The student, in a distributed wrapper where there is one.
+        optim_wrapper: What updates it.
+
+    Attributes:
+        model: The student, without the wrapper.
+    """
+
+    def __init__(self, model: nn.Module, optim_wrapper: Union[OptimWrapper, OptimWrapperDict]) -> None:
+        self._wrapped = model
+        self._optim_wrapper = optim_wrapper
+        self.model = cast(ContinualMixin, model.module if is_model_wrapper(model) else model)
+
+    @property
+    def optimizer(self) -> Optimizer:
+        """The optimizer.
+
+        Raises:
+            ValueError: There are several.
+        """
+        if not hasattr(self._optim_wrapper, 'optimizer'):
+            raise ValueError('this method looks at the updates of one optimizer, and this optim_wrapper has several; take '
+                             'one, or another method.')
+        return self._optim_wrapper.optimizer
+
+    def precision(self) -> ContextManager[None]:
+        """A context in which models run in the mixed precision of the training, if it has one."""
+        if isinstance(self._optim_wrapper, AmpOptimWrapper):
+            return autocast(dtype=self._optim_wrapper.cast_dtype)
+        return nullcontext()
+
+    def preprocessed(self, batch: Batch) -> Dict[str, Any]:
+        """A batch as the model takes it; the given one stays as it is (padding changes samples in place)."""
+        copied = dict(inputs=list(batch['inputs']), data_samples=copy.deepcopy(batch['data_samples']))
+        return self.model.data_preprocessor(copied, True)
+
+    def gradients(self, batch: Batch) -> Dict[nn.Parameter, Tensor]:
+        """Gradients of a batch's loss in training mode, over all processes.
+
+        Those of the parameters stay as they are, and no part observes it.
+        """
+        parameters = [p for p in self.model.parameters() if p.requires_grad]
+        before = [p.grad for p in parameters]
+        for parameter in parameters:
+            parameter.grad = None
+        with self.precision(), self.model.unobserved():
+            loss, _ = self.model.parse_losses(self._wrapped(**self.preprocessed(batch), mode='loss'))
+        wrapper = self._optim_wrapper
+        # As a tensor: reading the scale itself would wait for the device.
+        scale = wrapper.loss_scaler.scale(torch.ones_like(loss)) if isinstance(wrapper, AmpOptimWrapper) else 1.0
+        (loss * scale).backward()
+        found = {p: p.grad / scale for p in parameters if p.grad is not None}
+        for parameter, gradient in zip(parameters, before):
+            parameter.grad = gradient
+        return found
+
+    def before_updates(self, act: Callable[[], None]) -> RemovableHandle:
+        """Call ``act`` right before each update, to read or change the gradients of the parameters.
+
+        They are whole there, whatever accumulates or scales them.
+
+        Raises:
+            ValueError: There are several optimizers, or the optimizer takes
+                the factor of mixed precision away itself.
+        """
+        optimizer = self.optimizer
+        # With such an optimizer the factor of mixed precision, and the updates that it skips, are the kernel's own.
+        if isinstance(self._optim_wrapper, AmpOptimWrapper) and getattr(optimizer, '_step_supports_amp_scaling', False):
+            raise ValueError('this method acts on gradients without the factor of mixed precision, which a fused optimizer '
+                             'takes away too late. Leave fused=True out of optim_wrapper.optimizer, or train without --amp.')
+        return optimizer.register_step_pre_hook(lambda *_: act())

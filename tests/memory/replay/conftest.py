@@ -1,0 +1,1 @@
+from tests.memory.replay.streams import runner, stream_dir  # noqa: F401  fixtures
