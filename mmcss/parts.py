@@ -6,7 +6,7 @@ and ``after_step``; see :class:`Part`. What a part sees of a batch is a :class:`
 """
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from typing import Callable, Dict, Iterable, Iterator, Mapping, Optional, Protocol, Tuple
 
 import torch.nn as nn
@@ -31,6 +31,10 @@ class Needs:
         logits: Logits at the resolution of the labels.
         attention: The attention of the last block of each stage of a
             transformer.
+        outputs: Names of modules of the segmentor whose outputs are kept, such
+            as 'decode_head.conv_seg'; the first one where they are several,
+            the last call's where a module is called several times.
+        inputs: Likewise, whose first inputs are kept.
         labelled: Which classes the labels of each image tell (see
             :attr:`StepBatch.labelled`).
         true_background: In passes over the step's images only what no class
@@ -43,11 +47,15 @@ class Needs:
     embedding: bool = False
     logits: bool = False
     attention: bool = False
+    outputs: Tuple[str, ...] = ()
+    inputs: Tuple[str, ...] = ()
     labelled: bool = False
     true_background: bool = False
 
     def __or__(self, other: Needs) -> Needs:
-        return Needs(**{f.name: getattr(self, f.name) or getattr(other, f.name) for f in fields(self)})
+        flags = {f.name: getattr(self, f.name) or getattr(other, f.name) for f in fields(self)}
+        named = {key: tuple(dict.fromkeys(getattr(self, key) + getattr(other, key))) for key in ('outputs', 'inputs')}
+        return Needs(**{**flags, **named})
 
 
 @dataclass(frozen=True)
@@ -64,6 +72,14 @@ class Attention:
     grid: Tuple[int, int]
 
 
+class Seen(Dict[str, Tensor]):
+    """Tensors of the modules that have run in a pass, by their names."""
+
+    def __missing__(self, name: str) -> Tensor:
+        raise KeyError(f'{name} has not run in this pass, or was not asked for; Needs asks for outputs and inputs, and auxiliary '
+                       'heads run in training alone.')
+
+
 @dataclass
 class Prediction:
     """What one model said of one batch.
@@ -72,10 +88,15 @@ class Prediction:
         head_logits: ``[N, C, h, w]`` logits as the decode head gives them.
         size: Height and width of the labels.
         align_corners: How the decode head upsamples.
-        stages: ``[N, C_l, h_l, w_l]`` for each stage, if asked for.
+        stages: ``[N, C_l, h_l, w_l]``, or tokens ``[N, L, D]`` where
+            ``continual.stages`` names a module of such, for each stage, if
+            asked for.
         body: ``[N, C_b, h_b, w_b]``, if asked for.
         embedding: ``[N, D, h, w]``, if asked for.
         attention: For each stage, if asked for.
+        outputs: By name of the module, as it returned them, if asked for; the
+            teacher's are of the same names.
+        inputs: Likewise, as it got them.
     """
 
     head_logits: Tensor
@@ -85,6 +106,8 @@ class Prediction:
     body: Tensor = ABSENT
     embedding: Tensor = ABSENT
     attention: Tuple[Attention, ...] = ()
+    outputs: Seen = field(default_factory=Seen)
+    inputs: Seen = field(default_factory=Seen)
     upsampled: Optional[Tensor] = None
 
     @property
@@ -94,6 +117,19 @@ class Prediction:
             self.upsampled = F.interpolate(
                 self.head_logits, self.size, mode='bilinear', align_corners=self.align_corners)
         return self.upsampled
+
+    @property
+    def maps(self) -> Tuple[Tensor, ...]:
+        """The stages, where each is a map.
+
+        Raises:
+            ValueError: One is not.
+        """
+        for number, stage in enumerate(self.stages):
+            if stage.dim() != 4:
+                raise ValueError(f'stage {number} of this model gives no map [N, C, h, w] but a tensor of shape '
+                                 f'{tuple(stage.shape)}; name modules that do in continual.stages.')
+        return self.stages
 
 
 @dataclass

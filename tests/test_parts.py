@@ -17,10 +17,17 @@ def test_needs_ask_for_nothing_by_themselves():
 
 
 def test_union_of_needs():
-    names = [field.name for field in fields(Needs)]
+    names = [field.name for field in fields(Needs) if isinstance(field.default, bool)]
     every = [dict(zip(names, flags)) for flags in product((False, True), repeat=len(names))]
     for a, b in product(every, every):
         assert Needs(**a) | Needs(**b) == Needs(**{name: a[name] or b[name] for name in names})
+    assert Needs(outputs=('a', 'b')) | Needs(outputs=('c', 'a'), inputs=('d', )) == Needs(outputs=('a', 'b', 'c'), inputs=('d', ))
+
+
+def test_a_module_that_was_not_seen_is_told():
+    prediction = Prediction(torch.zeros(1, 2, 3, 3), (6, 6))
+    with pytest.raises(KeyError, match='auxiliary_head.conv_seg has not run in this pass, or was not asked for'):
+        prediction.outputs['auxiliary_head.conv_seg']
 
 
 @pytest.fixture

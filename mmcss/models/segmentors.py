@@ -25,7 +25,7 @@ from .hand_over import load_hand_over
 from .learning import Learning
 from .method import Method
 from .over_processes import means_over_processes
-from .taps import check_stages, given_features, watch_training
+from .taps import check_modules, given_features, watch_training
 from .teacher import FrozenTeacher, predict
 
 
@@ -79,7 +79,9 @@ class ContinualMixin(Stock):
         self.learning = learning
         self.previous_id: Optional[str] = None
         self.tapped_stages = tuple(learning.stages)
-        check_stages(self, self.tapped_stages)
+        check_modules(self, self.tapped_stages, 'continual.stages')
+        for name, part in {**method.parts, **method.observers}.items():
+            check_modules(self, (*part.needs.outputs, *part.needs.inputs), f"the part '{name}' (Needs)")
         self.teacher = teacher
         self.row_rates: Dict[str, Tensor] = {}
         self._holds_still = False
@@ -150,7 +152,8 @@ class ContinualMixin(Stock):
     def _one_body(self, inputs: Tensor) -> Iterator[None]:
         """One pass of a frozen backbone serves student and teacher, whose backbones are then the same."""
         needs = self.method.needs
-        reads_body = needs.stages or needs.body or needs.attention
+        reads_body = needs.stages or needs.body or needs.attention or any(
+            name.split('.')[0] in ('backbone', 'neck') for name in (*needs.outputs, *needs.inputs))
         if self.teacher is None or not self._holds_still or reads_body or not body_is_frozen(self):
             yield
             return
