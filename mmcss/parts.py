@@ -233,13 +233,14 @@ class Part(Checked):
         """
 
     def before_step(self, split: Split, batches: Iterable[StepBatch]) -> None:
-        """Look once at each training image with the teacher, before training.
+        """Look at the training images with the teacher, before training.
 
         Args:
             split: The classes of the step.
-            batches: One pass over the step's training images; each batch
-                holds the teacher's prediction. Runs only when iterated. In
-                a distributed run each process sees its own share.
+            batches: Each time that it is iterated it is one pass over the
+                step's training images, augmented anew; each batch holds the
+                teacher's prediction. In a distributed run each process sees
+                its own share.
         """
 
     def targets(self, batch: StepBatch) -> None:
@@ -259,7 +260,7 @@ class Part(Checked):
         """
 
     def after_step(self, split: Split, batches: Iterable[StepBatch]) -> None:
-        """Look once at each training image with the trained student.
+        """Look at the training images with the trained student.
 
         Args:
             split: The classes of the step.

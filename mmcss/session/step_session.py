@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import copy
+from functools import partial
 from pathlib import Path
 from typing import Any, Callable, Dict, Iterable, Iterator, List, Mapping, NamedTuple, Optional, Sequence, Union
 
@@ -221,11 +222,11 @@ class StepSession:
             self._undo.pop()()
 
     def _look(self, name: str, part: Part, student: bool) -> Iterable[StepBatch]:
-        return ImagePass(self.model, part.needs, student, lambda: self._images(part.needs.true_background))
+        return ImagePass(self.model, part.needs, student, partial(self._images, part.needs.true_background))
 
-    def _images(self, true_background: bool) -> Iterator[Dict[str, Any]]:
+    def _images(self, true_background: bool, number: int) -> Iterator[Dict[str, Any]]:
         """Each image of the step once, preprocessed, augmented by random numbers of its own."""
         loader, shown = self.loader, self.dataset.with_true_background() if true_background else self.dataset
-        images = SeededImages(shown, self.dataset.each_once(), self.seed)
+        images = SeededImages(shown, self.dataset.each_once(), self.seed, number)
         for data in DataLoader(images, loader.batch_size or 1, num_workers=loader.num_workers, collate_fn=loader.collate_fn):
             yield self.model.data_preprocessor(data, training=True)
