@@ -18,9 +18,19 @@ if TYPE_CHECKING:  # what the mixins are mixed with
 else:
     Stock = object
 
-# Logarithms of the scores that are added; a softmax leaves their common divisor out.
-UNKNOWN_SCORES: Mapping[str, Callable[[Tensor], Tensor]] = {'sigmoid': F.logsigmoid, 'softmax': lambda logits: logits}
 DEFAULT_SCORES = 'sigmoid'
+
+
+def with_background(logarithms: Tensor) -> Tensor:
+    """Logarithms of scores of which the unknown's is added to the background's."""
+    background = torch.logaddexp(logarithms[:, :1], logarithms[:, -1:])
+    return torch.cat((background, logarithms[:, 1:-1]), dim=1)
+
+
+# How the scores of the classes are made of those of all channels; a softmax leaves their common divisor out.
+UNKNOWN_SCORES: Mapping[str, Callable[[Tensor], Tensor]] = {
+    'sigmoid': lambda logits: with_background(F.logsigmoid(logits)), 'softmax': with_background,
+    'none': lambda logits: logits[:, :-1]}
 
 
 class ExtendedMixin(Stock):
@@ -33,7 +43,8 @@ class ExtendedMixin(Stock):
 
     Args:
         unknown: Whether the last channel is no class but what may become one
-            (SSUL). In predictions it is background: their scores are added.
+            (SSUL). In predictions it is background: their scores are added,
+            or it is left out.
         unknown_scores: Which ones, by how the model is trained; see
             :func:`merge_unknown`.
         classifier: Config of the module that takes the place of the final
@@ -100,22 +111,21 @@ def predicting(model: EncoderDecoder) -> Iterator[None]:
 
 
 def merge_unknown(logits: Tensor, scores: str = DEFAULT_SCORES) -> Tensor:
-    """Scores in which unknown is background (SSUL, Cha et al., NeurIPS 2021, section 3.2).
+    """Scores of the classes alone, in which unknown is background (SSUL, Cha et al., NeurIPS 2021, section 3.2).
 
     Args:
         logits: ``[N, C + 1, H, W]`` raw scores: background, classes, unknown.
         scores: What is added up: 'sigmoid' the sigmoids, as in the paper;
             'softmax' the probabilities of a softmax, for a model that is
-            trained with cross-entropy (the paper's table 3).
+            trained with cross-entropy (the paper's table 3); 'none' leaves
+            the unknown out.
 
     Returns:
         ``[N, C, H, W]`` logarithms of sigmoids, or logits of which the
         softmax is meant; the background's is that of the sum of its own and
-        the unknown's.
+        the unknown's. With 'none' the logits as they are.
     """
-    logarithms = UNKNOWN_SCORES[scores](logits)
-    background = torch.logaddexp(logarithms[:, :1], logarithms[:, -1:])
-    return torch.cat((background, logarithms[:, 1:-1]), dim=1)
+    return UNKNOWN_SCORES[scores](logits)
 
 
 @MODELS.register_module()
