@@ -20,7 +20,7 @@ from ..models.freezing import hold_rows
 from ..models.learning import Learning
 from ..models.narrowing import narrowed
 from ..models.segmentors import check_stock, make_student
-from ..parts import Part, StepBatch
+from ..parts import Look, Part
 from .image_pass import ImagePass, SeededImages
 from .moments import Moments
 from .part_states import PartStates, State, part_file, save_state
@@ -221,7 +221,7 @@ class StepSession:
         while self._undo:
             self._undo.pop()()
 
-    def _look(self, name: str, part: Part, student: bool) -> Iterable[StepBatch]:
+    def _look(self, name: str, part: Part, student: bool) -> Look:
         return ImagePass(self.model, part.needs, student, partial(self._images, part.needs.true_background))
 
     def _images(self, true_background: bool, number: int) -> Iterator[Dict[str, Any]]:
