@@ -49,8 +49,8 @@ class Look(Protocol):
 class Part(Checked):
     """One part of a method: override the moments it acts at.
 
-    Parts are no modules: they own no parameters, and their tensors stay out
-    of the checkpoint. What has to last for the step goes through
+    Parts are no modules: parameters are of the modules that they bring
+    (:meth:`modules`), and other tensors stay out of the checkpoint. What has to last for the step goes through
     :meth:`state_dict`, which is written to the step's folder, where a resumed
     run finds it.
     What they are built with is checked by the annotations of their ``__init__``
@@ -90,6 +90,22 @@ class Part(Checked):
 
     def load_previous(self, state: Dict[str, Tensor]) -> None:
         """Take over, before step 1 and later ones, what :meth:`state_dict` gave at the end of the step before."""
+
+    def modules(self, student: nn.Module) -> Mapping[str, nn.Module]:
+        """Modules that are trained with the student, when it is built, by names of the part's choice.
+
+        They are in its checkpoints and averages, and in the hand-over under
+        ``part_modules.<name of the part>``, from which the next step has them,
+        grown like all else (:class:`mmcss.models.growing.GrowingModule`);
+        stock MMSegmentation leaves them out. One by the name of a module of
+        the student ('backbone.layer4.0.conv2') takes its place, and folds
+        into stock tensors at hand-over. Keep norms within others (Sequential):
+        a runner may exchange them (SyncBN).
+
+        Args:
+            student: The segmentor; it has no weights yet.
+        """
+        return {}
 
     def attach(self, student: Student, old: Mapping[str, Tensor]) -> None:
         """Take the model that is going to be trained.

@@ -57,7 +57,7 @@ class AugmentedTest(ContinualRunner):
         hand_over = load_hand_over(self.progress.folder(step).hand_over, self.scenario[step].seen)
         runner = Runner.from_cfg(self._augmented(step))
         try:
-            bare_model(runner).module.load_state_dict(hand_over['state_dict'], strict=True)
+            bare_model(runner).module.take_over(hand_over['state_dict'])
             runner.test()
         finally:
             tear_down(runner)

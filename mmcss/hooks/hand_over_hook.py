@@ -12,6 +12,7 @@ from mmengine.runner import CheckpointLoader, Runner, find_latest_checkpoint, we
 
 from ..files import written_whole
 from ..models import hand_over_meta, save_hand_over
+from ..models.growing import folded
 from .data_pass import averaged_model, bare_model
 from .finite_hook import few, not_finite, stop_together
 
@@ -50,7 +51,8 @@ class HandOverHook(Hook):
             metainfo = runner.train_dataloader.dataset.metainfo
             meta = dict(self.meta, parent=self._parent(runner), classes=list(metainfo['classes']),
                         dataset_meta=dict(metainfo))
-            save_hand_over(self.path, averaged_model(runner).state_dict(), meta)
+            model = averaged_model(runner)
+            save_hand_over(self.path, folded(model, model.state_dict()), meta)
             if any(part.changes_model for part in bare_model(runner).method.observers.values()):
                 self._renew_checkpoint(runner)
         barrier()

@@ -11,12 +11,13 @@ from mmseg.registry import MODELS
 from mmseg.structures import SegDataSample
 from torch import Tensor
 
+from .growing import GrowingModule, growing
 from .heads import decode_heads, output_layer
 
 if TYPE_CHECKING:  # what the mixins are mixed with
     Stock: TypeAlias = EncoderDecoder
 else:
-    Stock = object
+    Stock = GrowingModule  # which segmentors are as well
 
 DEFAULT_SCORES = 'sigmoid'
 
@@ -99,14 +100,13 @@ class ExtendedMixin(Stock):
 
 @contextmanager
 def predicting(model: EncoderDecoder) -> Iterator[None]:
-    """Within it, classifiers that predict otherwise than they are trained (with an attribute ``predicting``) do so."""
-    others = [module for module in model.modules() if hasattr(module, 'predicting')]
-    for module in others:
+    """Within it, modules that predict otherwise than they are trained do so."""
+    for module in growing(model).values():
         module.predicting = True
     try:
         yield
     finally:
-        for module in others:
+        for module in growing(model).values():
             module.predicting = False
 
 
