@@ -1,7 +1,7 @@
 """The contract between a step and the parts of a method.
 
-A method is composed in config from parts. A part has up to six moments, all
-optional: ``attach``, ``before_step``, ``targets``, ``loss``, ``before_update``
+A method is composed in config from parts. A part may bring modules
+(``modules``), and has up to six moments, all optional: ``attach``, ``before_step``, ``targets``, ``loss``, ``before_update``
 and ``after_step``; see :class:`Part`. What a part sees of a batch is a :class:`StepBatch`.
 """
 from __future__ import annotations

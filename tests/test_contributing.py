@@ -1,4 +1,4 @@
-"""The worked example of CONTRIBUTING.md: three new files, no edit, and a scenario trains with it."""
+"""The worked examples of CONTRIBUTING.md: new files, no edit, and a scenario trains with them."""
 import os
 import re
 import shutil
@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from mmcss.models import load_hand_over
 from tests.tiny import make_data
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -22,6 +23,7 @@ from mmcss.engine import ContinualRunner
 from tests.tiny import tiny_config
 cfg = tiny_config(Path(sys.argv[1]), Path(sys.argv[2]), continual={}, scenario=dict(base=3, increment=1))
 cfg.merge_from_dict(Config.fromfile('configs/_base_/methods/lucir.py')._cfg_dict.to_dict())
+cfg.continual.losses.hint = dict(type='Hint')
 ContinualRunner.from_cfg(cfg).train()
 '''
 
@@ -29,7 +31,8 @@ ContinualRunner.from_cfg(cfg).train()
 @pytest.mark.slow
 def test_the_worked_example(tmp_path):
     files = dict(BLOCK.findall((ROOT / 'CONTRIBUTING.md').read_text()))
-    assert list(files) == ['mmcss/losses/lucir.py', 'configs/_base_/methods/lucir.py', 'tests/losses/test_lucir.py']
+    assert list(files) == ['mmcss/losses/lucir.py', 'configs/_base_/methods/lucir.py', 'tests/losses/test_lucir.py',
+                           'mmcss/losses/fitnets.py']
     for folder in ('mmcss', 'configs', 'tests'):
         shutil.copytree(ROOT / folder, tmp_path / folder, ignore=shutil.ignore_patterns('__pycache__', '*.npz'))
     for name, text in files.items():
@@ -43,4 +46,5 @@ def test_the_worked_example(tmp_path):
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
     assert (tmp_path / 'run' / 'results.json').is_file()
     log = next((tmp_path / 'run' / 'step_1').glob('*/vis_data/scalars.json')).read_text()
-    assert 'loss_less_forget' in log and 'loss_unkd' in log
+    assert 'loss_less_forget' in log and 'loss_unkd' in log and 'loss_hint' in log
+    assert 'part_modules.hint.regressor.weight' in load_hand_over(tmp_path / 'run' / 'step_1' / 'step_1.pth')['state_dict']

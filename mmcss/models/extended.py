@@ -60,17 +60,12 @@ class ExtendedMixin(Stock):
         super().__init__(*args, **kwargs)
         if unknown_scores not in UNKNOWN_SCORES:
             raise ValueError(f'unknown_scores: got {unknown_scores!r}, valid are {", ".join(UNKNOWN_SCORES)}.')
-        self.unknown = unknown
+        self.unknown, self.reserved_rows = unknown, int(unknown)
         self.unknown_scores = unknown_scores
         if classifier is not None:
             head = decode_heads(self)[-1]
             head.conv_seg = MODELS.build(
                 dict(classifier, in_channels=output_layer(head).in_channels, num_classes=head.num_classes))
-
-    @property
-    def reserved_rows(self) -> int:
-        """Rows of class-dependent tensors that stay behind those of all classes."""
-        return int(self.unknown)
 
     def inference(self, inputs: Tensor, batch_img_metas: List[Dict[str, Any]]) -> Tensor:
         """As the stock model's; a classifier that predicts otherwise than it is trained does so."""

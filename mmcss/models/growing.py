@@ -21,14 +21,12 @@ class GrowingModule(nn.Module):
     Attributes:
         predicting: Whether it is asked for predictions, in which it may answer
             otherwise than it is trained; set by the segmentor.
+        reserved_rows: Of a segmentor: how many rows of its class-dependent
+            tensors stay behind those of all classes.
     """
 
     predicting: bool = False
-
-    @property
-    def reserved_rows(self) -> int:
-        """Of a segmentor: rows of its class-dependent tensors that stay behind those of all classes."""
-        return 0
+    reserved_rows: int = 0
 
     def inherit(self, old: StateDict, prefix: str, new_rows: str) -> StateDict:
         """What this module starts the step from.
@@ -71,7 +69,7 @@ def growing(model: nn.Module) -> Dict[str, GrowingModule]:
 
 
 def reserved_rows(model: nn.Module) -> int:
-    """See :attr:`GrowingModule.reserved_rows`."""
+    """Those of a segmentor; stock ones have none."""
     return model.reserved_rows if isinstance(model, GrowingModule) else 0
 
 
