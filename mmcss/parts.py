@@ -1,138 +1,22 @@
 """The contract between a step and the parts of a method.
 
-A method is composed in config from parts. A part has up to seven moments, all
-optional: ``attach``, ``before_step``, ``targets``, ``loss``, ``observe``,
-``before_update`` and ``after_step``; see :class:`Part`. What a part sees of a batch is a :class:`StepBatch`.
+A method is composed in config from parts. A part may bring modules
+(``modules``), and has up to seven moments, all optional: ``attach``,
+``before_step``, ``targets``, ``loss``, ``observe``, ``before_update`` and
+``after_step``; see :class:`Part`. What a part sees of a batch is a :class:`StepBatch`.
 """
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
-from typing import Callable, Dict, Iterable, Iterator, Mapping, Optional, Protocol, Tuple
+from typing import Callable, Dict, Iterator, Mapping, Optional, Protocol, Tuple
 
 import torch.nn as nn
-import torch.nn.functional as F
 from torch import Tensor
 
-from .arguments import ABSENT, Checked
+from .arguments import Checked
+from .batches import Attention, Needs, Prediction, Seen, StepBatch
 from .scenario import Split
 
-
-@dataclass(frozen=True)
-class Needs:
-    """What a part reads of student and teacher besides the head's logits.
-
-    Nothing is tapped or kept that no part asked for.
-
-    Args:
-        stages: The outputs of the backbone's stages (before the last ReLU
-            for ResNets).
-        body: What the backbone returns last (for ResNets after the ReLU).
-        embedding: The decode head's features before dropout and classifier.
-        logits: Logits at the resolution of the labels.
-        attention: The attention of the last block of each stage of a
-            transformer.
-        labelled: Which classes the labels of each image tell (see
-            :attr:`StepBatch.labelled`).
-        true_background: In passes over the step's images only what no class
-            covers is background; old and future classes are ignored. No
-            continual setting: released code looks at such labels.
-    """
-
-    stages: bool = False
-    body: bool = False
-    embedding: bool = False
-    logits: bool = False
-    attention: bool = False
-    labelled: bool = False
-    true_background: bool = False
-
-    def __or__(self, other: Needs) -> Needs:
-        return Needs(**{f.name: getattr(self, f.name) or getattr(other, f.name) for f in fields(self)})
-
-
-@dataclass(frozen=True)
-class Attention:
-    """How the cells of a stage attend to its keys.
-
-    Args:
-        weights: ``[N, heads, h * w, keys]`` after the softmax; cells in
-            row-major order.
-        grid: Height and width of the stage, h and w.
-    """
-
-    weights: Tensor
-    grid: Tuple[int, int]
-
-
-@dataclass
-class Prediction:
-    """What one model said of one batch.
-
-    Args:
-        head_logits: ``[N, C, h, w]`` logits as the decode head gives them.
-        size: Height and width of the labels.
-        align_corners: How the decode head upsamples.
-        stages: ``[N, C_l, h_l, w_l]`` for each stage, if asked for.
-        body: ``[N, C_b, h_b, w_b]``, if asked for.
-        embedding: ``[N, D, h, w]``, if asked for.
-        attention: For each stage, if asked for.
-    """
-
-    head_logits: Tensor
-    size: Tuple[int, int]
-    align_corners: bool = False
-    stages: Tuple[Tensor, ...] = ()
-    body: Tensor = ABSENT
-    embedding: Tensor = ABSENT
-    attention: Tuple[Attention, ...] = ()
-    upsampled: Optional[Tensor] = None
-
-    @property
-    def logits(self) -> Tensor:
-        """``[N, C, H, W]`` logits at label resolution, upsampled once."""
-        if self.upsampled is None:
-            self.upsampled = F.interpolate(
-                self.head_logits, self.size, mode='bilinear', align_corners=self.align_corners)
-        return self.upsampled
-
-
-@dataclass
-class StepBatch:
-    """One batch as the parts of a method see it.
-
-    Args:
-        split: The classes of the step.
-        raw_target: ``[N, H, W]`` labels as the data set gives them at this
-            step: background, new classes, 255.
-        target: The labels to train on, as completed so far by the parts.
-        pixel_weight: ``[N, 1, 1]`` or ``[N, H, W]`` factor on the decode
-            head's loss, None for 1.
-        teacher: Prediction of the frozen model of the step before; None at
-            step 0.
-        student: Prediction of the model in training; None until it has run.
-        labelled: ``[N, C]`` bool, if asked for: which seen classes (background
-            among them, which is always False) the labels of each image tell.
-            The step's own images have the new ones; remembered images those
-            that they were stored with. What an image shows of other classes
-            is background in its labels.
-        image_share: Scalar: this process's number of images, by the mean of
-            all processes'. None where means are not taken over the images of
-            all processes, or there is one alone.
-    """
-
-    split: Split
-    raw_target: Tensor
-    target: Tensor
-    pixel_weight: Optional[Tensor] = None
-    teacher: Prediction = ABSENT
-    student: Prediction = ABSENT
-    labelled: Tensor = ABSENT
-    image_share: Optional[Tensor] = None
-
-    @property
-    def over_processes(self) -> bool:
-        """Whether what is a mean over the batch is to be one over the images of all processes."""
-        return self.image_share is not None
+__all__ = ['Attention', 'Look', 'Needs', 'Part', 'Prediction', 'Seen', 'StepBatch', 'Student', 'overrides']
 
 
 class Student(Protocol):
@@ -141,15 +25,33 @@ class Student(Protocol):
     def named_parameters(self) -> Iterator[Tuple[str, nn.Parameter]]:
         """As those of any module."""
 
+    def state_dict(self) -> Mapping[str, Tensor]:
+        """Its tensors by name, not copies: what is written into them is in the model."""
+
     def widening(self, old: Mapping[str, Tensor]) -> Callable[..., Tensor]:
         """What brings a tensor of the step before, given by name and value, into the shape that it has now."""
+
+
+class Look(Protocol):
+    """A part's look at the images of a step.
+
+    Each time that it is iterated it is one pass over them, augmented anew. In
+    a distributed run each process sees its own share.
+    """
+
+    @property
+    def model(self) -> Student:
+        """The student that is looked with; after a step that which is handed over, of averaged weights where they are."""
+
+    def __iter__(self) -> Iterator[StepBatch]:
+        """One pass; runs only when iterated."""
 
 
 class Part(Checked):
     """One part of a method: override the moments it acts at.
 
-    Parts are no modules: they own no parameters, and their tensors stay out
-    of the checkpoint. What has to last for the step goes through
+    Parts are no modules: parameters are of the modules that they bring
+    (:meth:`modules`), and other tensors stay out of the checkpoint. What has to last for the step goes through
     :meth:`state_dict`, which is written to the step's folder, where a resumed
     run finds it.
     What they are built with is checked by the annotations of their ``__init__``
@@ -170,6 +72,8 @@ class Part(Checked):
     weighted with their number where processes have more or fewer of them.
     Those whose loss is another set ``mean_over_images`` to False, and ask
     :attr:`StepBatch.over_processes` (see :mod:`mmcss.losses.reduce`).
+    Parts that change the trained model in ``after_step`` set
+    ``changes_model``, by which the step's last checkpoint follows.
     Parts whose state has an entry for each class name these tensors in
     ``per_class``, with the dimension of the classes, so that a file of other
     classes is found out.
@@ -182,10 +86,27 @@ class Part(Checked):
     takes_unknown: bool = False
     about_new_classes: bool = False
     mean_over_images: bool = True
+    changes_model: bool = False
     per_class: Mapping[str, int] = {}
 
     def load_previous(self, state: Dict[str, Tensor]) -> None:
         """Take over, before step 1 and later ones, what :meth:`state_dict` gave at the end of the step before."""
+
+    def modules(self, student: nn.Module) -> Mapping[str, nn.Module]:
+        """Modules that are trained with the student, when it is built, by names of the part's choice.
+
+        They are in its checkpoints and averages, and in the hand-over under
+        ``part_modules.<name of the part>``, from which the next step has them,
+        grown like all else (:class:`mmcss.models.growing.GrowingModule`);
+        stock MMSegmentation leaves them out. One by the name of a module of
+        the student ('backbone.layer4.0.conv2') takes its place, and folds
+        into stock tensors at hand-over. Keep norms within others (Sequential):
+        a runner may exchange them (SyncBN).
+
+        Args:
+            student: The segmentor; it has no weights yet.
+        """
+        return {}
 
     def attach(self, student: Student, old: Mapping[str, Tensor]) -> None:
         """Take the model that is going to be trained.
@@ -196,14 +117,12 @@ class Part(Checked):
             old: State dict of the step before; empty at step 0.
         """
 
-    def before_step(self, split: Split, batches: Iterable[StepBatch]) -> None:
-        """Look once at each training image with the teacher, before training.
+    def before_step(self, split: Split, batches: Look) -> None:
+        """Look at the training images with the teacher, before training.
 
         Args:
             split: The classes of the step.
-            batches: One pass over the step's training images; each batch
-                holds the teacher's prediction. Runs only when iterated. In
-                a distributed run each process sees its own share.
+            batches: A look at them; each batch holds the teacher's prediction.
         """
 
     def targets(self, batch: StepBatch) -> None:
@@ -229,8 +148,15 @@ class Part(Checked):
         checkpoints of the step as well.
         """
 
-    def after_step(self, split: Split, batches: Iterable[StepBatch]) -> None:
-        """Look once at each training image with the trained student.
+    def after_step(self, split: Split, batches: Look) -> None:
+        """Look at the training images with the trained student.
+
+        Parts are called in the order of the config, ``targets`` first. One
+        that sets ``changes_model`` may write into ``batches.model`` here, on
+        all processes alike: parts behind it look at what it has made, which is
+        what is handed over and evaluated. A step that was stopped before its
+        hand-over goes on from unchanged weights, so that nothing is changed
+        twice.
 
         Args:
             split: The classes of the step.

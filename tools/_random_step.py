@@ -53,7 +53,7 @@ def edges(labels: torch.Tensor) -> torch.Tensor:
 
 def moments(model: nn.Module, data: Batch, left: Optional[Mapping[str, Any]] = None) -> Moments:
     """Those of a step whose images are one batch; ``left`` by the parts of the step before."""
-    return Moments(model, lambda name, part, student: ImagePass(model, part.needs, student, lambda: [data]), PartStates(left))
+    return Moments(model, lambda name, part, student: ImagePass(model, part.needs, student, lambda _: [data]), PartStates(left))
 
 
 def prepare(model: nn.Module, old: nn.Module, batch: Callable[[Split], Batch]) -> None:

@@ -197,7 +197,7 @@ class ContinualRunner:
             runner.train()
             self._tell_of_best(runner)
             # An EMA starts anew in test(): what is judged is what was handed over.
-            bare_model(runner).load_state_dict(load_hand_over(folder.hand_over)['state_dict'], strict=True)
+            bare_model(runner).take_over(load_hand_over(folder.hand_over)['state_dict'])
             runner.test()
         finally:  # a step that fails shall not leave its singletons to a later run in this process
             tear_down(runner)
@@ -216,7 +216,7 @@ class ContinualRunner:
         runner = Runner.from_cfg(self._test_config(step))
         try:
             model: Any = bare_model(runner)
-            getattr(model, 'module', model).load_state_dict(hand_over['state_dict'], strict=True)  # of a tta_model its own
+            getattr(model, 'module', model).take_over(hand_over['state_dict'])  # a tta_model's own
             for hook in runner.hooks if finish else ():
                 if hasattr(hook, 'finish_step'):
                     hook.finish_step(runner)
@@ -235,7 +235,7 @@ class ContinualRunner:
     def _take_first_step(self) -> None:
         folder, source = self.progress.folder(0), find_first_step(str(self.settings.run.first_step_from))
         model = MODELS.build(self.configs[0].model)
-        hand_over = read_first_step(source, self.settings, self.scenario, model.state_dict())
+        hand_over = read_first_step(source, self.settings, self.scenario, model.left())
 
         def write() -> None:
             self.progress.begin(0)

@@ -45,7 +45,11 @@ class MemorySettings:
 
 @dataclass(frozen=True)
 class UnknownSettings:
-    """What is no class yet, and has a channel of its own (SSUL): ``continual.unknown``."""
+    """What is no class yet, and has a channel of its own (SSUL): ``continual.unknown``.
+
+    ``of='nothing'`` with ``scores='none'`` is a channel that has no label and
+    no say in predictions: its rows are a part's affair (DKD).
+    """
 
     of: Unknown
     folder: str = 'saliency_map'

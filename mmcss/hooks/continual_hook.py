@@ -3,7 +3,7 @@ from __future__ import annotations
 
 from functools import partial
 from pathlib import Path
-from typing import Any, Dict, Iterable, List, Mapping, Optional
+from typing import Any, Dict, List, Mapping, Optional
 
 from mmengine.dist import barrier, broadcast, is_main_process
 from mmengine.hooks import Hook
@@ -13,7 +13,7 @@ from torch.utils.hooks import RemovableHandle
 
 from ..files import is_there
 from ..models import forget_hand_over, load_hand_over
-from ..parts import Part, StepBatch, overrides
+from ..parts import Look, Part, overrides
 from ..session import Moments, PartStates
 from ..session.part_states import Found, State, load_state, save_state
 from .data_pass import Pass, averaged_model, bare_model, training_of
@@ -76,8 +76,8 @@ class ContinualHook(Hook):
         return Moments(bare_model(runner), partial(look, runner), StateFiles(runner, self._resumed))
 
 
-def look(runner: Runner, name: str, part: Part, student: bool) -> Iterable[StepBatch]:
-    """A part's pass over the images of a runner's step."""
+def look(runner: Runner, name: str, part: Part, student: bool) -> Look:
+    """A part's look at the images of a runner's step."""
     runner.logger.info(f'{name}: finishing the step' if student else
                        f'{name}: looking at the training images with the teacher')
     return Pass(runner, part.needs, student)

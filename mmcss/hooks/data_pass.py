@@ -55,10 +55,10 @@ def common_seed(runner: Runner) -> int:
 
 
 class Pass(ImagePass):
-    """An :class:`ImagePass` over images of a runner's step, each seen once.
+    """An :class:`ImagePass` over images of a runner's step, each seen once a pass.
 
     In a distributed run each process sees its own share. Augmentations are
-    seeded by image, so that they don't depend on the number of processes.
+    seeded by image and pass, so that they don't depend on the number of processes.
 
     Args:
         runner: The step's runner.
@@ -80,13 +80,13 @@ class Pass(ImagePass):
         self.dataset = shown if dataset is None else dataset
         self.images = own.each_once() if images is None else images
 
-    def _batches(self) -> Iterator[Dict[str, Any]]:
+    def _batches(self, number: int) -> Iterator[Dict[str, Any]]:
         """Those of the training loader, in order and without dropping or repeating."""
         config = dict(self.runner.cfg.train_dataloader)
         for key in ('batch_sampler', 'num_batch_per_epoch'):
             config.pop(key, None)
         config.update(
-            dataset=SeededImages(self.dataset, self.images, common_seed(self.runner)),
+            dataset=SeededImages(self.dataset, self.images, common_seed(self.runner), number),
             sampler=dict(type='DefaultSampler', shuffle=False, round_up=False),
             persistent_workers=False,
             drop_last=False)

@@ -4,12 +4,15 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Mapping, Optional
 
+import torch
 from mmengine.dist import barrier, is_main_process
 from mmengine.hooks import Hook
 from mmengine.registry import HOOKS
-from mmengine.runner import Runner
+from mmengine.runner import CheckpointLoader, Runner, find_latest_checkpoint, weights_to_cpu
 
+from ..files import written_whole
 from ..models import hand_over_meta, save_hand_over
+from ..models.growing import folded
 from .data_pass import averaged_model, bare_model
 from .finite_hook import few, not_finite, stop_together
 
@@ -23,7 +26,9 @@ class HandOverHook(Hook):
     from another state of the step before is found out.
 
     With an EMA of the weights it hands over the averaged ones, which are
-    those that are evaluated.
+    those that are evaluated. Where a part has changed the trained model
+    (``changes_model``) the checkpoint of the step's end gets what is handed
+    over, behind it: a run that goes on reads one of them, never both.
 
     Args:
         path: The file to write.
@@ -46,8 +51,23 @@ class HandOverHook(Hook):
             metainfo = runner.train_dataloader.dataset.metainfo
             meta = dict(self.meta, parent=self._parent(runner), classes=list(metainfo['classes']),
                         dataset_meta=dict(metainfo))
-            save_hand_over(self.path, averaged_model(runner).state_dict(), meta)
+            model = averaged_model(runner)
+            save_hand_over(self.path, folded(model, model.state_dict()), meta)
+            if any(part.changes_model for part in bare_model(runner).method.observers.values()):
+                self._renew_checkpoint(runner)
         barrier()
+
+    def _renew_checkpoint(self, runner: Runner) -> None:
+        """Have the checkpoint of the last iteration, if there is one, hold what is handed over."""
+        noted = find_latest_checkpoint(runner.work_dir)
+        path = Path(runner.work_dir) / Path(noted or 'none').name  # an absolute path is noted, which a moved folder breaks
+        if not path.is_file():
+            return
+        checkpoint = CheckpointLoader.load_checkpoint(str(path), 'cpu')
+        if checkpoint['meta']['iter'] == runner.iter:
+            checkpoint['state_dict'] = weights_to_cpu(averaged_model(runner).state_dict())
+            with written_whole(path) as file:
+                torch.save(checkpoint, file)
 
     def _parent(self, runner: Runner) -> Optional[str]:
         """The id that the step has grown from, if the step before still has it."""

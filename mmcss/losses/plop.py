@@ -154,7 +154,7 @@ class LocalPOD(Part):
 
     def loss(self, batch: StepBatch) -> Tensor:
         student, teacher, split = batch.student, batch.teacher, batch.split
-        pairs = [*zip(student.stages, teacher.stages, strict=True), (student.embedding, teacher.embedding)]
+        pairs = [*zip(student.maps, teacher.maps, strict=True), (student.embedding, teacher.embedding)]
         terms = [self.loss_weight * self._distance(new, old) for new, old in pairs]
         folded = fold_new_into_background(student.head_logits.float(), split.num_old, self.fold)
         terms.append(self.logits_weight * self._distance(folded, teacher.head_logits))

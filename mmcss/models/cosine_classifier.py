@@ -10,10 +10,11 @@ from mmseg.registry import MODELS
 from torch import Tensor, nn
 
 from ..arguments import Checked, Count, Positive
+from .growing import GrowingModule
 
 
 @MODELS.register_module()
-class CosineClassifier(Checked, BaseModule):
+class CosineClassifier(Checked, GrowingModule, BaseModule):
     """Logits are scaled cosines between the embedding and a vector for each class.
 
     Online EM (Yan et al., ACM MM 2021, section 3.2). Takes the place of a

@@ -11,16 +11,27 @@ from mmseg.registry import MODELS
 from mmseg.structures import SegDataSample
 from torch import Tensor
 
+from .growing import GrowingModule, growing
 from .heads import decode_heads, output_layer
 
 if TYPE_CHECKING:  # what the mixins are mixed with
     Stock: TypeAlias = EncoderDecoder
 else:
-    Stock = object
+    Stock = GrowingModule  # which segmentors are as well
 
-# Logarithms of the scores that are added; a softmax leaves their common divisor out.
-UNKNOWN_SCORES: Mapping[str, Callable[[Tensor], Tensor]] = {'sigmoid': F.logsigmoid, 'softmax': lambda logits: logits}
 DEFAULT_SCORES = 'sigmoid'
+
+
+def with_background(logarithms: Tensor) -> Tensor:
+    """Logarithms of scores of which the unknown's is added to the background's."""
+    background = torch.logaddexp(logarithms[:, :1], logarithms[:, -1:])
+    return torch.cat((background, logarithms[:, 1:-1]), dim=1)
+
+
+# How the scores of the classes are made of those of all channels; a softmax leaves their common divisor out.
+UNKNOWN_SCORES: Mapping[str, Callable[[Tensor], Tensor]] = {
+    'sigmoid': lambda logits: with_background(F.logsigmoid(logits)), 'softmax': with_background,
+    'none': lambda logits: logits[:, :-1]}
 
 
 class ExtendedMixin(Stock):
@@ -33,7 +44,8 @@ class ExtendedMixin(Stock):
 
     Args:
         unknown: Whether the last channel is no class but what may become one
-            (SSUL). In predictions it is background: their scores are added.
+            (SSUL). In predictions it is background: their scores are added,
+            or it is left out.
         unknown_scores: Which ones, by how the model is trained; see
             :func:`merge_unknown`.
         classifier: Config of the module that takes the place of the final
@@ -48,17 +60,12 @@ class ExtendedMixin(Stock):
         super().__init__(*args, **kwargs)
         if unknown_scores not in UNKNOWN_SCORES:
             raise ValueError(f'unknown_scores: got {unknown_scores!r}, valid are {", ".join(UNKNOWN_SCORES)}.')
-        self.unknown = unknown
+        self.unknown, self.reserved_rows = unknown, int(unknown)
         self.unknown_scores = unknown_scores
         if classifier is not None:
             head = decode_heads(self)[-1]
             head.conv_seg = MODELS.build(
                 dict(classifier, in_channels=output_layer(head).in_channels, num_classes=head.num_classes))
-
-    @property
-    def reserved_rows(self) -> int:
-        """Rows of class-dependent tensors that stay behind those of all classes."""
-        return int(self.unknown)
 
     def inference(self, inputs: Tensor, batch_img_metas: List[Dict[str, Any]]) -> Tensor:
         """As the stock model's; a classifier that predicts otherwise than it is trained does so."""
@@ -88,34 +95,32 @@ class ExtendedMixin(Stock):
 
 @contextmanager
 def predicting(model: EncoderDecoder) -> Iterator[None]:
-    """Within it, classifiers that predict otherwise than they are trained (with an attribute ``predicting``) do so."""
-    others = [module for module in model.modules() if hasattr(module, 'predicting')]
-    for module in others:
+    """Within it, modules that predict otherwise than they are trained do so."""
+    for module in growing(model).values():
         module.predicting = True
     try:
         yield
     finally:
-        for module in others:
+        for module in growing(model).values():
             module.predicting = False
 
 
 def merge_unknown(logits: Tensor, scores: str = DEFAULT_SCORES) -> Tensor:
-    """Scores in which unknown is background (SSUL, Cha et al., NeurIPS 2021, section 3.2).
+    """Scores of the classes alone, in which unknown is background (SSUL, Cha et al., NeurIPS 2021, section 3.2).
 
     Args:
         logits: ``[N, C + 1, H, W]`` raw scores: background, classes, unknown.
         scores: What is added up: 'sigmoid' the sigmoids, as in the paper;
             'softmax' the probabilities of a softmax, for a model that is
-            trained with cross-entropy (the paper's table 3).
+            trained with cross-entropy (the paper's table 3); 'none' leaves
+            the unknown out.
 
     Returns:
         ``[N, C, H, W]`` logarithms of sigmoids, or logits of which the
         softmax is meant; the background's is that of the sum of its own and
-        the unknown's.
+        the unknown's. With 'none' the logits as they are.
     """
-    logarithms = UNKNOWN_SCORES[scores](logits)
-    background = torch.logaddexp(logarithms[:, :1], logarithms[:, -1:])
-    return torch.cat((background, logarithms[:, 1:-1]), dim=1)
+    return UNKNOWN_SCORES[scores](logits)
 
 
 @MODELS.register_module()

@@ -14,6 +14,8 @@ from torch.utils.hooks import RemovableHandle
 
 from ..scenario import Split
 from .bodies import parts_at_rest
+from .brought import of_parts
+from .growing import growing
 
 GROUPS = ('background', 'old', 'new', 'unknown')
 
@@ -38,7 +40,8 @@ def freeze(model: EncoderDecoder, split: Split, dimensions: Mapping[str, int], f
         split: Its step.
         dimensions: Dimension of the classes by tensor name
             (:class:`ClassAxes`).
-        frozen: 'shared' (all that does not depend on the classes), 'norms'
+        frozen: 'shared' (all that does not depend on the classes, but for
+            what parts bring), 'norms'
             (all norm layers), one of :data:`GROUPS` (its rows), or the name of
             a module.
         rates: Factor on the learning rate of groups of rows.
@@ -54,19 +57,19 @@ def freeze(model: EncoderDecoder, split: Split, dimensions: Mapping[str, int], f
     factor = {group: 0.0 if group in frozen else float(rates.get(group, 1.0)) for group in GROUPS}
     groups = row_groups(split, model.reserved_rows)
     norms = {id(parameter) for module in model.modules() if is_norm(module) for parameter in module.parameters()}
-    heads = {name: module for name, module in model.named_modules() if hasattr(module, 'group_of')}
+    owners = growing(model).items()
     prefixes = tuple(f'{name}.' for name in frozen if name not in ('shared', 'norms', *GROUPS))
     left: Dict[str, Tensor] = {}
     for name, parameter in model.named_parameters():
-        owner = next((prefix for prefix in heads if name.startswith(f'{prefix}.')), None)
-        if owner is not None:
-            factors = torch.tensor([factor[heads[owner].group_of(name[len(owner) + 1:])]])
+        told = [group for prefix, module in owners if name.startswith(prefix) and (group := module.group_of(name[len(prefix):]))]
+        if told:
+            factors = torch.tensor([factor[told[-1]]])
         elif name in dimensions:
             # A mask head's last row, "no object", is what the background is to others.
             behind = parameter.shape[dimensions[name]] - len(groups)
             factors = torch.tensor([factor[group] for group in groups + ['background'] * behind])
         else:
-            factors = torch.tensor([0.0 if 'shared' in frozen else 1.0])
+            factors = torch.tensor([0.0 if 'shared' in frozen and not of_parts({name: parameter}) else 1.0])
         if name.startswith(prefixes) or ('norms' in frozen and id(parameter) in norms) or not factors.any():
             parameter.requires_grad_(False)
         elif (factors != 1).any():

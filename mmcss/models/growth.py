@@ -1,16 +1,16 @@
 """Growth of a model from one step's classes to the next one's."""
 from __future__ import annotations
 
-from typing import Callable, Dict, Mapping, NamedTuple, Sequence, Tuple
+from typing import Callable, Dict, NamedTuple, Sequence, Tuple
 
 import torch
 from mmseg.models.segmentors import EncoderDecoder
 from torch import Tensor
 
+from .brought import of_parts
+from .growing import StateDict, growing, inherits, reserved_rows, unfolded
 from .heads import OtherAxes, other_axes
 from .new_rows import DEFAULT_NEW_ROWS, NEW_ROWS
-
-StateDict = Mapping[str, Tensor]
 
 
 class ClassAxes(NamedTuple):
@@ -106,7 +106,7 @@ def grow(model: EncoderDecoder, old: StateDict, num_old: int, new_rows: str = DE
 
     Old rows are copied, new rows start as ``new_rows`` says, everything else
     must fit exactly. A model with as many classes as before (domains) is
-    loaded as it is. Rows that are no class's (:attr:`reserved_rows`, a mask
+    loaded as it is. Rows that are no class's (:func:`reserved_rows`, a mask
     head's "no object") stay the last ones. A layer that reads class logits
     reads those of new classes with weights of 0, so that at first it does what
     it did.
@@ -118,7 +118,7 @@ def grow(model: EncoderDecoder, old: StateDict, num_old: int, new_rows: str = DE
         new_rows: Name of an initialiser in :data:`NEW_ROWS`.
     """
     initialise = new_row_initialiser(new_rows)
-    num_seen = model.num_classes - getattr(model, 'reserved_rows', 0)
+    num_seen = model.num_classes - reserved_rows(model)
     old, axes = growing_tensors(model, old, num_old, new_rows)
     widen = widening(model, axes, num_old)
     grown = {}
@@ -128,13 +128,14 @@ def grow(model: EncoderDecoder, old: StateDict, num_old: int, new_rows: str = DE
             new = slice(num_old, num_seen)
             rows = grown[name].movedim(axes.rows[name], 0)
             rows[new] = tensor.movedim(axes.rows[name], 0)[new]
-            initialise(name, rows, new)
+            if not of_parts({name: tensor}):  # these have their own
+                initialise(name, rows, new)
     model.load_state_dict(grown, strict=True)
 
 
 def widening(model: EncoderDecoder, axes: ClassAxes, num_old: int) -> Widening:
     """How a model has grown from ``num_old`` classes; ``axes`` as :func:`growing_tensors` found them."""
-    reserved = getattr(model, 'reserved_rows', 0)
+    reserved = reserved_rows(model)
     return Widening(axes, num_old, model.num_classes - reserved - num_old, reserved)
 
 
@@ -152,14 +153,16 @@ def growing_tensors(model: EncoderDecoder, old: StateDict, num_old: int,
         A state dict with the names of ``model``, and its class-dependent
         tensors.
     """
-    heads = {f'{name}.': module for name, module in model.named_modules() if hasattr(module, 'inherit')}
-    for prefix, module in heads.items():
+    reserved, state = reserved_rows(model), model.state_dict()
+    # What a part brings may be new, and what it brought before is no longer asked for.
+    old = unfolded(model, old)
+    old = {**of_parts(state), **of_parts(old, False), **{name: old[name] for name in of_parts(state) if name in old}}
+    for prefix, module in growing(model).items():
         old = module.inherit(old, prefix, new_rows)
-    reserved, state = getattr(model, 'reserved_rows', 0), model.state_dict()
     if model.num_classes == num_old + reserved:
         _check_names(old, state)
         return old, ClassAxes({}, {})
-    return old, class_axes(old, state, num_old + reserved, model.num_classes, not heads, other_axes(model))
+    return old, class_axes(old, state, num_old + reserved, model.num_classes, not inherits(model), other_axes(model))
 
 
 def new_row_initialiser(name: str) -> Callable[[str, Tensor, slice], None]:

@@ -7,6 +7,7 @@ from typing import Mapping
 from mmseg.models.segmentors import EncoderDecoder
 from torch import Tensor, nn
 
+from .growing import inherits, reserved_rows
 from .growth import growing_tensors
 
 
@@ -22,11 +23,11 @@ def narrowed(model: EncoderDecoder, old: Mapping[str, Tensor], num_old: int) -> 
         ValueError: ``old`` is of another model, or of one whose modules
             change from step to step.
     """
-    if any(hasattr(module, 'inherit') for module in model.modules()):
+    if inherits(model):
         raise ValueError('previous: a classifier with modules for each step can not be told from its tensors; give the '
                          'model of the step before, or its StepSession, in place of a file.')
-    _, axes = growing_tensors(model, old, num_old)
-    before, wide, narrow = copy.deepcopy(model), model.num_classes, num_old + getattr(model, 'reserved_rows', 0)
+    old, axes = growing_tensors(model, old, num_old)
+    before, wide, narrow = copy.deepcopy(model), model.num_classes, num_old + reserved_rows(model)
     for module in before.modules():
         if getattr(module, 'num_classes', None) == wide:
             module.num_classes = narrow

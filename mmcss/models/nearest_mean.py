@@ -7,10 +7,11 @@ from mmseg.registry import MODELS
 from torch import Tensor, nn
 
 from ..arguments import Checked, Count
+from .growing import GrowingModule
 
 
 @MODELS.register_module()
-class NearestMean(Checked, nn.Conv2d):
+class NearestMean(Checked, GrowingModule, nn.Conv2d):
     """A 1x1 convolution in training, the nearest class mean in prediction.
 
     iCaRL (Rebuffi et al., CVPR 2017, algorithm 1), for each cell of the
@@ -26,7 +27,6 @@ class NearestMean(Checked, nn.Conv2d):
     Attributes:
         means: ``[C, D, 1, 1]``, 0 for a class that no remembered image shows;
             it is never predicted.
-        predicting: Whether the means answer, in place of the convolution.
     """
 
     means: Tensor
@@ -34,7 +34,6 @@ class NearestMean(Checked, nn.Conv2d):
     def __init__(self, in_channels: Count, num_classes: Count) -> None:
         super().__init__(in_channels, num_classes, kernel_size=1)
         self.register_buffer('means', torch.zeros(num_classes, in_channels, 1, 1))
-        self.predicting = False
 
     def forward(self, x: Tensor) -> Tensor:
         """``[N, C, h, w]`` logits, or cosines, of an embedding ``[N, D, h, w]``."""

@@ -13,19 +13,21 @@ from mmengine.structures import PixelData
 from mmseg.models.segmentors import EncoderDecoder
 from mmseg.registry import MODELS
 from mmseg.structures import SegDataSample
-from torch import Tensor
+from torch import Tensor, nn
 
 from ..parts import Needs, StepBatch
 from ..scenario import Split
 from .bodies import evaluated_features
+from .brought import PART_MODULES, bring, of_parts, put
 from .extended import ExtendedCascadeEncoderDecoder, ExtendedEncoderDecoder, ExtendedMixin, Stock
 from .freezing import body_is_frozen, freeze, still_modules
+from .growing import folded, unfolded
 from .growth import Widening, grow, growing_tensors, widening
 from .hand_over import load_hand_over
 from .learning import Learning
 from .method import Method
 from .over_processes import means_over_processes
-from .taps import check_stages, given_features, watch_training
+from .taps import check_modules, given_features, watch_training
 from .teacher import FrozenTeacher, predict
 
 
@@ -47,10 +49,13 @@ class ContinualMixin(Stock):
     Attributes:
         row_rates: Factors on the learning rate of parameters whose rows
             differ, see :func:`freeze`.
+        own_modules: Those of its modules in whose places parts have put
+            others, by name.
         previous_id: Id of the hand-over that it has grown from.
     """
 
     previous: Optional[str] = None
+    own_modules: Mapping[str, nn.Module] = {}
     _is_observed = True
 
     def __init__(self, *args: Any, continual: Mapping[str, Any], **kwargs: Any) -> None:
@@ -80,10 +85,45 @@ class ContinualMixin(Stock):
         self.learning = learning
         self.previous_id: Optional[str] = None
         self.tapped_stages = tuple(learning.stages)
-        check_stages(self, self.tapped_stages)
+        places = bring(self, method.parts)
+        self.own_modules = {name: self.get_submodule(name) for name in places}
+        self._put_in(places)
+        check_modules(self, self.tapped_stages, 'continual.stages')
+        for name, part in {**method.parts, **method.observers}.items():
+            check_modules(self, (*part.needs.outputs, *part.needs.inputs), f"the part '{name}' (Needs)")
         self.teacher = teacher
         self.row_rates: Dict[str, Tensor] = {}
         self._holds_still = False
+
+    @contextmanager
+    def _own_modules(self) -> Iterator[None]:
+        """Within it the model's own modules are where parts have put others, which then start from them."""
+        places = {name: self.get_submodule(name) for name in self.own_modules}  # a runner may have exchanged some (SyncBN)
+        put(self, self.own_modules)
+        yield
+        self._put_in(places)
+
+    def _put_in(self, places: Mapping[str, nn.Module]) -> None:
+        if places:
+            state = self.state_dict()
+            put(self, places)
+            self.take_over(state)
+
+    def take_over(self, state: Mapping[str, Tensor]) -> None:
+        """Load the hand-over of this very step."""
+        self.load_state_dict(dict(unfolded(self, state)), strict=True)
+
+    def left(self) -> Dict[str, Tensor]:
+        """What is handed over: tensors with stock names, behind them those of modules that parts have brought."""
+        return dict(folded(self, self.state_dict()))
+
+    def release(self) -> None:
+        """Take out what parts have brought, and leave in the model's own modules what has been learned."""
+        state = of_parts(self.left(), False)
+        put(self, self.own_modules)
+        self._modules.pop(PART_MODULES, None)
+        if self.own_modules:
+            self.load_state_dict(state, strict=True)
 
     def hold_still(self, old: Mapping[str, Tensor]) -> None:
         """Switch gradients off, of a model that grows from the step before (its state dict); see :func:`freeze`."""
@@ -102,7 +142,8 @@ class ContinualMixin(Stock):
 
     def init_weights(self) -> None:
         """Initialise as the stock model does, then grow from the step before."""
-        super().init_weights()
+        with self._own_modules():  # weights from elsewhere have stock names
+            super().init_weights()
         if self.previous is not None:
             old = load_hand_over(self.previous, self.split.old)
             self.previous_id = old['meta']['id']
@@ -162,7 +203,8 @@ class ContinualMixin(Stock):
     def _one_body(self, inputs: Tensor) -> Iterator[None]:
         """One pass of a frozen backbone serves student and teacher, whose backbones are then the same."""
         needs = self.method.needs
-        reads_body = needs.stages or needs.body or needs.attention
+        reads_body = needs.stages or needs.body or needs.attention or any(
+            name.split('.')[0] in ('backbone', 'neck') for name in (*needs.outputs, *needs.inputs))
         if self.teacher is None or not self._holds_still or reads_body or not body_is_frozen(self):
             yield
             return
@@ -233,6 +275,7 @@ def make_student(model: EncoderDecoder, method: Method, learning: Learning,
     own = set(vars(model))
 
     def restore() -> None:
+        model.release()
         model.__class__ = stock
         for name in set(vars(model)) - own:
             delattr(model, name)

@@ -10,13 +10,14 @@ from mmseg.registry import MODELS
 from torch import Tensor, nn
 
 from ..arguments import Checked, Count
+from .growing import GrowingModule
 
 # Where the rows of a new step come from; 'random' keeps the head as it was made.
 SOURCES = {'unknown': 'unknown', 'copy_background': 'background', 'random': None}
 
 
 @MODELS.register_module()
-class StepHeads(Checked, BaseModule):
+class StepHeads(Checked, GrowingModule, BaseModule):
     """A 3x3 convolution, norm, ReLU and 1x1 convolution for the background, each step, and unknown.
 
     Takes the place of a decode head's classifier; channels are in learning
@@ -62,7 +63,6 @@ class StepHeads(Checked, BaseModule):
         return torch.cat([getattr(self, name)(x) for name, _ in self.groups], dim=1)
 
     def group_of(self, name: str) -> str:
-        """Whose a parameter is, by its name here: 'background', 'old', 'new' or 'unknown'."""
         group = name.partition('.')[0]
         if group in ('background', 'unknown'):
             return group
@@ -71,14 +71,8 @@ class StepHeads(Checked, BaseModule):
     def inherit(self, old: Mapping[str, Tensor], prefix: str, new_rows: str) -> Dict[str, Tensor]:
         """The newest step's head from another group's, statistics of its norm too.
 
-        Args:
-            old: State dict of the step before.
-            prefix: Name of this module in it, with a dot.
-            new_rows: Whose head is copied: 'unknown', 'copy_background', or
-                'random' for none.
-
-        Returns:
-            ``old`` with the tensors of the newest step's head.
+        ``new_rows`` says whose head is copied: 'unknown', 'copy_background',
+        or 'random' for none.
         """
         if new_rows not in SOURCES:
             raise ValueError(f'continual.new_rows: got {new_rows!r}; StepHeads takes {", ".join(SOURCES)}.')

@@ -7,6 +7,8 @@ pass. Forward hooks on decode heads would not do: MMSegmentation calls their
 from __future__ import annotations
 
 from contextlib import ExitStack, contextmanager
+from functools import partial
+from operator import setitem
 from typing import Any, Callable, Dict, Iterator, List, Optional, Sequence, Tuple
 
 import torch.nn as nn
@@ -15,8 +17,8 @@ from mmseg.models.decode_heads.decode_head import BaseDecodeHead
 from mmseg.models.segmentors import EncoderDecoder
 from torch import Tensor
 
-from ..arguments import ABSENT
-from ..parts import Attention, Needs, Prediction
+from ..arguments import ABSENT, did_you_mean
+from ..parts import Attention, Needs, Prediction, Seen
 from .attention import tap_attention
 from .bodies import evaluated_features
 from .heads import MASK_HEADS, decode_heads, embedding_reader, is_a, main_logits, map_head, mask_logits
@@ -34,28 +36,29 @@ class Watch:
         self.body: Tensor = ABSENT
         self.embedding: Tensor = ABSENT
         self.attention: List[Attention] = []
+        self.outputs, self.inputs = Seen(), Seen()
 
     def prediction(self, size: Tuple[int, int], align_corners: bool) -> Prediction:
         """The :class:`Prediction` for labels of ``size``.
 
         Raises:
-            ValueError: A stage gave no map.
+            ValueError: A stage, or a module that was asked for, gave no tensor.
         """
-        for number, stage in enumerate(self.stages):
-            if not isinstance(stage, Tensor) or stage.dim() != 4:
-                found = f'a tensor of shape {tuple(stage.shape)}' if isinstance(stage, Tensor) else type(stage).__name__
-                raise ValueError(f'stage {number} of this model gives no map [N, C, h, w] but {found}; name the modules '
-                                 'that do in continual.stages.')
+        given = [(f'stage {number} of this model', 'continual.stages', stage) for number, stage in enumerate(self.stages)]
+        given += [(name, 'Needs', value) for kept in (self.inputs, self.outputs) for name, value in kept.items()]
+        for name, place, value in given:
+            if not isinstance(value, Tensor):
+                raise ValueError(f'{name} gives no tensor but {type(value).__name__}; name modules that do in {place}.')
         embedding = self.embedding
         if embedding is not None and embedding.dim() == 3:  # Segmenter's tokens
             embedding = embedding.transpose(1, 2).unflatten(2, self.head_logits.shape[2:])
         return Prediction(self.head_logits, size, align_corners, tuple(self.stages), self.body, embedding,
-                          tuple(self.attention), upsampled=self.upsampled)
+                          tuple(self.attention), self.outputs, self.inputs, self.upsampled)
 
 
 @contextmanager
 def watch_features(segmentor: EncoderDecoder, needs: Needs) -> Iterator[Watch]:
-    """Collect stage outputs, the embedding and attention of the next forward pass.
+    """Collect what is needed of the next forward pass.
 
     The stages are those that a segmentor names (``tapped_stages``), or else
     the backbone's.
@@ -63,7 +66,9 @@ def watch_features(segmentor: EncoderDecoder, needs: Needs) -> Iterator[Watch]:
     seen = Watch()
     with ExitStack() as stack:
         if needs.stages and getattr(segmentor, 'tapped_stages', None):
-            _tap_named(segmentor, segmentor.tapped_stages, seen, stack)
+            seen.stages = [ABSENT] * len(segmentor.tapped_stages)
+            for number, name in enumerate(segmentor.tapped_stages):
+                _tap(segmentor.get_submodule(name), partial(setitem, seen.stages, number), stack)
         elif needs.stages:
             _tap_stages(segmentor.backbone, seen, stack)
         if needs.body:
@@ -72,6 +77,8 @@ def watch_features(segmentor: EncoderDecoder, needs: Needs) -> Iterator[Watch]:
             _tap_embedding(map_head(segmentor), seen, stack)
         if needs.attention:
             seen.attention = tap_attention(segmentor.backbone, stack)
+        if needs.outputs or needs.inputs:
+            _tap_named(segmentor, needs, seen, stack)
         yield seen
 
 
@@ -94,29 +101,51 @@ def _tap_stages(backbone: BaseModule, seen: Watch, stack: ExitStack) -> None:
         stack.callback(relu.register_forward_pre_hook(keep_input).remove)
 
 
-def check_stages(segmentor: EncoderDecoder, names: Sequence[str]) -> None:
-    """See that ``continual.stages`` names modules of a segmentor.
+def check_modules(segmentor: EncoderDecoder, names: Sequence[str], place: str) -> None:
+    """See that names are those of modules of a segmentor.
+
+    Args:
+        segmentor: The segmentor.
+        names: Names that were given for modules.
+        place: Where they were given, for errors.
 
     Raises:
-        ValueError: One is no module; the message lists those that are.
+        ValueError: One is no module; the message has the nearest, and those that are.
     """
     modules = [name for name, _ in segmentor.named_modules() if name]
     unknown = [name for name in names if name not in modules]
     if unknown:
         shown = [name for name in modules if name.count('.') == 1 and not name.startswith('auxiliary_head')]
-        raise ValueError(f'continual.stages: {unknown} are no modules of this model; it has {", ".join(shown)}, and '
-                         'what is inside them.')
+        raise ValueError(f'{place}: {unknown} are no modules of this model{did_you_mean(unknown[0], modules)}; it has '
+                         f'{", ".join(shown)}, and what is inside them.')
 
 
-def _tap_named(segmentor: EncoderDecoder, names: Sequence[str], seen: Watch, stack: ExitStack) -> None:
-    """What the modules of these names return."""
-    seen.stages = [ABSENT] * len(names)
-    for number, name in enumerate(names):
+def _tap_named(segmentor: EncoderDecoder, needs: Needs, seen: Watch, stack: ExitStack) -> None:
+    """What modules get and return, as far as the segmentor has them: a teacher has no auxiliary heads."""
+    modules = dict(segmentor.named_modules())
+    for module in modules.values():
+        if getattr(module, 'inplace', False):  # it would write over what is kept
+            shadow(module, 'inplace', False, stack)
+    for names, kept, gets in ((needs.inputs, seen.inputs, True), (needs.outputs, seen.outputs, False)):
+        for name in names:
+            if name in modules:
+                _tap(modules[name], partial(setitem, kept, name), stack, gets)
 
-        def keep_output(module: nn.Module, inputs: Any, output: Any, number: int = number) -> None:
-            seen.stages[number] = output[0] if isinstance(output, (tuple, list)) else output
 
-        stack.callback(segmentor.get_submodule(name).register_forward_hook(keep_output).remove)
+def _tap(module: nn.Module, keep: Callable[[Any], Any], stack: ExitStack, gets: bool = False) -> None:
+    """Hand a module's first output, or what it ``gets`` first, to ``keep``, also where its ``forward`` is called directly."""
+    original = module.forward
+
+    def forward(*args: Any, **kwargs: Any) -> Any:
+        output = original(*args, **kwargs)
+        keep(_first([*args, *kwargs.values()][0] if gets else output))
+        return output
+
+    shadow(module, 'forward', forward, stack)
+
+
+def _first(value: Any) -> Any:
+    return value[0] if isinstance(value, (tuple, list)) and value else value
 
 
 def _tap_outputs(backbone: BaseModule, keep: Callable[[List[Tensor]], None], stack: ExitStack) -> None:

@@ -9,6 +9,7 @@ from mmseg.registry import MODELS
 from torch import Tensor
 
 from ..parts import Needs, Prediction
+from .brought import of_parts
 from .hand_over import load_hand_over
 from .taps import watch_inference
 
@@ -47,8 +48,9 @@ class FrozenTeacher:
             with torch.random.fork_rng(devices=[]):
                 model = MODELS.build(self.config)
             hand_over = load_hand_over(self.checkpoint)
-            # The teacher is built without auxiliary heads: they predict nothing.
-            state = {k: v for k, v in hand_over['state_dict'].items() if not k.startswith('auxiliary_head.')}
+            # The teacher is built without auxiliary heads, and without what parts brought: they predict nothing.
+            state = {name: value for name, value in of_parts(hand_over['state_dict'], False).items()
+                     if not name.startswith('auxiliary_head.')}
             model.load_state_dict(state, strict=True)
             self.model = self._frozen(model)
         return self.model.to(device)

@@ -14,7 +14,7 @@ from .split import Names, Split
 
 IGNORE = 255
 Regime = Literal['overlapped', 'disjoint', 'sequential']
-Unknown = Literal['background', 'saliency']
+Unknown = Literal['background', 'saliency', 'nothing']
 Future = Literal['background', 'ignore']
 Images = Literal['seen', 'all']
 Absent = Literal['stock', 'skip', 'zero', 'plop']
@@ -44,9 +44,10 @@ class TrainView:
         keep_old_labels: Old classes keep their labels: the oracle of PLOP's
             ablation of pseudo labels. No continual setting.
         unknown: What of the background is labelled unknown
-            (:attr:`Split.unknown`; SSUL): None for nothing, 'background' for
-            all of it, 'saliency' for what a saliency map marks, which is
-            known when the map is read.
+            (:attr:`Split.unknown`; SSUL): 'background' for all of it,
+            'saliency' for what a saliency map marks, which is known when the
+            map is read, 'nothing' where the channel has no label (DKD), None
+            where there is no such channel.
         ignore_others: Ignore old and future classes, in place of making them
             background.
     """

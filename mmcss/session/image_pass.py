@@ -16,33 +16,38 @@ from ..random_state import kept_random_state
 
 
 class ImagePass:
-    """One pass over images of the step, with a model in evaluation mode.
+    """Passes over images of the step, with a model in evaluation mode.
 
-    Runs when iterated; model and random numbers of the process are left as
-    they were.
+    Each time that it is iterated is a pass, of other augmentations than those
+    before; model and random numbers of the process are left as they were.
 
     Args:
         model: The student.
         needs: What to collect besides the logits.
         student: Whether batches hold the model's own prediction, or else the
             teacher's.
-        batches: Gives the images, preprocessed: ``inputs`` and
-            ``data_samples``.
+        batches: Gives the images of a pass, by its number from 0 on,
+            preprocessed: ``inputs`` and ``data_samples``.
         precision: Gives a context in which each batch is looked at.
     """
 
-    def __init__(self, model: ContinualMixin, needs: Needs, student: bool, batches: Callable[[], Iterable[Dict[str, Any]]],
+    def __init__(self, model: ContinualMixin, needs: Needs, student: bool, batches: Callable[[int], Iterable[Dict[str, Any]]],
                  precision: Callable[[], ContextManager[Any]] = nullcontext) -> None:
         self.model = model
         self.needs = needs
         self.student = student
         self.batches = batches
         self.precision = precision
+        self._passes = 0
+
+    def __iter__(self) -> Iterator[StepBatch]:
+        self._passes += 1
+        return self._look(self._passes - 1)
 
     @torch.no_grad()
-    def __iter__(self) -> Iterator[StepBatch]:
+    def _look(self, number: int) -> Iterator[StepBatch]:
         with evaluating(self.model), kept_random_state():
-            for data in self.batches():
+            for data in self.batches(number):
                 with self.precision():
                     batch = self.model.look(data['inputs'], data['data_samples'], self.needs, self.student)
                 yield batch
@@ -55,12 +60,14 @@ class SeededImages(Dataset[Any]):
         dataset: A data set with random transforms.
         images: Numbers of the images in it.
         seed: Of the random numbers.
+        number: Of the pass, for which images are augmented anew.
     """
 
-    def __init__(self, dataset: Any, images: Union[Sequence[int], np.ndarray], seed: int) -> None:
+    def __init__(self, dataset: Any, images: Union[Sequence[int], np.ndarray], seed: int, number: int = 0) -> None:
         self.dataset = dataset
         self.images = images
         self.seed = seed
+        self.number = number
 
     @property
     def metainfo(self) -> Dict[str, Any]:
@@ -72,7 +79,7 @@ class SeededImages(Dataset[Any]):
 
     def __getitem__(self, index: int) -> Any:
         image = int(self.images[index])
-        seed = int(np.random.SeedSequence([self.seed, image]).generate_state(1)[0])
+        seed = int(np.random.SeedSequence([self.seed, image, self.number]).generate_state(1)[0])
         random.seed(seed)
         np.random.seed(seed)
         torch.manual_seed(seed)

@@ -1,15 +1,15 @@
 """The one place that calls the moments of a method's parts, but for those of a forward pass: targets, loss, observe."""
 from __future__ import annotations
 
-from typing import Callable, Iterable, Mapping, Optional
+from typing import Callable, Mapping, Optional
 
 from torch import Tensor
 
 from ..models import ContinualMixin
-from ..parts import Part, StepBatch, overrides
+from ..parts import Look, Part, overrides
 from .part_states import Found, PartStates, State, unfit_state
 
-Look = Callable[[str, Part, bool], Iterable[StepBatch]]
+Looks = Callable[[str, Part, bool], Look]
 
 
 class Moments:
@@ -17,13 +17,13 @@ class Moments:
 
     Args:
         model: The student.
-        look: Gives a part, by its name, one pass over the images of the step;
+        look: Gives a part, by its name, its look at the images of the step;
             with True it shows the student's predictions, with False the
             teacher's. Runs nothing until it is iterated.
         states: Where states come from and go to.
     """
 
-    def __init__(self, model: ContinualMixin, look: Look, states: PartStates) -> None:
+    def __init__(self, model: ContinualMixin, look: Looks, states: PartStates) -> None:
         self.model = model
         self.look = look
         self.states = states

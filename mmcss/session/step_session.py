@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import copy
+from functools import partial
 from pathlib import Path
 from typing import Any, Callable, Dict, Iterable, Iterator, List, Mapping, NamedTuple, Optional, Sequence, Union
 
@@ -15,11 +16,13 @@ from ..datasets import StepDataset
 from ..evaluation.step_scores import check_collated
 from ..files import PathLike, short
 from ..models import FrozenTeacher, Method, forget_hand_over, grow, load_hand_over, save_hand_over
+from ..models.brought import of_parts
 from ..models.freezing import hold_rows
+from ..models.growing import reserved_rows
 from ..models.learning import Learning
 from ..models.narrowing import narrowed
 from ..models.segmentors import check_stock, make_student
-from ..parts import Part, StepBatch
+from ..parts import Look, Part
 from .image_pass import ImagePass, SeededImages
 from .moments import Moments
 from .part_states import PartStates, State, part_file, save_state
@@ -88,7 +91,7 @@ class StepSession:
                 :class:`~mmcss.datasets.StepDataset`, collated by mmengine's
                 ``pseudo_collate``.
             optimizer: Of the model's parameters; parts act right before each
-                of its updates.
+                of its updates. It gets a group of what parts bring.
 
         Raises:
             ValueError: The loader or the optimizer is of another step or
@@ -98,13 +101,17 @@ class StepSession:
         self._expect(begun=False)
         self.dataset = self._fitting_images(loader, optimizer)
         self.loader, self.optimizer = loader, optimizer
+        own = set(self.model.parameters())
         before, teacher = self._before(), None
         try:
+            if before.state and any(part.uses_teacher for part in self.method.parts.values()):
+                teacher = FrozenTeacher(before.model(), stages=self.learning.stages)
+            self._undo.append(make_student(self.model, self.method, self.learning, teacher))
             if before.state:
                 grow(self.model, before.state, self.split.num_old, self.learning.new_rows)
-                if any(part.uses_teacher for part in self.method.parts.values()):
-                    teacher = FrozenTeacher(before.model(), stages=self.learning.stages)
-            self._undo.append(make_student(self.model, self.method, self.learning, teacher))
+            brought = [parameter for parameter in self.model.parameters() if parameter not in own]
+            if brought:
+                optimizer.add_param_group(dict(params=brought))
             self._get_ready(before)
         except BaseException as error:  # also where somebody stops it
             self._leave()
@@ -144,12 +151,13 @@ class StepSession:
         """
         self._expect(begun=True)
         self.moments.finish()
+        self.brought = {name: value.clone() for name, value in of_parts(self.model.state_dict()).items()}
         self._leave()
         self.ended = True
         if path is not None:
             Path(path).parent.mkdir(parents=True, exist_ok=True)
             meta = dict(step=self.split.step, classes=list(self.split.seen), dataset_meta=self.dataset.metainfo)
-            save_hand_over(path, self.model.state_dict(), meta)
+            save_hand_over(path, {**self.model.state_dict(), **self.brought}, meta)
             for name, state in self.states.items():
                 save_state(part_file(path, name), state)
         # The step after may keep this session while it trains.
@@ -160,7 +168,7 @@ class StepSession:
         if self.previous is not None and not isinstance(self.previous, (StepSession, EncoderDecoder, str, Path)):
             raise TypeError(f'previous: got {type(self.previous).__name__}, expected a StepSession, a stock model or the path of '
                             'a hand-over file.')
-        step, channels = self.split.step, self.split.num_seen + getattr(self.model, 'reserved_rows', 0)
+        step, channels = self.split.step, self.split.num_seen + reserved_rows(self.model)
         if self.model.num_classes != channels:
             raise ValueError(f'model: got {self.model.num_classes} channels, expected {channels}: step {step} has '
                              f'{self.split.num_seen} seen classes. Set num_classes of its heads.')
@@ -201,7 +209,8 @@ class StepSession:
             state = load_hand_over(previous, self.split.old)['state_dict']
             return _Before(state, previous, lambda: narrowed(self.model, state, self.split.num_old))
         model, left = (previous.model, previous.states) if isinstance(previous, StepSession) else (previous, {})
-        state = {name: value.detach().clone() for name, value in model.state_dict().items()}
+        brought = previous.brought if isinstance(previous, StepSession) else {}
+        state = {name: value.detach().clone() for name, value in {**model.state_dict(), **brought}.items()}
         return _Before(state, left, lambda: copy.deepcopy(model))
 
     def _get_ready(self, before: _Before) -> None:
@@ -220,12 +229,12 @@ class StepSession:
         while self._undo:
             self._undo.pop()()
 
-    def _look(self, name: str, part: Part, student: bool) -> Iterable[StepBatch]:
-        return ImagePass(self.model, part.needs, student, lambda: self._images(part.needs.true_background))
+    def _look(self, name: str, part: Part, student: bool) -> Look:
+        return ImagePass(self.model, part.needs, student, partial(self._images, part.needs.true_background))
 
-    def _images(self, true_background: bool) -> Iterator[Dict[str, Any]]:
+    def _images(self, true_background: bool, number: int) -> Iterator[Dict[str, Any]]:
         """Each image of the step once, preprocessed, augmented by random numbers of its own."""
         loader, shown = self.loader, self.dataset.with_true_background() if true_background else self.dataset
-        images = SeededImages(shown, self.dataset.each_once(), self.seed)
+        images = SeededImages(shown, self.dataset.each_once(), self.seed, number)
         for data in DataLoader(images, loader.batch_size or 1, num_workers=loader.num_workers, collate_fn=loader.collate_fn):
             yield self.model.data_preprocessor(data, training=True)

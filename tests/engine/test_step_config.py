@@ -390,7 +390,7 @@ def test_settings_of_memory_that_don_t_go(tmp_path, memory, message):
     (dict(memory=dict(sise=4, size=4)), "continual.memory.sise: there is no such setting, did you mean 'size'\\?; valid are size, policy, labels, "),
     (dict(unknown=dict(of='saliency', maps='x')), 'continual.unknown.maps: there is no such setting; valid are of, folder'),
     (dict(unknown=dict(of='background', scores='tanh')),
-     "continual.unknown.scores: got 'tanh', expected 'sigmoid' or 'softmax'"),
+     "continual.unknown.scores: got 'tanh', expected 'sigmoid' or 'softmax' or 'none'"),
     (dict(memory=4), 'continual.memory: got 4, expected a dict'),
     (dict(unknown='saliency'), "continual.unknown: got 'saliency', expected a dict"),
 ])

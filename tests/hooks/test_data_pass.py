@@ -181,6 +181,34 @@ def test_two_passes_look_alike(runner):
     assert all(torch.equal(a, b) for a, b in zip(first, second)) and len(first) == 2
 
 
+@pytest.mark.parametrize('processes', [1, 2])
+def test_passes_of_one_part_augment_anew(runner, monkeypatch, processes):
+    """Alike in a run that begins the step again, and in however many processes."""
+    model, look = bare_model(runner), bare_model(runner).look
+
+    def passes():
+        found = [{}, {}, {}]
+        monkeypatch.setattr(model, 'look', lambda inputs, samples, *given: found[number].update(
+            {sample.img_path: image for image, sample in zip(inputs, samples)}) or look(inputs, samples, *given))
+        for rank in range(processes):
+            monkeypatch.setattr('mmengine.dataset.sampler.get_dist_info', lambda rank=rank: (rank, processes))
+            images = Pass(runner, Needs(), student=False)
+            for number in range(3):  # noqa: B007  read above
+                list(images)
+        return found
+
+    first, again = passes(), passes()
+    monkeypatch.undo()
+    seeded = [SeededImages(runner.train_dataloader.dataset, range(7), common_seed(runner), number) for number in range(3)]
+    expected = [{one['data_samples'].img_path: model.data_preprocessor(dict(inputs=[one['inputs']]))['inputs'][0] for one in images}
+                for images in seeded]
+    for one, other, right in zip(first, again, expected):
+        assert len(one) == 7 and all(torch.equal(image, other[name]) and torch.equal(image, right[name])
+                                     for name, image in one.items())
+    for one, other in ((0, 1), (1, 2), (0, 2)):
+        assert not any(torch.equal(image, first[other][name]) for name, image in first[one].items())
+
+
 def test_augmentations_depend_on_the_image_alone(runner):
     """Not on which process or batch it comes in: several processes find what one finds."""
     dataset = runner.train_dataloader.dataset

@@ -5,6 +5,7 @@ import torch.nn as nn
 
 from mmcss.losses.ewc import ElasticWeightConsolidation
 from mmcss.models import class_axes, grow
+from mmcss.models.growing import GrowingModule
 from mmcss.models.growth import growing_tensors, widening
 from mmcss.models.heads import OtherAxes
 
@@ -34,7 +35,7 @@ class MaskFormerHead(nn.Module):
         self.cls_embed = nn.Linear(3, classes + 1)
 
 
-class Segmentor(nn.Module):
+class Segmentor(GrowingModule):
     """A head on nothing."""
 
     def __init__(self, head, classes, reserved=0):

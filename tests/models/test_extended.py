@@ -131,8 +131,18 @@ def test_predictions_of_a_softmax():
     assert torch.equal(logits, logits_of(other, images()))
 
 
+def test_predictions_without_the_unknown():
+    """As if its channel were not there."""
+    model = restless(build(extended(encoder_decoder(), unknown_scores='none')))
+    logits = logits_of(model, images())
+    assert logits.shape[1] == CLASSES + 1 and (logits.argmax(dim=1) == CLASSES).any()
+    for sample, one in zip(predicted(model, images()), logits):
+        assert torch.equal(sample.pred_sem_seg.data[0], one[:-1].argmax(dim=0))
+        assert torch.equal(sample.seg_logits.data, one[:-1])
+
+
 def test_unknown_scores_that_are_not_there():
-    with pytest.raises(ValueError, match="unknown_scores: got 'softmx', valid are sigmoid, softmax"):
+    with pytest.raises(ValueError, match="unknown_scores: got 'softmx', valid are sigmoid, softmax, none"):
         MODELS.build(extended(encoder_decoder(), unknown_scores='softmx'))
 
 
@@ -154,7 +164,7 @@ def as_tensor(model, inputs):
         return model(inputs, mode='tensor')
 
 
-@pytest.mark.parametrize('name, scores', [('FCN', 'sigmoid'), ('FCN', 'softmax'), ('OCR', 'sigmoid'), ('Enc', 'softmax')])
+@pytest.mark.parametrize('name, scores', [('FCN', 'sigmoid'), ('FCN', 'softmax'), ('OCR', 'sigmoid'), ('Enc', 'softmax'), ('FCN', 'none')])
 def test_exporters_see_what_is_predicted(name, scores):
     """A map of each class alone, whose best class is the predicted one; traced, also at another size."""
     model = restless(build(extended(MODEL_CONFIGS[name], unknown_scores=scores)))

@@ -162,5 +162,5 @@ def test_label_of_unknown():
 
 @pytest.mark.parametrize('unknown', ['all', True, ''])
 def test_an_unknown_of_no_kind(unknown):
-    with pytest.raises(ValueError, match=f'unknown: got {unknown!r}, valid are None, background, saliency'):
+    with pytest.raises(ValueError, match=f'unknown: got {unknown!r}, valid are None, background, saliency, nothing'):
         TrainView(unknown=unknown)

@@ -24,7 +24,7 @@ class Model(nn.Module):
 def test_a_pass_leaves_model_and_random_numbers_as_they_were(training):
     model, needs, batches = Model().train(training), Needs(body=True), [dict(inputs=i, data_samples=[i]) for i in range(2)]
     before = random_state()['torch']
-    found = list(ImagePass(model, needs, True, lambda: batches))
+    found = list(ImagePass(model, needs, True, lambda number: batches))
     assert found == [(0, [0], needs, True, False, False), (1, [1], needs, True, False, False)]
     assert model.training is training and torch.is_grad_enabled()
     assert torch.equal(random_state()['torch'], before)
@@ -33,16 +33,16 @@ def test_a_pass_leaves_model_and_random_numbers_as_they_were(training):
 def test_what_is_frozen_in_evaluation_mode_stays_there():
     model = Model()
     model.norm = nn.BatchNorm2d(2).eval()
-    list(ImagePass(model, Needs(), True, lambda: [dict(inputs=0, data_samples=[])]))
+    list(ImagePass(model, Needs(), True, lambda number: [dict(inputs=0, data_samples=[])]))
     assert model.training and not model.norm.training
 
 
 def test_nothing_is_loaded_until_it_is_iterated():
-    """And each time anew."""
+    """And each time anew, as another pass."""
     loaded = []
-    images = ImagePass(Model(), Needs(), False, lambda: loaded.append(1) or [])
+    images = ImagePass(Model(), Needs(), False, lambda number: loaded.append(number) or [])
     assert loaded == []
-    assert list(images) == list(images) == [] and loaded == [1, 1]
+    assert list(images) == list(images) == [] and loaded == [0, 1]
 
 
 def test_batches_are_looked_at_in_the_precision_given():
@@ -54,7 +54,7 @@ def test_batches_are_looked_at_in_the_precision_given():
         yield
         entered.append('out')
 
-    for _ in ImagePass(Model(), Needs(), False, lambda: [dict(inputs=0, data_samples=[])] * 2, precision):
+    for _ in ImagePass(Model(), Needs(), False, lambda number: [dict(inputs=0, data_samples=[])] * 2, precision):
         assert entered[-1] == 'out'
     assert entered == ['in', 'out'] * 2
 
@@ -72,6 +72,14 @@ def test_augmentations_depend_on_image_and_seed():
     whole, part = SeededImages(Noise(), range(7), 5), SeededImages(Noise(), [4, 2], 5)
     assert (len(whole), len(part), part.metainfo) == (7, 2, dict(classes=('a', )))
     assert (part[0], part[1]) == (whole[4], whole[2])
-    other = SeededImages(Noise(), range(7), 6)
-    numbers = [images[image][1:] for images in (whole, other) for image in range(7)]
-    assert len(set(numbers)) == 14
+    others = [SeededImages(Noise(), range(7), *given) for given in ((6, ), (5, 1), (5, 2))]
+    numbers = [images[image][1:] for images in (whole, *others) for image in range(7)]
+    assert len(set(numbers)) == 28
+
+
+def test_the_first_pass_has_the_seeds_of_image_and_run_alone():
+    """Those of runs before there were others."""
+    images = SeededImages(Noise(), range(7), 5)
+    for image in range(7):
+        expected = random.Random(int(np.random.SeedSequence([5, image]).generate_state(1)[0])).random()
+        assert images[image][1] == expected
