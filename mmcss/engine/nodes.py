@@ -3,6 +3,7 @@ from __future__ import annotations
 
 from typing import Any, Collection, Iterator, Mapping, Tuple
 
+from mmengine.config import Config
 from mmengine.registry import Registry
 
 
@@ -22,6 +23,11 @@ def values_of(node: Any, place: str = '', skip: Collection[str] = ()) -> Iterato
     elif isinstance(node, (list, tuple)):
         for i, value in enumerate(node):
             yield from values_of(value, f'{place}[{i}]', skip)
+
+
+def with_settings(cfg: Config, settings: Mapping[str, Any]) -> Config:
+    """A config of other settings that goes by the file of ``cfg``, which need not be there."""
+    return Config(settings, cfg_text=cfg.text, filename=cfg.filename)
 
 
 def class_of(registry: Registry, kind: Any) -> Any:
