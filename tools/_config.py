@@ -1,24 +1,41 @@
-"""What tools/train.py and tools/test.py share."""
+"""What tools that take an experiment's config share."""
 from __future__ import annotations
 
 import argparse
 import os
-from pathlib import Path
 
 import mmcss  # noqa: F401  first: it makes `_base_ = ['mmseg::...']` work under both stacks
+from mmcss.engine import compose
+from mmcss.engine.profiles import PROFILES
 from mmengine.config import Config, DictAction
 
 
+def add_config(parser: argparse.ArgumentParser, several: bool = False) -> None:
+    """Let a tool take an experiment's config, or several, and what is to be exchanged in it."""
+    parser.add_argument('configs' if several else 'config', nargs='+' if several else None, help='config file')
+    parser.add_argument('--scenario', metavar='NAME|FILE',
+                        help='another scenario: a file of configs/_base_/scenarios by its name, or the path of a file')
+    parser.add_argument('--model', metavar='NAME|FILE', help='another model, of configs/_base_/models')
+    parser.add_argument('--profile', choices=PROFILES, help="the paper's method or that of its released code")
+    parser.add_argument('--cfg-options', nargs='+', action=DictAction, default={}, help='override config entries, as key=value')
+
+
+def read_config(path: str, args: argparse.Namespace) -> Config:
+    """A config with what the options of :func:`add_config` exchange and override."""
+    cfg = compose(path, args.scenario, args.model, args.profile)
+    cfg.merge_from_dict(args.cfg_options)
+    return cfg
+
+
 def common_parser(description: str) -> argparse.ArgumentParser:
-    """A parser with the options that both tools take, named as MMSegmentation's."""
+    """A parser with the options that train.py and test.py take, named as MMSegmentation's."""
     parser = argparse.ArgumentParser(description=description)
-    parser.add_argument('config', help='config file')
+    add_config(parser)
     parser.add_argument('--work-dir', help='folder of checkpoints, logs and results (default: '
-                        'work_dirs/<folder of the config>/<name of the config>)')
+                        'work_dirs/<folder of the config>/<name of the config>, with the scenario and model given here in it)')
     parser.add_argument('--step', metavar='K|A-B', help='only this step or these steps')
     parser.add_argument('--skip-broken', action='store_true',
                         help="leave out images whose files can't be used, and list them")
-    parser.add_argument('--cfg-options', nargs='+', action=DictAction, help='override config entries, as key=value')
     parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], default='none')
     parser.add_argument('--local_rank', '--local-rank', type=int, default=0, help=argparse.SUPPRESS)
     return parser
@@ -27,12 +44,10 @@ def common_parser(description: str) -> argparse.ArgumentParser:
 def load_config(args: argparse.Namespace) -> Config:
     """The config file with the options of the command line in it."""
     os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
-    cfg = Config.fromfile(args.config)
-    if args.cfg_options:
-        cfg.merge_from_dict(args.cfg_options)
+    cfg = read_config(args.config, args)
     cfg.launcher = args.launcher
-    default = Path('work_dirs') / Path(args.config).resolve().parent.name / Path(args.config).stem
-    cfg.work_dir = args.work_dir or cfg.get('work_dir') or str(default)
+    if args.work_dir:
+        cfg.work_dir = args.work_dir
     given = dict(steps=args.step, skip_broken=args.skip_broken or None,
                  **{key: getattr(args, key, None) for key in ('first_step_from', 'classes', 'overwrite', 'rehearsal')})
     cfg.run = dict(cfg.get('run', {}), **{key: value for key, value in given.items() if value is not None})

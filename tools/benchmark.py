@@ -16,7 +16,8 @@ import time
 from pathlib import Path
 from typing import Callable, Dict, List
 
-import mmcss  # noqa: F401  first: it makes `_base_ = ['mmseg::...']` work under both stacks
+from _config import add_config, read_config
+
 import torch
 from mmengine.config import Config
 from mmengine.model import revert_sync_batchnorm
@@ -24,6 +25,7 @@ from mmengine.registry import init_default_scope
 from mmseg.registry import MODELS
 from mmcss.engine import build_scenario, step_config
 from mmcss.engine.folders import StepFolder
+from mmcss.engine.nodes import with_settings
 from mmcss.models import save_hand_over
 from mmcss.scenario import Split
 from prettytable import PrettyTable
@@ -34,7 +36,7 @@ from _random_step import prepare, random_batch, train
 
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('configs', nargs='+', help='experiment configs; their step 1 is measured')
+    add_config(parser, several=True)
     parser.add_argument('--size', type=int, nargs='+', default=[128], help='height and width of the images')
     parser.add_argument('--batch', type=int, default=8, help='images a batch')
     parser.add_argument('--repeats', type=int, default=20, help='times each is measured')
@@ -100,10 +102,10 @@ def main() -> None:
         return random_batch(args.batch, height, width, split, args.device)
 
     for config in args.configs:
-        cfg = Config.fromfile(config)
+        cfg = read_config(config, args)
         if len(build_scenario(cfg)) < 2:
             sys.exit(f'{config} has one step alone, and step 1 is measured.')
-        plain = Config(dict(cfg._cfg_dict.to_dict(), continual={}, official={}), filename=cfg.filename)
+        plain = with_settings(cfg, dict(cfg._cfg_dict.to_dict(), continual={}, official={}))
         with tempfile.TemporaryDirectory() as folder:
             model, plain = (build(one, f'{folder}/{name}', args.device, batch)
                             for name, one in (('method', cfg), ('plain', plain)))
@@ -114,7 +116,7 @@ def main() -> None:
                   for parts in (seconds['plain'], [sum(pair) for pair in zip(seconds['plain'], teacher)])]
         shown = [f'{statistics.median(seconds[name]):.3f} s' if name in seconds else '-'
                  for name in ('plain', 'teacher', 'step')]
-        name = f'{Path(config).parent.name}/{Path(config).stem}'
+        name = f'{Path(cfg.filename).parent.name}/{Path(cfg.filename).stem}'
         table.add_row([name, *shown, *(f'{ratio:.3f}' for ratio in ratios)])
     print(f'{args.batch} images of {height} x {width} on {args.device}, {torch.get_num_threads()} threads, '
           f'medians of {args.repeats} rounds')

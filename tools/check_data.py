@@ -14,7 +14,8 @@ import warnings
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Sequence, Set, Tuple
 
-import mmcss  # noqa: F401  first: it makes `_base_ = ['mmseg::...']` work under both stacks
+from _config import add_config, read_config
+
 import numpy as np
 from mmcss.datasets import ClassNames, LabelledImages, build_view, check_saliency, name_classes, presence_table
 from mmcss.datasets.label_values import ignored_values, other_numbers, without_classes
@@ -23,7 +24,7 @@ from mmcss.datasets.readers import ImageReader
 from mmcss.engine import build_scenario, step_config
 from mmcss.engine.stated_classes import leaf_configs, with_clean_names
 from mmcss.files import plain
-from mmengine.config import Config, DictAction
+from mmengine.config import Config
 from mmengine.dataset import BaseDataset
 from mmengine.registry import init_default_scope
 from mmseg.registry import DATASETS
@@ -305,16 +306,13 @@ def sizes(infos: Sequence[Mapping[str, Any]]) -> str:
 
 def main(arguments: Optional[Sequence[str]] = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('config', help='config file')
-    parser.add_argument('--cfg-options', nargs='+', action=DictAction, help='override config entries, as key=value')
+    add_config(parser)
     parser.add_argument('--images', action='store_true',
                         help='decode all images too, and compare their sizes with those of the label maps')
     args = parser.parse_args(arguments)
     warnings.simplefilter('ignore')
     init_default_scope('mmseg')
-    cfg = Config.fromfile(args.config)
-    cfg.merge_from_dict(args.cfg_options or {})
-    checker = Checker(cfg, args.images)
+    checker = Checker(read_config(args.config, args), args.images)
     checker.run()
     print('\n'.join(table.get_string() for table in checker.tables))
     problems = list(dict.fromkeys(checker.problems))  # train and test data may share a folder

@@ -15,8 +15,9 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Callable, Dict, List, Optional, Tuple
 
+from _config import add_config, read_config
+
 import cv2
-import mmcss  # noqa: F401  first: it makes `_base_ = ['mmseg::...']` work under both stacks
 import numpy as np
 from mmcss.datasets import leaves_of, name_classes
 from mmcss.datasets.saliency import saliency_path
@@ -25,7 +26,6 @@ from mmcss.datasets.sources import image_name, open_dataset
 from mmcss.engine.settings import read_settings
 from mmcss.engine.typed_settings import UnknownSettings
 from mmcss.scenario import IGNORE
-from mmengine.config import Config
 from mmengine.dataset import BaseDataset
 from mmengine.registry import init_default_scope
 from PIL import Image
@@ -42,7 +42,7 @@ Detector = Callable[[BaseDataset, Info], np.ndarray]
 
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('config', help='experiment config; the maps of its training images are made')
+    add_config(parser)
     source = parser.add_mutually_exclusive_group(required=True)
     source.add_argument('--from-folder', metavar='DIR', help="a detector's grey maps, named like the images")
     source.add_argument('--opencv', choices=sorted(DETECTORS), help='a method of cv2.saliency (opencv-contrib)')
@@ -132,7 +132,7 @@ def make_maps(leaves: List[BaseDataset], folder: str, detect: Detector, overwrit
 def main() -> None:
     args = parse_args()
     init_default_scope('mmseg')
-    cfg = Config.fromfile(args.config)
+    cfg = read_config(args.config, args)
     folder = args.folder or (read_settings(cfg).method(1).unknown or UnknownSettings(of='saliency')).folder
     if args.ground_truth:
         detect = by_labels()

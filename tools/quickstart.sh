@@ -12,7 +12,8 @@ start=$SECONDS
 
 say() { echo "[quickstart] $*"; }
 train() { # method, further options of tools/train.py
-    "$PYTHON" -W ignore tools/train.py "configs/$1/deeplabv3_r18_shapes8_5-1.py" --work-dir "$RUNS/$1" --resume "${@:2}"
+    "$PYTHON" -W ignore tools/train.py "configs/$1/deeplabv3_r101_voc_15-1.py" --scenario shapes8_5-1 \
+        --model deeplabv3_r18_scratch --work-dir "$RUNS/$1" --resume "${@:2}"
 }
 
 say "1/4 generated data: $DATA"

@@ -3,6 +3,7 @@ from __future__ import annotations
 
 from typing import Any, Collection, Dict, Iterator, Mapping, Tuple
 
+from mmengine.config import Config
 from mmengine.registry import Registry
 
 
@@ -27,6 +28,11 @@ def values_of(node: Any, place: str = '', skip: Collection[str] = ()) -> Iterato
 def walk(node: Any) -> Iterator[Dict[str, Any]]:
     """All dicts of a nested config, outer ones first; each may be changed when its turn comes."""
     return (value for _, value in values_of(node) if isinstance(value, dict))
+
+
+def with_settings(cfg: Config, settings: Mapping[str, Any]) -> Config:
+    """A config of other settings that goes by the file of ``cfg``, which need not be there."""
+    return Config(settings, cfg_text=cfg.text, filename=cfg.filename)
 
 
 def class_of(registry: Registry, kind: Any) -> Any:

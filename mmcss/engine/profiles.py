@@ -5,6 +5,7 @@ from typing import Any, Dict, Literal, Mapping, get_args
 
 from mmengine.config import Config
 
+from .nodes import with_settings
 from .type_names import with_named_types
 
 Profile = Literal['paper', 'official']
@@ -38,7 +39,7 @@ def with_profile(cfg: Config) -> Config:
         if not isinstance(official, Mapping):
             raise ValueError(f"profile: this config's method has no 'official' settings (official: got {official!r}).")
         _apply(official, settings)
-    return Config(settings, filename=cfg.filename)
+    return with_settings(cfg, settings)
 
 
 def _apply(official: Mapping[str, Any], settings: Dict[str, Any]) -> None:

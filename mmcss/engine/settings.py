@@ -14,6 +14,7 @@ from ..memory.replay import REPLAYS
 from ..models.part_configs import CLASSIFIERS, DECODE_LOSSES, PARTS, check_losses, classifier_config
 from ..scenario import PROTOCOLS, SCENARIOS, Protocol, Scenario
 from .class_settings import StepClasses
+from .nodes import with_settings
 from .outline import check_outline
 from .profiles import PROFILES, with_profile
 from .stated_classes import check_test_names, stated_names, tell_of_background
@@ -55,7 +56,7 @@ def read_settings(cfg: Union[Config, Settings]) -> Settings:
 
 def _merged(cfg: Config, steps: str) -> Config:
     """A copy of a config with what it says of some steps."""
-    merged = Config(copy.deepcopy(cfg._cfg_dict.to_dict()), filename=cfg.filename)
+    merged = with_settings(cfg, copy.deepcopy(cfg._cfg_dict.to_dict()))
     try:
         merged.merge_from_dict(copy.deepcopy(cfg.get(steps, {})))
     except (TypeError, KeyError) as error:  # a dict in place of something else, or the other way round

@@ -18,7 +18,7 @@ from .deploy import deployed
 from .first_step import first_step_training
 from .folders import StepFolder
 from .model_config import STUDENTS, extended_model, replace_cross_entropy, stock_model, teacher_model, without_pretrained
-from .nodes import walk
+from .nodes import walk, with_settings
 from .outline import OWN_KEYS
 from .settings import read_settings, step_classes
 from .stated_classes import leaf_configs, with_clean_names
@@ -62,7 +62,7 @@ def step_config(cfg: Union[Config, Settings], scenario: Scenario, step: int, wor
     plain.setdefault('model_wrapper_cfg', dict(
         type='DeviceAwareDDP', broadcast_buffers=False,
         find_unused_parameters=plain.get('find_unused_parameters', False)))
-    return Config(plain, filename=settings.cfg.filename)
+    return with_settings(settings.cfg, plain)
 
 
 def training_settings(config: Config) -> Dict[str, Any]:

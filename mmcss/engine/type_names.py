@@ -15,7 +15,7 @@ from mmengine.registry import Registry
 from mmengine.utils import get_object_from_string
 
 from ..files import plain
-from .nodes import walk
+from .nodes import walk, with_settings
 
 
 def with_named_types(cfg: Config) -> Config:
@@ -35,7 +35,7 @@ def with_named_types(cfg: Config) -> Config:
     known = _known()
     for node in unclear:
         node['type'] = _name(node['type'], *known)
-    return Config(settings, filename=cfg.filename)
+    return with_settings(cfg, settings)
 
 
 def _is_unclear(kind: Any) -> bool:

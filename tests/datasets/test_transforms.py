@@ -72,7 +72,7 @@ def test_score_as_resized():
 def test_the_authors_pipelines(tmp_path, size, role):
     """Input, labels and the size that predictions are brought to are 512 x 512."""
     np.random.seed(0)
-    cfg = Config.fromfile(ROOT / 'configs' / '_base_' / 'datasets' / 'voc2012_official.py')
+    cfg = Config.fromfile(ROOT / 'configs' / '_base_' / 'datasets' / 'voc2012_mib_crops.py')
     Image.fromarray(np.random.randint(0, 255, (*size, 3), dtype=np.uint8)).save(tmp_path / 'a.jpg')
     Image.fromarray(np.random.randint(0, 21, size, dtype=np.uint8)).save(tmp_path / 'a.png')
     pipeline = Compose([TRANSFORMS.build(dict(step)) for step in cfg[f'{role}_pipeline']])

@@ -11,6 +11,7 @@ from PIL import Image
 from mmcss.datasets import StepDataset
 from mmcss.engine import ContinualRunner
 from tests.e2e.running import assert_equal_states, run, state, together
+from tests.experiments import experiment
 from tests.tiny import CLASSES, MIB, PLOP, REMINDER_M, SSUL_M, tiny_config
 
 CONFIGS = Path(__file__).resolve().parents[2] / 'configs'
@@ -133,7 +134,7 @@ def cityscapes(tmp_path_factory):
 @pytest.mark.parametrize('method', ['plop', 'mib'])
 @pytest.mark.parametrize('steps, cities', [('11-5', [11, 5, 5]), ('11-1', [11] + [1] * 10), ('1-1', [1] * 21)])
 def test_cities(cityscapes, tmp_path, method, steps, cities):
-    cfg = Config.fromfile(CONFIGS / f'{method}/deeplabv3_r101_cityscapes_domains_{steps}.py')
+    cfg = experiment(method, f'cityscapes_domains_{steps}')
     cfg.work_dir, cfg.model.pretrained, cfg.model.backbone.depth = str(tmp_path), None, 50
     for role in ('train', 'test'):
         for dataset in cfg[f'{role}_dataloader'].dataset.datasets:

@@ -1,16 +1,15 @@
 """The scenarios of the papers, with the methods that are compared on them: configs build, plans select."""
 import re
 from functools import cache
-from pathlib import Path
 
 import pytest
 from mmengine.config import Config
 
 from mmcss.engine import ContinualRunner, build_scenario, step_config
 from mmcss.scenario import CLASS_ORDERS
+from tests.experiments import experiment
 from tests.makers import write_pair
 
-CONFIGS = Path(__file__).resolve().parents[2] / 'configs'
 # Number of steps, and of classes at the first and at the last, background included.
 SCENARIOS = {
     'voc_19-1': (2, 20, 21), 'voc_15-5': (2, 16, 21), 'voc_15-1': (6, 16, 21), 'voc_10-5': (3, 11, 21),
@@ -27,15 +26,7 @@ TARGETS = dict(plop='EntropyPseudoLabels', mib=None, ssul_m='SigmoidPseudoLabels
 METHODS = tuple(TARGETS)
 
 
-def path_of(method, scenario):
-    small = scenario.startswith(('camvid11', 'msrc21'))
-    model = f'segformer_mit-b{0 if small else 2}' if method == 'sats' else f'deeplabv3_r{18 if small else 101}'
-    return CONFIGS / method / f'{model}_{scenario}.py'
-
-
-@cache
-def read(method, scenario):
-    return Config.fromfile(path_of(method, scenario))
+read = cache(experiment)
 
 
 @pytest.mark.parametrize('scenario', SCENARIOS)

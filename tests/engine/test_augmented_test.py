@@ -123,7 +123,7 @@ def test_each_data_set_has_its_augmentation(name):
     pipeline = Config.fromfile(DATASETS_OF_CONFIGS / f'{name}.py').tta_pipeline
     kinds = [node['type'] for node in walk(pipeline)]
     assert {'LoadImageFromFile', 'LoadAnnotations', 'TestTimeAug', 'RandomFlip', 'PackSegInputs'} <= set(kinds)
-    assert len(Compose(pipeline).transforms[-1].subroutines) == (2 if name == 'voc2012_official' else 12)
+    assert len(Compose(pipeline).transforms[-1].subroutines) == (2 if name == 'voc2012_mib_crops' else 12)
 
 
 def test_the_default_runtime_serves_the_stock_tools():

@@ -8,11 +8,12 @@ import pytest
 from mmengine.config import Config
 from mmseg.registry import MODELS
 
-from mmcss.engine import build_scenario, step_config
+from mmcss.engine import build_scenario, compose, step_config
 from mmcss.engine.profiles import with_profile
 from mmcss.engine.settings import read_settings
 from mmcss.models import CosineClassifier
 from mmcss.scenario import PROTOCOLS, Protocol
+from tests.experiments import entry, experiment, model_for
 from tests.tiny import CLASSES, tiny_config
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -181,14 +182,11 @@ def holds(config, line):
 def test_an_ablation_is_one_line(tmp_path, table, row, line, profile):
     """What it says stands in a config of its own, whose steps build; the official profile takes nothing back."""
     path = tmp_path / 'ablation.py'
-    method = {'SSUL 3': 'ssul', 'SSUL 4': 'ssul_m', 'REMINDER 5': 'reminder', 'EM 4': 'online_em',
+    method = 'sats' if table.startswith('SATS') else {'SSUL 3': 'ssul', 'SSUL 4': 'ssul_m', 'REMINDER 5': 'reminder', 'EM 4': 'online_em',
               'EWC': 'ewc', 'PI': 'pi', 'RW': 'rw', 'SDR': 'sdr'}.get(table, 'plop')
-    base = ROOT / 'configs' / method / 'deeplabv3_r18_shapes8_5-1.py'
-    if table.startswith('SATS'):
-        base = ROOT / 'configs' / 'sats' / 'segformer_mit-b0_shapes8_5-1.py'
-    path.write_text(f"_base_ = '{base}'\n{line}\nprofile = '{profile}'\n")
-    cfg, plain = Config.fromfile(path), Config.fromfile(base)
-    plain.profile = profile
+    path.write_text(f"_base_ = '{entry(method)}'\n{line}\nprofile = '{profile}'\n")
+    small = 'shapes8_5-1'
+    cfg, plain = compose(path, small, model_for(method, small)), experiment(method, small, profile)
     assert (with_profile(cfg).continual == with_profile(plain).continual) is (line == 'continual = dict()')
     assert holds(with_profile(cfg), Config.fromstring(line, '.py')._cfg_dict.to_dict())
     for config in steps_of(cfg)[:2]:
@@ -199,22 +197,19 @@ def test_official_factors_depend_on_the_data_set():
     factors = {}
     for name in ('voc_15-1', 'ade_100-50'):
         for profile in ('paper', 'official'):
-            cfg = Config.fromfile(ROOT / 'configs' / 'plop' / f'deeplabv3_r101_{name}.py')
-            cfg.profile = profile
-            pod = with_profile(cfg).continual.losses.local_pod
+            pod = with_profile(experiment('plop', name, profile)).continual.losses.local_pod
             factors[name, profile] = (pod.loss_weight, pod.logits_weight)
     assert factors == {('voc_15-1', 'paper'): (.01, .0005), ('voc_15-1', 'official'): (.01, .0005),
                        ('ade_100-50', 'paper'): (.01, .0005), ('ade_100-50', 'official'): (.001, .00001)}
 
 
 def test_plop_s_epochs_of_voc_10_1():
-    cfg = Config.fromfile(ROOT / 'configs' / 'plop' / 'deeplabv3_r101_voc_10-1.py')
-    cfg.profile = 'official'
+    cfg = experiment('plop', 'voc_10-1', 'official')
     assert [steps_of(cfg)[step].train_cfg.max_epochs for step in (0, 1, 10)] == [30, 10, 10]
 
 
 def test_mib_s_weight_of_voc_15_1():
-    cfg = with_profile(Config.fromfile(ROOT / 'configs' / 'mib' / 'deeplabv3_r101_voc_15-1_official.py'))
+    cfg = with_profile(Config.fromfile(ROOT / 'configs' / 'mib' / 'deeplabv3_r101_inplace_abn_voc_15-1_mib_crops_official.py'))
     assert cfg.continual.losses.unkd.loss_weight == 100
     assert cfg.model.decode_head.type == 'SharedNormASPPHead'
 

@@ -9,6 +9,7 @@ from mmcss.engine import ContinualRunner, build_scenario, deploy_config, step_co
 from mmcss.engine.model_config import extended_model
 from mmcss.engine.profiles import with_profile
 from mmcss.engine.settings import read_settings
+from tests.experiments import experiment
 from tests.tiny import CLASSES, MIB, loader, tiny_config
 
 CONFIGS = Path(__file__).resolve().parents[2] / 'configs'
@@ -195,7 +196,7 @@ def test_stock_ade20k_keeps_its_background(tmp_path):
 
 def test_the_deploy_config_of_mmcss_s_own_network():
     """It imports mmcss, and segments all of an image."""
-    cfg = Config.fromfile(CONFIGS / 'plop' / 'deeplabv3_r101_voc_15-1_official.py')
+    cfg = Config.fromfile(CONFIGS / 'plop' / 'deeplabv3_r101_inplace_abn_voc_15-1_mib_crops_official.py')
     deploy = deploy_config(cfg, build_scenario(cfg), 1)
     assert deploy.custom_imports.imports == ['mmcss']
     assert [step.type for step in deploy.test_pipeline] == ['LoadImageFromFile', 'ResizeShortestEdge', 'PackSegInputs']
@@ -279,7 +280,7 @@ def test_the_scores_of_unknown(tmp_path, scores, found):
 
 def test_ssul_with_cross_entropy():
     """The line of the paper's table 3: the inherited loss is out, the stock one is back."""
-    cfg = Config.fromfile(CONFIGS / 'ssul' / 'deeplabv3_r18_shapes8_5-1.py')
+    cfg = experiment('ssul', 'shapes8_5-1')
     line = dict(unknown=dict(scores='softmax'), loss_decode=None, targets=dict(softmax=True))
     cfg.merge_from_dict(dict(continual=line))
     read_settings(cfg)

@@ -1,5 +1,6 @@
 import importlib.util
 import shutil
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ from tests.datasets.test_bad_trees import IMAGE, LABEL, LOADED, PLANNED, listed,
 from tests.tiny import make_data, tiny_config
 
 TOOL = Path(__file__).resolve().parents[2] / 'tools' / 'check_data.py'
+sys.path.insert(0, str(TOOL.parent))
 spec = importlib.util.spec_from_file_location('check_data', TOOL)
 check_data = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(check_data)

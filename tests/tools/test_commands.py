@@ -7,9 +7,11 @@ from pathlib import Path
 
 import pytest
 import torch
+from mmengine.config import Config
 
 from mmcss.engine import build_scenario, step_config
 from tests import processes
+from tests.experiments import entry
 from tests.tiny import MIB, tiny_config
 
 TOOLS = Path(__file__).resolve().parents[2] / 'tools'
@@ -58,6 +60,31 @@ def test_dry_run_and_options(config, tmp_path):
     assert 'step 2, config' not in done.stdout
     assert to_do(done) == ['train', 'train']
     assert not (tmp_path / 'work').exists()
+
+
+def test_a_dry_run_of_what_is_composed(tiny_data, tmp_path):
+    """Scenario and model by the paths of files of one's own, which stand in the name."""
+    tiny = tiny_config(tiny_data, tmp_path / 'work')._cfg_dict.to_dict()
+    keys = ('train_dataloader', 'test_dataloader', 'test_evaluator')
+    (tmp_path / 'tiny.py').write_text('\n'.join(f'{key} = {tiny[key]!r}' for key in keys) + "\nscenario = dict(steps='2-1')\n")
+    (tmp_path / 'small.py').write_text(f"model = {tiny['model']!r}\n")
+    done = call('train.py', entry('lwf'), '--scenario', tmp_path / 'tiny.py', '--model', tmp_path / 'small.py', '--dry-run',
+                '--cfg-options', 'train_cfg.max_epochs=1')
+    assert done.returncode == 0, done.stderr
+    assert to_do(done) == ['train'] * 3
+    assert "work_dir: 'work_dirs/lwf/small_tiny/step_0' -> 'work_dirs/lwf/small_tiny/step_1'" in done.stdout
+
+
+def test_a_composed_config_is_saved(tmp_path):
+    options = ['--scenario', 'ade_100-50', '--cfg-options', 'train_cfg.max_epochs=7']
+    done = call('print_config.py', entry('plop'), *options, '--save-path', tmp_path / 'new' / 'saved.py')
+    assert done.returncode == 0, done.stderr
+    saved = Config.fromfile(tmp_path / 'new' / 'saved.py')
+    assert (saved.scenario.increment, saved.train_cfg.max_epochs) == (50, 7)
+    assert Config.fromstring(call('print_config.py', entry('plop'), *options).stdout, '.py')._cfg_dict == saved._cfg_dict
+    for path, told in ((tmp_path / 'new' / 'saved.py', 'is there; it is not overwritten'), ('saved.yaml', 'ends with .py')):
+        done = call('print_config.py', entry('plop'), '--save-path', path)
+        assert done.returncode == 2 and told in done.stderr
 
 
 def test_a_config_may_say_itself_what_to_run(tiny_data, tmp_path):

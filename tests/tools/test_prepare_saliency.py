@@ -1,4 +1,5 @@
 import importlib.util
+import sys
 from pathlib import Path
 
 import cv2
@@ -13,6 +14,7 @@ from tests import processes
 from tests.tiny import loader, make_data, tiny_config
 
 TOOL = Path(__file__).resolve().parents[2] / 'tools' / 'prepare_saliency.py'
+sys.path.insert(0, str(TOOL.parent))
 spec = importlib.util.spec_from_file_location('prepare_saliency', TOOL)
 prepare = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(prepare)

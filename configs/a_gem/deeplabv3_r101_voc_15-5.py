@@ -1,4 +1,0 @@
-_base_ = [
-    '../_base_/models/deeplabv3_r101.py', '../_base_/scenarios/voc_15-5.py',
-    '../_base_/schedules/voc_online.py', '../_base_/methods/a_gem.py', '../_base_/default_runtime.py'
-]

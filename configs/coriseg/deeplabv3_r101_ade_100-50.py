@@ -1,5 +1,0 @@
-_base_ = [
-    '../_base_/models/deeplabv3_r101.py', '../_base_/scenarios/ade_100-50.py',
-    '../_base_/schedules/voc_online.py', '../_base_/methods/coriseg.py', '../_base_/default_runtime.py'
-]
-scenario = dict(regime='disjoint')

@@ -1,4 +1,0 @@
-_base_ = [
-    '../_base_/models/deeplabv3_r101.py', '../_base_/scenarios/ade_100-50.py', '../_base_/schedules/ade20k.py',
-    '../_base_/methods/ewc.py', '../_base_/default_runtime.py'
-]

@@ -1,2 +1,0 @@
-_base_ = '../finetune/deeplabv3_r101_voc_15-5.py'
-scenario = dict(joint=True)

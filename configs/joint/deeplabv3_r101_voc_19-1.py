@@ -1,2 +1,0 @@
-_base_ = '../finetune/deeplabv3_r101_voc_19-1.py'
-scenario = dict(joint=True)

@@ -1,2 +1,0 @@
-_base_ = '../finetune/deeplabv3_r18_camvid11_6-1.py'
-scenario = dict(joint=True)

@@ -1,2 +1,0 @@
-_base_ = '../finetune/deeplabv3_r18_msrc21_15-6.py'
-scenario = dict(joint=True)

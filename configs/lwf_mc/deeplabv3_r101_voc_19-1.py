@@ -1,4 +1,0 @@
-_base_ = [
-    '../_base_/models/deeplabv3_r101.py', '../_base_/scenarios/voc_19-1.py', '../_base_/schedules/voc.py',
-    '../_base_/methods/lwf_mc.py', '../_base_/default_runtime.py'
-]

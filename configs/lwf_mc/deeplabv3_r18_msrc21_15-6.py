@@ -1,4 +1,0 @@
-_base_ = [
-    '../_base_/models/deeplabv3_r18_scratch.py', '../_base_/scenarios/msrc21_15-6.py', '../_base_/schedules/msrc21.py',
-    '../_base_/methods/lwf_mc.py', '../_base_/default_runtime.py'
-]

@@ -1,7 +1,0 @@
-_base_ = [
-    '../_base_/models/deeplabv3_r101.py', '../_base_/scenarios/cityscapes_10-1.py', '../_base_/schedules/voc.py',
-    '../_base_/methods/plop.py', '../_base_/default_runtime.py'
-]
-model = dict(data_preprocessor=dict(size=(512, 1024)))
-# The authors' protocol would score the background.
-official = dict(protocol=dict(_delete_=True, background=False))

@@ -1,4 +1,0 @@
-_base_ = [
-    '../_base_/models/deeplabv3_r101.py', '../_base_/scenarios/cityscapes_domains_11-5.py',
-    '../_base_/schedules/cityscapes_domains.py', '../_base_/methods/plop_domain.py', '../_base_/default_runtime.py'
-]

@@ -1,4 +1,0 @@
-_base_ = [
-    '../_base_/models/deeplabv3_r101.py', '../_base_/scenarios/voc_19-1_disjoint.py', '../_base_/schedules/voc.py',
-    '../_base_/methods/plop.py', '../_base_/default_runtime.py'
-]

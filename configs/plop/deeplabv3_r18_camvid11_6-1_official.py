@@ -1,2 +1,0 @@
-_base_ = './deeplabv3_r18_camvid11_6-1.py'
-profile = 'official'

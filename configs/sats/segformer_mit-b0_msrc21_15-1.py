@@ -1,4 +1,0 @@
-_base_ = [
-    '../_base_/models/segformer_mit-b0_scratch.py', '../_base_/scenarios/msrc21_15-1.py',
-    '../_base_/schedules/msrc21.py', '../_base_/methods/sats.py', '../_base_/default_runtime.py'
-]

@@ -1,4 +1,0 @@
-_base_ = [
-    '../_base_/models/segformer_mit-b2.py', '../_base_/scenarios/voc_10-1.py',
-    '../_base_/schedules/voc_sats.py', '../_base_/methods/sats_m.py', '../_base_/default_runtime.py'
-]

@@ -1,4 +1,0 @@
-_base_ = [
-    '../_base_/models/deeplabv3_r18_scratch.py', '../_base_/scenarios/msrc21_15-1.py', '../_base_/schedules/msrc21.py',
-    '../_base_/methods/sdr.py', '../_base_/default_runtime.py'
-]

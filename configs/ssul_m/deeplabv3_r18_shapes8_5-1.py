@@ -1,6 +1,0 @@
-_base_ = [
-    '../_base_/models/deeplabv3_r18_scratch.py', '../_base_/scenarios/shapes8_5-1.py',
-    '../_base_/schedules/shapes8.py', '../_base_/methods/ssul_m.py', '../_base_/default_runtime.py'
-]
-# Without saliency maps: whatever has no label is unknown.
-continual = dict(unknown=dict(_delete_=True, of='background'))
