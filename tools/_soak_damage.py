@@ -68,8 +68,8 @@ def files_of(work_dir: Path, cache: Path) -> List[Path]:
     """The files that are damaged: of one step, of the run, and the hand-over of the step before."""
     step = work_dir / f'step_{STEP}'
     files = [work_dir / 'step_0' / 'step_0.pth', work_dir / 'results.json', step / f'step_{STEP}.pth',
-             *(step / name for name in ('split.json', 'result.json', 'memory.json', 'last_checkpoint'))]
-    files += sorted(step.glob('*.npz'))
+             *(step / name for name in ('step.json', 'result.json', 'memory.json', 'last_checkpoint'))]
+    files += sorted((step / 'parts').glob('*.npz'))
     files += [path for kind in ('images', 'labels') for path in sorted((step / 'memory' / kind).glob('*'))[:1]]
     return [path for path in [*files, *sorted(path for path in cache.rglob('*') if path.is_file())[:1]] if path.is_file()]
 
@@ -226,7 +226,7 @@ def hostile(root: Path) -> List[Row]:
         'last_checkpoint names it': (foreign, lambda: ((last / f'{last.name}.pth').unlink(), point_to_it()), resume),
         '--first-step-from': (foreign, lambda: None, lambda: run(check.config(**fresh), first_step_from=str(foreign))),
         'load_from': (foreign, lambda: None, lambda: run(check.config(load_from=str(foreign), **fresh))),
-        'statistics (npz), the next step': (before / 'csw_kd.npz', lambda: shutil.rmtree(last), next_step),
+        'statistics (npz), the next step': (before / 'parts' / 'csw_kd.npz', lambda: shutil.rmtree(last), next_step),
     }
     rows = []
     for case, (path, prepare, act) in places.items():

@@ -10,6 +10,7 @@ from ..files import PathLike, plain, written_whole
 from ..models import save_hand_over
 from ..models.part_configs import DECODE_LOSSES, PARTS
 from ..scenario import Scenario
+from ..session.part_states import part_file
 from .distributed import say
 from .folders import StepFolder
 from .stock_checkpoint import check_fits, load_first_step
@@ -56,13 +57,15 @@ def read_first_step(source: Path, settings: Settings, scenario: Scenario, model:
 def write_first_step(source: Path, hand_over: Mapping[str, Any], folder: StepFolder, settings: Settings) -> None:
     """Copy what :func:`read_first_step` gave into a folder, so that a work_dir stands alone."""
     for path in _gathered(source, settings):
-        with written_whole(folder.path / path.name) as file:
+        copied = part_file(folder.hand_over, path.stem)
+        copied.parent.mkdir(exist_ok=True)
+        with written_whole(copied) as file:
             file.write(path.read_bytes())
     save_hand_over(folder.hand_over, hand_over['state_dict'], dict(hand_over['meta'], parent=None))
 
 
 def _gathered(source: Path, settings: Settings) -> List[Path]:
-    return [source.with_name(f'{name}.npz') for name in first_step_training(settings)['watching']]
+    return [part_file(source, name) for name in first_step_training(settings)['watching']]
 
 
 def check_first_step(source: Path, meta: Mapping[str, Any], settings: Settings, scenario: Scenario) -> None:

@@ -12,7 +12,7 @@ from ..models import hand_over_meta
 
 CHECKPOINT = re.compile(r'(?:epoch|iter)_(\d+)\.pth')
 # What a training leaves that another one in the same folder could take for its own; logs and configs stay.
-LEFT_OVERS = ('*.pth', '*.npz', f'*{PARTIAL}', 'last_checkpoint', 'memory', 'memory.json', 'result.json')
+LEFT_OVERS = ('*.pth', f'*{PARTIAL}', 'last_checkpoint', 'memory', 'memory.json', 'parts', 'result.json')
 
 
 class StepFolder:
@@ -29,7 +29,7 @@ class StepFolder:
         self.path = self.work_dir / f'step_{step}'
         self.hand_over = self.path / f'step_{step}.pth'
         self.result = self.path / 'result.json'
-        self.split = self.path / 'split.json'
+        self.record = self.path / 'step.json'
         self.deploy = self.path / 'deploy.py'
         self.memory = self.path / 'memory.json'
         self._read: Dict[Path, Tuple[Any, Any]] = {}  # what a file held, and what it looked like
@@ -75,7 +75,7 @@ class StepFolder:
 
     def checkpoint(self, parent: Optional[str] = None) -> Optional[Path]:
         """The step's own last whole checkpoint, if it was begun on top of the step before of that id."""
-        if not is_there(self.split) or self.note().get('parent') != parent:
+        if not is_there(self.record) or self.note().get('parent') != parent:
             return None
         return next((path for path in self._checkpoints() if self.known(path, _is_whole)), None)
 
@@ -92,7 +92,7 @@ class StepFolder:
 
     def others(self, run: Mapping[str, Any]) -> List[str]:
         """What differs of the run that began in the folder, if one did, from what :meth:`begin` would note of ``run``."""
-        if not is_there(self.split):
+        if not is_there(self.record):
             return []
         found, expected = self.note(), json.loads(json.dumps(run))
         return [key for key in expected if found.get(key) != expected[key]]
@@ -116,7 +116,7 @@ class StepFolder:
         self.path.mkdir(parents=True, exist_ok=True)
         for path in [path for path in self.path.iterdir() if is_left_over(path.name)]:
             remove(path)
-        write_json(self.split, dict(run, parent=parent, settings=settings, unfinished=settings is None))
+        write_json(self.record, dict(run, parent=parent, settings=settings, unfinished=settings is None))
 
     def move_aside(self, folder: Path) -> None:
         """Move all that the step has left into another folder of the same disk."""
@@ -125,17 +125,17 @@ class StepFolder:
 
     def finish(self) -> None:
         """Note that all parts of the method have looked at a step that was trained elsewhere."""
-        write_json(self.split, dict(self.note(), unfinished=False))
+        write_json(self.record, dict(self.note(), unfinished=False))
 
     @property
     def settings(self) -> Optional[Dict[str, Any]]:
         """What the step was trained with beside its method, None where that is not known."""
-        return self.note().get('settings') if is_there(self.split) else None
+        return self.note().get('settings') if is_there(self.record) else None
 
     @property
     def unfinished(self) -> bool:
         """Whether a step that was trained elsewhere is still to be finished."""
-        return is_there(self.split) and self.note().get('unfinished', False)
+        return is_there(self.record) and self.note().get('unfinished', False)
 
     def note(self) -> Dict[str, Any]:
         """What :meth:`begin` has noted.
@@ -144,7 +144,7 @@ class StepFolder:
             ValueError: The file is damaged.
         """
         try:
-            return self.known(self.split, read_json)
+            return self.known(self.record, read_json)
         except ValueError as error:
             raise ValueError(f'{error} It notes what the step was trained with: bring back a copy of it, or train the step '
                              'anew (--overwrite).') from error

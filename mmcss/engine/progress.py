@@ -215,4 +215,4 @@ class Progress:
         others = before.others(about)
         if others:
             raise ValueError(f'{before.path} was trained with another scenario or method: {others} of '
-                             f'{before.split.name} differ. Train it anew, or give another --work-dir.')
+                             f'{before.record.name} differ. Train it anew, or give another --work-dir.')

@@ -112,7 +112,7 @@ def decide(facts: Facts) -> State:
         return begun
     if facts.resume and facts.others():
         raise ValueError(f'{facts.hand_over.parent} was trained with another scenario or method: {facts.others()} of '
-                         'split.json differ. Give another --work-dir, or --overwrite in place of --resume, which moves the '
+                         'step.json differ. Give another --work-dir, or --overwrite in place of --resume, which moves the '
                          'old steps aside and trains anew.')
     if trained and source is not None and not source.same():
         if not facts.resume:

@@ -15,7 +15,7 @@ from ..files import is_there
 from ..models import forget_hand_over, load_hand_over
 from ..parts import Look, Part, overrides
 from ..session import Moments, PartStates
-from ..session.part_states import Found, State, load_state, save_state
+from ..session.part_states import Found, State, part_file, read_state, save_state
 from .data_pass import Pass, averaged_model, bare_model, training_of
 from .finite_hook import check_state
 
@@ -24,7 +24,7 @@ from .finite_hook import check_state
 class ContinualHook(Hook):
     """Brings a method's :class:`Moments` into a run, and keeps the states of its parts.
 
-    A state is written to the step's folder as ``<part>.npz`` as soon as it
+    A state is written to the step's folder as ``parts/<part>.npz`` as soon as it
     is there; a resumed run reads it instead of looking at the data again, and
     the next step takes it over. That of parts which follow the training
     (``before_update``) is in the step's checkpoints as well.
@@ -101,14 +101,15 @@ class StateFiles(PartStates):
         path = self._path(name)
         if not self.runner._resume or not (name in self.resumed or is_there(path)):
             return None
-        return Found(self.resumed[name] if name in self.resumed else load_state(path), path)
+        return Found(self.resumed[name], path) if name in self.resumed else read_state(path)
 
-    def keep(self, name: str, state: State) -> None:
+    def keep(self, name: str, part: Part) -> None:
         """Write it on one process, and wait for it on all."""
+        state = part.state_dict()
         check_state(self.runner, name, state)
         if state and is_main_process():
-            save_state(self._path(name), state)
+            save_state(self._path(name), state, type(part).__name__)
         barrier()
 
     def _path(self, name: str) -> Path:
-        return Path(self.runner.work_dir) / f'{name}.npz'
+        return part_file(Path(self.runner.work_dir) / 'hand_over', name)

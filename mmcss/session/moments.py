@@ -51,7 +51,7 @@ class Moments:
                 continue
             if overrides(part, 'before_step'):
                 part.before_step(split, self.look(name, part, False))
-            self.states.keep(name, part.state_dict())
+            self.states.keep(name, part)
 
     def before_update(self) -> None:
         """Let the parts read or change the gradients; right before each update of the weights."""
@@ -66,7 +66,7 @@ class Moments:
         """
         for name, part in (self.model.method.observers if observers is None else observers).items():
             part.after_step(self.model.split, self.look(name, part, True))
-            self.states.keep(name, part.state_dict())
+            self.states.keep(name, part)
 
 
 def load(name: str, part: Part, take: Callable[[State], None], found: Found, *numbers: int) -> None:
@@ -83,6 +83,8 @@ def load(name: str, part: Part, take: Callable[[State], None], found: Found, *nu
         ValueError: It does not fit the part, or is of another number of classes.
     """
     try:
+        if found.left_by not in ('', type(part).__name__):
+            raise ValueError(f'it is of {found.left_by}, expected {type(part).__name__}')
         for key, dimension in part.per_class.items():
             classes = found.state[key].shape[dimension]
             if classes not in numbers:

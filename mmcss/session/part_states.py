@@ -1,4 +1,4 @@
-"""What the parts of a step leave: in memory, or as ``<part>.npz`` in the step's folder."""
+"""What the parts of a step leave: in memory, or as ``parts/<part>.npz`` in the step's folder."""
 from __future__ import annotations
 
 from pathlib import Path
@@ -9,15 +9,18 @@ import torch
 from torch import Tensor
 
 from ..files import PathLike, is_there, written_whole
+from ..parts import Part
 
 State = Dict[str, Tensor]
+CLASS = '__class__'  # in the file, beside the tensors
 
 
 class Found(NamedTuple):
-    """A state that a part takes over, and the file that it is from, if any."""
+    """A state that a part takes over, and the file that it is from, if any, with the class of the part that left it."""
 
     state: State
     file: Optional[Path] = None
+    left_by: str = ''
 
 
 class PartStates:
@@ -29,11 +32,13 @@ class PartStates:
 
     Attributes:
         kept: What the parts of this step have left so far, by name.
+        classes: Names of the classes of these parts.
     """
 
     def __init__(self, before: Union[PathLike, Mapping[str, State], None] = None) -> None:
         self.before = before
         self.kept: Dict[str, State] = {}
+        self.classes: Dict[str, str] = {}
 
     def previous(self, name: str) -> Found:
         """What a part left at the step before.
@@ -51,31 +56,39 @@ class PartStates:
         if not is_there(path):
             raise FileNotFoundError(f"{path} is missing: the step before was trained without the part '{name}'. Run that step "
                                     'with this config, or take step 0 over with --first-step-from.')
-        return Found(load_state(path), path)
+        return read_state(path)
 
     def begun(self, name: str) -> Optional[Found]:
         """What a part had at this step, in a run that is resumed; None where it has to look anew."""
         return None
 
-    def keep(self, name: str, state: State) -> None:
+    def keep(self, name: str, part: Part) -> None:
         """Keep what a part has gathered."""
+        state = part.state_dict()
         if state:
-            self.kept[name] = state
+            self.kept[name], self.classes[name] = state, type(part).__name__
 
 
 def part_file(hand_over: PathLike, name: str) -> Path:
     """The file of a part's state in the folder of a hand-over file."""
-    return Path(hand_over).with_name(f'{name}.npz')
+    return Path(hand_over).parent / 'parts' / f'{name}.npz'
 
 
-def save_state(path: Path, state: State) -> None:
-    """Write tensors as npz, whole or not at all."""
+def save_state(path: Path, state: State, left_by: str) -> None:
+    """Write tensors, and the name of the class of the part that leaves them, as npz, whole or not at all."""
     arrays: Dict[str, Any] = {name: value.cpu().numpy() for name, value in state.items()}
+    arrays[CLASS] = np.array(left_by)
+    path.parent.mkdir(parents=True, exist_ok=True)
     with written_whole(path) as file:
         np.savez(file, **arrays)
 
 
 def load_state(path: Path) -> State:
+    """The tensors that :func:`save_state` wrote; raises ValueError where the file is damaged."""
+    return read_state(path).state
+
+
+def read_state(path: Path) -> Found:
     """Read what :func:`save_state` wrote.
 
     Raises:
@@ -83,7 +96,8 @@ def load_state(path: Path) -> State:
     """
     try:
         with np.load(path, allow_pickle=False) as arrays:
-            return {name: torch.from_numpy(arrays[name]) for name in arrays.files}
+            state = {name: torch.from_numpy(arrays[name]) for name in arrays.files if name != CLASS}
+            return Found(state, path, str(arrays[CLASS]))
     except Exception as error:  # numpy and zipfile have no common error for these
         raise unfit_state(error, path) from error
 

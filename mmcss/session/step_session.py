@@ -159,7 +159,7 @@ class StepSession:
             meta = dict(step=self.split.step, classes=list(self.split.seen), dataset_meta=self.dataset.metainfo)
             save_hand_over(path, {**self.model.state_dict(), **self.brought}, meta)
             for name, state in self.states.items():
-                save_state(part_file(path, name), state)
+                save_state(part_file(path, name), state, self._classes[name])
         # The step after may keep this session while it trains.
         del self.loader, self.dataset, self.optimizer, self.moments
 
@@ -219,7 +219,8 @@ class StepSession:
             self._undo.append(lambda: [parameter.requires_grad_(flag) for parameter, flag in trained.items()])
             self.model.hold_still(before.state)
         states = PartStates(before.left)
-        self.moments, self.states = Moments(self.model, self._look, states), states.kept
+        self.moments = Moments(self.model, self._look, states)
+        self.states, self._classes = states.kept, states.classes
         self._undo.append(self.optimizer.register_step_pre_hook(lambda *_: self.moments.before_update()).remove)
         self.moments.begin(before.state)
         if self.model.row_rates:

@@ -37,7 +37,7 @@ def test_methods_that_make_sense_without_new_classes(tiny_data, tmp_path, contin
     assert [step['num_test_images'] for step in results['steps']] == [5, 6]
     shapes = [{name: tensor.shape for name, tensor in state(tmp_path, step).items()} for step in (0, 1)]
     assert shapes[0] == shapes[1]
-    split = json.loads((tmp_path / 'step_1' / 'split.json').read_text())
+    split = json.loads((tmp_path / 'step_1' / 'step.json').read_text())
     assert split['domains'] == dict(old=['00'], new=['01'], future=[], base=['00'])
 
 

@@ -2,12 +2,11 @@
 import json
 from pathlib import Path
 
-import numpy as np
 import pytest
-import torch
 
 import tests.e2e.stop_hook  # noqa: F401  registers StopHook
 from mmcss.files import read_json
+from mmcss.session.part_states import load_state
 from tests.e2e.running import assert_equal_states, run, state, together
 from tests.tiny import tiny_config
 
@@ -20,8 +19,7 @@ def method(name, **options):
 
 def importance(work_dir, step, name):
     """What a part left beside the hand-over of a step."""
-    with np.load(Path(work_dir) / f'step_{step}' / f'{name}.npz') as arrays:
-        return {key: torch.from_numpy(arrays[key]) for key in arrays.files}
+    return load_state(Path(work_dir) / f'step_{step}' / 'parts' / f'{name}.npz')
 
 
 def told(work_dir, step, name):
@@ -78,7 +76,7 @@ def test_a_stopped_and_resumed_run_equals_the_uninterrupted_one(tiny_data, tmp_p
         stopping.resume = bool(step)
         with pytest.raises(KeyboardInterrupt):
             run(stopping)
-        assert not (tmp_path / 'stopped' / f'step_{step}' / 'rw.npz').exists()
+        assert not (tmp_path / 'stopped' / f'step_{step}' / 'parts' / 'rw.npz').exists()
     stopped.resume = True
     run(stopped)
     for step in range(2):
@@ -97,7 +95,7 @@ def test_a_first_step_without_importance_is_refused(plop_run, tiny_data, tmp_pat
     other = tiny_config(tiny_data, tmp_path / 'other', continual=method('ewc', alpha=.5))
     with pytest.raises(ValueError, match='was trained without ewc=.*alpha'):
         run(other, first_step_from=str(tmp_path / 'ewc'))
-    (tmp_path / 'ewc' / 'step_0' / 'ewc.npz').unlink()
+    (tmp_path / 'ewc' / 'step_0' / 'parts' / 'ewc.npz').unlink()
     with pytest.raises(FileNotFoundError, match=r'ewc\.npz is missing: .* Run that step with this config'):
         run(cfg, steps='1')
     taken = tiny_config(tiny_data, tmp_path / 'taken', continual=method('ewc'))
@@ -118,7 +116,7 @@ def test_a_first_step_taken_over_is_as_if_trained(tiny_data, tmp_path):
         for step in range(2):
             assert_equal_states(state(tmp_path / name, step), state(tmp_path / f'{name}_taken', step))
             assert_equal_states(importance(tmp_path / name, step, name), importance(tmp_path / f'{name}_taken', step, name))
-    assert not (tmp_path / 'rw_taken' / 'step_0' / 'ewc.npz').exists()
+    assert not (tmp_path / 'rw_taken' / 'step_0' / 'parts' / 'ewc.npz').exists()
     run(tiny_config(tiny_data, tmp_path / 'plain', continual={}, **options), steps='0',
         first_step_from=str(tmp_path / 'three'))
     assert_equal_states(state(tmp_path / 'plain', 0), state(tmp_path / 'three', 0))

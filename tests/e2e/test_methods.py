@@ -55,5 +55,5 @@ def test_a_scenario(tiny_data, tmp_path, capsys, method, profile, told):
         assert losses(tmp_path, step) == names | {'loss'}
         state = load_hand_over(tmp_path / f'step_{step}' / f'step_{step}.pth')['state_dict']
         assert all(tensor.isfinite().all() for tensor in state.values() if tensor.dtype.is_floating_point)
-    thresholds = (tmp_path / 'step_1' / 'targets.npz').exists()
+    thresholds = (tmp_path / 'step_1' / 'parts' / 'targets.npz').exists()
     assert thresholds == (method in ('plop', 'reminder'))

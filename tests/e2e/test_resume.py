@@ -198,8 +198,8 @@ def test_a_step_on_top_of_another_run_s_is_refused(plop_run, tiny_data, tmp_path
 def test_a_step_on_top_of_one_that_is_half_taken_over_is_refused(plop_run, tiny_data, tmp_path):
     work_dir, _ = plop_run
     shutil.copytree(work_dir / 'step_0', tmp_path / 'step_0')
-    noted = read_json(tmp_path / 'step_0' / 'split.json')
-    write_json(tmp_path / 'step_0' / 'split.json', dict(noted, unfinished=True))
+    noted = read_json(tmp_path / 'step_0' / 'step.json')
+    write_json(tmp_path / 'step_0' / 'step.json', dict(noted, unfinished=True))
     with pytest.raises(ValueError, match='was stopped before it had finished; take it over again: --resume --step 0'):
         run(tiny_config(tiny_data, tmp_path), steps='1')
 

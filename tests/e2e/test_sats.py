@@ -37,7 +37,7 @@ def test_a_scenario(tiny_data, tmp_path, method, profile):
     assert results['protocol_name'] == {'paper': 'default', 'official': 'plop'}[profile]
     assert losses(tmp_path, 0) == {'loss', 'decode.loss_ce'}
     assert losses(tmp_path, 1) == {'loss', 'decode.loss_ce', 'loss_unkd', 'loss_attention'}
-    assert (tmp_path / 'step_1' / 'targets.npz').is_file()
+    assert (tmp_path / 'step_1' / 'parts' / 'targets.npz').is_file()
     assert (tmp_path / 'step_1' / 'memory.json').is_file() is (method == 'sats_m')
     for step in (0, 1):
         assert all(value.isfinite().all() for value in state(tmp_path, step).values() if value.is_floating_point())

@@ -21,7 +21,7 @@ def test_every_step_leaves_its_files(plop_run):
     assert read_json(work_dir / 'results.json') == results
     for step in range(3):
         folder = work_dir / f'step_{step}'
-        split = read_json(folder / 'split.json')
+        split = read_json(folder / 'step.json')
         assert split['old'] + split['new'] == list(CLASSES[:3 + step])
         hand_over = torch.load(folder / f'step_{step}.pth', weights_only=True)
         assert hand_over['meta']['classes'] == list(CLASSES[:3 + step])
@@ -29,8 +29,8 @@ def test_every_step_leaves_its_files(plop_run):
         result = read_json(folder / 'result.json')
         assert result['classes'] == list(CLASSES[:3 + step])
         assert len(result['IoU']) == 3 + step
-    assert (work_dir / 'step_1' / 'targets.npz').is_file()
-    assert not (work_dir / 'step_0' / 'targets.npz').exists()
+    assert (work_dir / 'step_1' / 'parts' / 'targets.npz').is_file()
+    assert not (work_dir / 'step_0' / 'parts' / 'targets.npz').exists()
     assert not list(work_dir.rglob('*.partial*'))
 
 

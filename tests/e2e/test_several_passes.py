@@ -47,6 +47,6 @@ def test_passes_differ_and_runs_do_not(tiny_data, tmp_path):
                 run(cfg)
             cfg.resume = True
         run(cfg)
-    means = [np.load(tmp_path / name / 'step_1' / 'epochs.npz')['means'] for name in ('whole', 'stopped')]
+    means = [np.load(tmp_path / name / 'step_1' / 'parts' / 'epochs.npz')['means'] for name in ('whole', 'stopped')]
     assert len(set(means[0])) == 3 and np.array_equal(*means)
     assert_equal_states(state(tmp_path / 'whole', 1), state(tmp_path / 'stopped', 1))

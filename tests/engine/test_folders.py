@@ -63,9 +63,9 @@ def test_a_result_without_its_numbers_is_damaged(tmp_path, change):
 def test_a_damaged_note_is_named(tmp_path, content):
     folder = StepFolder(tmp_path, 0)
     folder.begin({})
-    folder.split.write_bytes(content)
+    folder.record.write_bytes(content)
     for read in (lambda: folder.settings, lambda: folder.unfinished, lambda: folder.others({}), folder.checkpoint):
-        with pytest.raises(ValueError, match=r'split\.json is damaged.*--overwrite'):
+        with pytest.raises(ValueError, match=r'step\.json is damaged.*--overwrite'):
             read()
 
 
@@ -100,14 +100,14 @@ def test_a_checkpoint_is_read_once_while_it_stays_the_same(tmp_path, monkeypatch
 def test_beginning_anew_leaves_nothing_of_a_run_that_was_stopped(tmp_path):
     folder = StepFolder(tmp_path, 0)
     folder.begin(dict(step=0), {})
-    for name in ('epoch_1.pth', 'best_mIoU_epoch_1.pth', 'targets.npz', 'memory.json', 'result.json', 'last_checkpoint',
+    for name in ('epoch_1.pth', 'best_mIoU_epoch_1.pth', 'memory.json', 'result.json', 'last_checkpoint',
                  'step_0.pth.partial'):
         (folder.path / name).touch()
     (folder.path / 'memory' / 'images').mkdir(parents=True)
     (folder.path / 'log').mkdir()
     folder.begin(dict(step=0), dict(lr=1), parent='p')
-    assert {path.name for path in folder.path.iterdir()} == {'split.json', 'log'}
-    assert json.loads(folder.split.read_text()) == dict(step=0, parent='p', settings=dict(lr=1), unfinished=False)
+    assert {path.name for path in folder.path.iterdir()} == {'step.json', 'log'}
+    assert json.loads(folder.record.read_text()) == dict(step=0, parent='p', settings=dict(lr=1), unfinished=False)
 
 
 def test_a_finished_step_is_moved_and_never_begun_over(tmp_path):
@@ -123,9 +123,9 @@ def test_a_finished_step_is_moved_and_never_begun_over(tmp_path):
 
 
 @pytest.mark.parametrize('name, deleted', [
-    *((name, True) for name in ('epoch_3.pth', 'best_mIoU_iter_9.pth', 'step_1.pth.partial', 'prototypes.npz', 'result.json',
+    *((name, True) for name in ('epoch_3.pth', 'best_mIoU_iter_9.pth', 'step_1.pth.partial', 'parts', 'result.json',
                                 'memory.json', 'memory', 'last_checkpoint')),
-    *((name, False) for name in ('split.json', 'deploy.py', 'plop_voc.py', 'vis_data', '20240101_120000', 'scalars.json',
+    *((name, False) for name in ('step.json', 'deploy.py', 'plop_voc.py', 'vis_data', '20240101_120000', 'scalars.json',
                                  'result_tta.json', 'step_1.pth.bak', 'notes.txt'))])
 def test_what_a_step_that_is_begun_anew_deletes(name, deleted):
     assert folders.is_left_over(name) is deleted

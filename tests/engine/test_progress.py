@@ -102,9 +102,9 @@ def test_a_finished_step_that_is_stale_is_moved_aside_when_its_turn_comes(progre
     progress.begin(1, {})
     told = capsys.readouterr().out
     assert 'note: step 1 was trained on top of another step 0 than the one that is there now\nnote: what was in' in told
-    names = ['result.json', 'split.json']
+    names = ['result.json', 'step.json']
     assert held(progress) == sorted([*(f'replaced/step_1/{name}' for name in [*names, 'step_1.pth']),
-                                     *(f'step_0/{name}' for name in [*names, 'step_0.pth']), 'step_1/split.json'])
+                                     *(f'step_0/{name}' for name in [*names, 'step_0.pth']), 'step_1/step.json'])
 
 
 @pytest.mark.parametrize('steps, moved', [(None, [0, 1, 2, 3]), ('1', [1]), ('0-1', [0, 1])])
@@ -124,13 +124,13 @@ def test_overwriting_moves_what_is_asked_for(progress_of, steps, moved):
 
 def test_what_can_not_be_read_is_moved_aside_as_well(progress_of):
     lay(progress_of(), 0, 'begun', 'hand-over')
-    for name in ('step_0.pth', 'split.json'):
+    for name in ('step_0.pth', 'step.json'):
         (progress_of().folder(0).path / name).write_bytes(b'half')
     with pytest.raises(ValueError, match=r'step_0\.pth can not be read'):
         progress_of().make_room()
     progress = progress_of(overwrite=True)
     progress.make_room()
-    assert held(progress) == ['replaced/step_0/split.json', 'replaced/step_0/step_0.pth']
+    assert held(progress) == ['replaced/step_0/step.json', 'replaced/step_0/step_0.pth']
 
 
 @pytest.mark.parametrize('method, whose', [(None, ''), (MIB, 'of another scenario or method ')])

@@ -16,8 +16,8 @@ VALUES = dict(
     asked=['yes', 'no'],  # by --step
     source=['none', 'missing', 'itself', 'same', 'other'],  # of --first-step-from
     holds=['nothing', 'files', 'stale', 'trained'],  # the last two: a hand-over
-    run=['same', 'other'],  # by split.json
-    copy=['whole', 'half'],  # unfinished, by split.json
+    run=['same', 'other'],  # by step.json
+    copy=['whole', 'half'],  # unfinished, by step.json
     result=['yes', 'no'],
     checkpoint=['yes', 'no'])
 
@@ -66,7 +66,7 @@ ERRORS = {
     'no-source': (FileNotFoundError, '--first-step-from: there is no old/step_0/step_0.pth.'),
     'own-source': (ValueError, '--first-step-from: old/step_0/step_0.pth is this run itself; leave the option out and '
                                'start with --step 1 or --resume.'),
-    'other-run': (ValueError, "new/step_0 was trained with another scenario or method: ['method'] of split.json differ. "
+    'other-run': (ValueError, "new/step_0 was trained with another scenario or method: ['method'] of step.json differ. "
                               'Give another --work-dir, or --overwrite in place of --resume, which moves the old steps aside '
                               'and trains anew.'),
     'other-source': (ValueError, 'new/step_0/step_0.pth is another step 0 than that of old/step_0/step_0.pth; leave '

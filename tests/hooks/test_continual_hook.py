@@ -66,11 +66,11 @@ def test_moments_of_a_part_and_its_state(tmp_path):
     runner = step(tmp_path, part=part, silent=Part())
     hook.before_train(runner)
     assert part.looks == [('before', SPLIT, False)]
-    assert_same(load_state(tmp_path / 'part.npz'), dict(value=torch.tensor(1.)))
+    assert_same(load_state(tmp_path / 'parts' / 'part.npz'), dict(value=torch.tensor(1.)))
     hook.after_train(runner)
     assert part.looks[1:] == [('after', SPLIT, True)]
-    assert_same(load_state(tmp_path / 'part.npz'), dict(value=torch.tensor(2.)))
-    assert [path.name for path in tmp_path.iterdir()] == ['part.npz']  # a part without state leaves no file
+    assert_same(load_state(tmp_path / 'parts' / 'part.npz'), dict(value=torch.tensor(2.)))
+    assert [path.name for path in (tmp_path / 'parts').iterdir()] == ['part.npz']  # a part without state leaves no file
 
 
 def test_resumed_run_reads_what_was_found_before(tmp_path):
@@ -83,14 +83,14 @@ def test_resumed_run_reads_what_was_found_before(tmp_path):
 @pytest.mark.parametrize('resume, left_over', [(True, False), (False, True)])
 def test_looks_again_where_nothing_was_found_or_the_run_starts_anew(tmp_path, resume, left_over):
     if left_over:
-        save_state(tmp_path / 'part.npz', dict(value=torch.tensor(9.)))
+        save_state(tmp_path / 'parts' / 'part.npz', dict(value=torch.tensor(9.)), 'Thresholds')
     part = Thresholds()
     ContinualHook().before_train(step(tmp_path, resume=resume, part=part))
     assert [look[0] for look in part.looks] == ['before'] and part.value == 1
 
 
 def test_a_part_takes_over_what_the_step_before_left(tmp_path):
-    save_state(tmp_path / 'part.npz', dict(value=torch.tensor(7.)))
+    save_state(tmp_path / 'parts' / 'part.npz', dict(value=torch.tensor(7.)), 'Thresholds')
     (tmp_path / 'step_1').mkdir()
     part = Thresholds()
     ContinualHook().before_train(step(tmp_path / 'step_1', previous=str(tmp_path / 'step_0.pth'), part=part, silent=Part()))
@@ -98,9 +98,16 @@ def test_a_part_takes_over_what_the_step_before_left(tmp_path):
 
 
 def test_a_state_that_does_not_fit_the_part_is_named(tmp_path):
-    save_state(tmp_path / 'part.npz', dict(other=torch.tensor(1)))
+    save_state(tmp_path / 'parts' / 'part.npz', dict(other=torch.tensor(1)), 'Thresholds')
     for resume, previous in ((True, None), (False, str(tmp_path / 'step_0.pth'))):
         with pytest.raises(ValueError, match=r"part\.npz is damaged, or was left by another method \(KeyError: 'value'\)"):
+            ContinualHook().before_train(step(tmp_path, resume, previous, part=Thresholds()))
+
+
+def test_a_state_of_another_class_is_named(tmp_path):
+    save_state(tmp_path / 'parts' / 'part.npz', dict(value=torch.tensor(7.)), 'Medians')
+    for resume, previous in ((True, None), (False, str(tmp_path / 'step_0.pth'))):
+        with pytest.raises(ValueError, match=r'part\.npz is damaged, .*it is of Medians, expected Thresholds'):
             ContinualHook().before_train(step(tmp_path, resume, previous, part=Thresholds()))
 
 
@@ -118,7 +125,7 @@ class Rows(Part):
 @pytest.mark.parametrize('resume, fitting', [(False, {3}), (True, {0, 3, 4})])
 def test_a_state_of_other_classes_is_named(tmp_path, resume, fitting):
     for number in range(6):
-        save_state(tmp_path / 'part.npz', dict(rows=torch.zeros(2, number)))
+        save_state(tmp_path / 'parts' / 'part.npz', dict(rows=torch.zeros(2, number)), 'Rows')
         runner = step(tmp_path, resume, None if resume else str(tmp_path / 'step_0.pth'), part=Rows())
         runner.model.split = SimpleNamespace(num_old=3, num_seen=4)
         if number in fitting:
@@ -229,7 +236,7 @@ def test_state_of_parts_that_follow_is_in_checkpoints(tmp_path):
 
 
 def test_a_checkpoint_wins_over_an_older_file(tmp_path):
-    save_state(tmp_path / 'part.npz', dict(seen=torch.tensor([9.])))
+    save_state(tmp_path / 'parts' / 'part.npz', dict(seen=torch.tensor([9.])), 'Follower')
     part, hook = Follower(), ContinualHook()
     runner = following(tmp_path, part, resume=True)
     hook.after_load_checkpoint(runner, dict(continual=dict(part=dict(seen=torch.tensor([5.])))))

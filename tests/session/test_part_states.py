@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from mmcss.session.part_states import PartStates, load_state, save_state
+from mmcss.parts import Part
+from mmcss.session.part_states import PartStates, load_state, read_state, save_state
 
 STATES = dict(float=torch.tensor([[1.5, -2.]]), long=torch.tensor(7), flag=torch.tensor([True, False]))
 
@@ -16,21 +17,21 @@ def assert_same(a, b):
 
 
 def test_state_survives_the_file(tmp_path):
-    save_state(tmp_path / 'part.npz', STATES)
+    save_state(tmp_path / 'part.npz', STATES, 'Counter')
     assert_same(load_state(tmp_path / 'part.npz'), STATES)
-    assert [path.name for path in tmp_path.iterdir()] == ['part.npz']
+    assert [path.name for path in tmp_path.iterdir()] == ['part.npz'] and read_state(tmp_path / 'part.npz').left_by == 'Counter'
 
 
 def test_state_is_written_atomically(tmp_path, monkeypatch):
     path = tmp_path / 'part.npz'
-    save_state(path, dict(x=torch.tensor(1)))
+    save_state(path, dict(x=torch.tensor(1)), 'Counter')
 
     def stop(*_):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(os, 'replace', stop)
     with pytest.raises(KeyboardInterrupt):
-        save_state(path, dict(x=torch.tensor(2)))
+        save_state(path, dict(x=torch.tensor(2)), 'Counter')
     assert_same(load_state(path), dict(x=torch.tensor(1)))
 
 
@@ -54,11 +55,12 @@ def test_a_step_before_without_the_part_is_named(tmp_path):
 
 def test_states_in_memory():
     """A part without state leaves none; what another method left says so."""
-    left = PartStates()
-    left.keep('a', STATES)
-    left.keep('silent', {})
+    left, part = PartStates(), Part()
+    left.keep('silent', part)
+    part.state_dict = lambda: STATES
+    left.keep('a', part)
     assert list(left.kept) == ['a'] and left.before is None
     states = PartStates(left.kept)
-    assert states.previous('a') == (STATES, None) and states.begun('a') is None
+    assert states.previous('a') == (STATES, None, '') and states.begun('a') is None
     with pytest.raises(ValueError, match="the step before has left nothing of the part 'b'. Give its StepSession"):
         states.previous('b')

@@ -97,7 +97,7 @@ def test_what_a_session_leaves(first):
     assert hand_over['state_dict'].keys() == state.keys() == network(3).state_dict().keys()
     assert all(torch.equal(value, state[name]) for name, value in hand_over['state_dict'].items())
     assert session.states['counter']['value'] == 8 and sorted(file.name for file in path.parent.iterdir()) == [
-        'counter.npz', 'step_0.pth']
+        'parts', 'step_0.pth']
 
 
 def weights_after(loaders, previous):
