@@ -3,11 +3,12 @@ from __future__ import annotations
 
 import re
 from pathlib import PurePosixPath
-from typing import Any, Callable, Dict, List, Optional, Sequence, Set
+from typing import Any, Callable, Dict, List, Optional, Sequence
 
 import numpy as np
 
 from ..scenario import Domains
+from ..scenario.partitions import PARTITIONS
 from .lists import listed_as, read_names
 
 DomainOf = Callable[[str], Optional[str]]
@@ -26,9 +27,7 @@ class DomainImages:
 
     def __init__(self, rule: Any, test_share: float = 0.0, seed: int = 0, partition: str = 'once') -> None:
         self.domain_of = domain_reader(rule)
-        self.test_share = test_share
-        self.seed = seed
-        self.partition = partition
+        self.partition = PARTITIONS[partition](test_share, seed)
 
     def chosen(self, names: Sequence[str], domains: Domains, training: bool, everything: bool = False,
                complete: bool = True) -> np.ndarray:
@@ -49,41 +48,9 @@ class DomainImages:
                 is no test set of its own that may lack it.
         """
         found = [self.domain_of(name) for name in names]
-        if complete and (training or self.test_share):
+        if complete and (training or self.partition.test_share):
             self._check(names, found, domains)
-        if self.partition == 'published':
-            return self._published(found, domains.new if training else domains.seen, training)
-        kept = self._kept_for_tests(names, found)
-        if training:
-            new = [domain in domains.new and name not in kept for name, domain in zip(names, found)]
-            return np.array(new, dtype=bool)
-        # A test set of its own may hold images of no domain of the scenario: they belong to every step.
-        shown = [everything or domain not in domains.future if not self.test_share else
-                 name in kept and (domain in domains.seen or (everything and domain in domains.future))
-                 for name, domain in zip(names, found)]
-        return np.array(shown, dtype=bool)
-
-    def _kept_for_tests(self, names: Sequence[str], found: Sequence[Optional[str]]) -> Set[str]:
-        """Names that are never trained on: drawn once for each domain, whatever the order of the files."""
-        if not self.test_share:
-            return set()
-        kept: Set[str] = set()
-        for domain in sorted({domain for domain in found if domain is not None}):
-            own = sorted({name for name, its in zip(names, found) if its == domain})
-            # Seeded by the name: a domain's draw does not depend on which others there are.
-            random = np.random.RandomState([self.seed, *domain.encode()])
-            number = max(1, round(self.test_share * len(own))) if len(own) > 1 else 0
-            kept.update(own[i] for i in random.permutation(len(own))[:number])
-        return kept
-
-    def _published(self, found: Sequence[Optional[str]], wanted: Sequence[str], training: bool) -> np.ndarray:
-        """As the released code of PLOP draws: one shuffle of the step's images, another of all images so far."""
-        numbers = [number for number, domain in enumerate(found) if domain in wanted]
-        np.random.RandomState(1).shuffle(numbers)
-        cut = int((1 - self.test_share) * len(numbers))
-        chosen = np.zeros(len(found), dtype=bool)
-        chosen[numbers[:cut] if training else numbers[cut:]] = True
-        return chosen
+        return self.partition.chosen(names, found, domains, training, everything)
 
     def _check(self, names: Sequence[str], found: Sequence[Optional[str]], domains: Domains) -> None:
         known = {domain for domain in found if domain is not None}

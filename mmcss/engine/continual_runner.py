@@ -16,6 +16,7 @@ from ..files import write_json
 from ..hooks.best_weights_hook import best_checkpoint
 from ..hooks.data_pass import bare_model
 from ..models import load_hand_over
+from ..scenario.partitions import PARTITIONS
 from .disk import named_full_disk
 from .distributed import check_shared, join_processes, on_main_process, say, together
 from .first_step import find_first_step, read_first_step, write_first_step
@@ -138,13 +139,12 @@ class ContinualRunner:
 
     def _check_partition(self) -> None:
         partition = getattr(self.scenario, 'partition', 'once')
-        if partition == 'once':
-            return
-        if self.settings.profile != 'official':
-            raise ValueError(f'scenario.partition: {partition!r} tests on images that were trained on; it '
-                             "is there to compare with published numbers, by profile='official'. Take 'once'.")
-        warnings.warn("the official profile draws test images anew at each step, as PLOP's released code does: most of "
-                      "them were trained on. Don't compare its numbers with those of a clean split.")
+        caveat = PARTITIONS[partition].caveat
+        if caveat and self.settings.profile != 'official':
+            raise ValueError(f'scenario.partition: {partition!r} {caveat}; it is there to compare with published numbers, by '
+                             "profile='official'. Take 'once'.")
+        if caveat:
+            warnings.warn(f'the official profile {caveat}.')
 
     def _told_profile(self) -> List[str]:
         """What the profile changed of the config given."""

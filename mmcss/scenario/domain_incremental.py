@@ -5,10 +5,10 @@ import re
 from dataclasses import dataclass, field
 from typing import Any, Dict, Iterator, Mapping, Optional, Sequence, Tuple, Union
 
+from .partitions import PARTITIONS
 from .split import Domains, Names, Split
 
 Rule = Union[str, Mapping[str, Any]]
-PARTITIONS = ('once', 'published')
 
 
 @dataclass(frozen=True)
@@ -28,10 +28,9 @@ class DomainIncremental:
             never trained on; train and test data are then the same images. 0
             where the data set has a test set of its own.
         seed: Of the draw of these images, once for each domain.
-        partition: 'once' draws once for each domain. 'published' is the
-            released code of PLOP, which draws the test images of all domains
-            so far anew at each step: it tests on images that it has trained
-            on.
+        partition: How they are drawn, of :data:`PARTITIONS`: 'once' draws
+            once for each domain; 'published' as PLOP's released code does
+            (:mod:`mmcss.official.plop`).
         joint: Train all domains in one step (the upper bound).
     """
 
@@ -61,9 +60,10 @@ class DomainIncremental:
             raise ValueError(f'scenario.seed: got {self.seed}, expected 0 to 2**32 - 1.')
         if self.partition not in PARTITIONS:
             raise ValueError(f'scenario.partition: got {self.partition!r}, valid are {", ".join(PARTITIONS)}.')
-        if self.partition == 'published' and self.test_share == 0:
-            raise ValueError("scenario.partition: 'published' draws the test images from the training set; "
-                             'set test_share (0.2 there).')
+        try:
+            PARTITIONS[self.partition](self.test_share, self.seed)
+        except ValueError as error:
+            raise ValueError(f'scenario.partition: {error}') from error
 
     def __len__(self) -> int:
         return 1 if self.joint else len(self.steps)

@@ -21,7 +21,7 @@ from ..models.freezing import hold_rows
 from ..models.growing import reserved_rows
 from ..models.learning import Learning
 from ..models.narrowing import narrowed
-from ..models.segmentors import check_stock, make_student
+from ..models.students import check_stock, make_student
 from ..parts import Look, Part
 from .image_pass import ImagePass, SeededImages
 from .moments import Moments

@@ -14,7 +14,7 @@ from mmcss.datasets import StepDataset
 from mmcss.models import Method
 from mmcss.models.growing import GrowingModule
 from mmcss.models.learning import Learning
-from mmcss.models.segmentors import make_student
+from mmcss.models.students import make_student
 from mmcss.parts import Needs, Part
 from mmcss.session import StepSession
 from tests.e2e.running import assert_equal_states, run, state

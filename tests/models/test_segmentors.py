@@ -13,7 +13,8 @@ from mmcss.engine.model_config import replace_cross_entropy
 from mmcss.losses import UnbiasedDistillation
 from mmcss.models import ContinualMixin, EntropyPseudoLabels, FrozenTeacher, Method
 from mmcss.models.learning import Learning
-from mmcss.models.segmentors import make_student, student_class, with_targets
+from mmcss.models.segmentors import with_targets
+from mmcss.models.students import make_student, student_class
 from mmcss.parts import Needs, Part
 from tests.losses import loops
 from tests.models.makers import (student_model, MODEL_CONFIGS, build, encoder_decoder, hand_over, images, initialise, labels, make_split,

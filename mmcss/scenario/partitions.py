@@ -1,0 +1,67 @@
+"""Which images of a domain are trained on, and which are kept for tests: ``scenario.partition``."""
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar, Dict, Optional, Sequence, Set, Type
+
+import numpy as np
+
+from .split import Domains
+
+
+@dataclass(frozen=True)
+class Partition:
+    """Test images are drawn once for each domain, and never trained on.
+
+    Args:
+        test_share: See :class:`DomainIncremental`.
+        seed: Likewise.
+
+    Attributes:
+        caveat: What is wrong with its numbers: one with a caveat is for
+            ``profile='official'`` alone.
+    """
+
+    test_share: float
+    seed: int
+    caveat: ClassVar[str] = ''
+
+    def chosen(self, names: Sequence[str], domain_of: Sequence[Optional[str]], domains: Domains, training: bool,
+               everything: bool) -> np.ndarray:
+        """Which images a step sees.
+
+        Args:
+            names: Names of all images.
+            domain_of: The domain of each.
+            domains: Those of the step.
+            training: Whether to train on them.
+            everything: Test on images of future domains as well.
+
+        Returns:
+            ``[images]`` bool.
+        """
+        for_tests = self._for_tests(names, domain_of)
+        if training:
+            new = [domain in domains.new and name not in for_tests for name, domain in zip(names, domain_of)]
+            return np.array(new, dtype=bool)
+        # A test set of its own may hold images of no domain of the scenario: they belong to every step.
+        shown = [everything or domain not in domains.future if not self.test_share else
+                 name in for_tests and (domain in domains.seen or (everything and domain in domains.future))
+                 for name, domain in zip(names, domain_of)]
+        return np.array(shown, dtype=bool)
+
+    def _for_tests(self, names: Sequence[str], domain_of: Sequence[Optional[str]]) -> Set[str]:
+        """Names that are never trained on: drawn once for each domain, whatever the order of the files."""
+        if not self.test_share:
+            return set()
+        drawn: Set[str] = set()
+        for domain in sorted({domain for domain in domain_of if domain is not None}):
+            images = sorted({name for name, its in zip(names, domain_of) if its == domain})
+            # Seeded by the name: a domain's draw does not depend on which others there are.
+            random = np.random.RandomState([self.seed, *domain.encode()])
+            number = max(1, round(self.test_share * len(images))) if len(images) > 1 else 0
+            drawn.update(images[i] for i in random.permutation(len(images))[:number])
+        return drawn
+
+
+PARTITIONS: Dict[str, Type[Partition]] = dict(once=Partition)
