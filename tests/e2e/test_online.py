@@ -110,8 +110,8 @@ def test_a_scenario(tiny_data, tmp_path, counted, method, first, told):
     assert losses(tmp_path, 0) == first | {'loss'} and losses(tmp_path, 1) == told | {'loss'}
     before, after = memory(tmp_path, 0), memory(tmp_path, 1)
     assert len(before.exemplars) == SIZE and len({one.name for one in after.exemplars}) == SIZE
-    again = {one.name for one in before.exemplars} & white  # that are stored already, and stay so
-    assert after.images_seen == before.images_seen + len(white - again) and after.classes_seen['white'] == len(white)
+    again = {one.name for one in before.exemplars} & white  # that are stored, if they have not been replaced when they come
+    assert len(white - again) <= after.images_seen - before.images_seen <= len(white) and after.classes_seen['white'] == len(white)
     assert bool(after.confidence) == (method == 'online_em')
     for step in (0, 1):
         assert all(value.isfinite().all() for value in state(tmp_path, step).values() if value.is_floating_point())

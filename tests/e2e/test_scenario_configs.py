@@ -44,7 +44,7 @@ def test_first_and_last_step(method, scenario):
             'disjoint' if scenario.endswith('_disjoint') else 'overlapped')
         assert (config.model.continual.teacher is None) is (step == 0)
         assert (config.model.continual.targets or {}).get('type') == TARGETS[method]
-        assert ('memory' in config.train_dataloader.dataset) is (unknown and step > 0)
+        assert ('path' in config.train_dataloader.dataset) is (unknown and step > 0)
 
 
 @pytest.mark.parametrize('method', METHODS)
