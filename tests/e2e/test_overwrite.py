@@ -79,5 +79,5 @@ def test_damaged_small_files(copied, tiny_data, capsys):
     changed = {path.relative_to(copied).parts[:2] for path, digest in digests(copied).items() if before.get(path) != digest}
     assert not any(name.endswith('.pth') for _, name in changed if name)
     (copied / 'step_1' / 'step.json').write_text('[]')
-    with pytest.raises(ValueError, match=r'split\.json is damaged: it holds \[\], expected a dict'):
+    with pytest.raises(ValueError, match=r'step\.json is damaged: it holds \[\], expected a dict'):
         run(cfg)
