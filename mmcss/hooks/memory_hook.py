@@ -48,7 +48,8 @@ class MemoryHook(Hook):
                  replay: Optional[Mapping[str, Any]] = None) -> None:
         self.path = Path(path)
         self.size = size
-        self.policy: Policy = POLICIES.build(named(policy), 'continual.memory.policy')
+        self.policy = policy
+        self._policy: Policy = POLICIES.build(named(policy), 'continual.memory.policy')
         self.export = export
         self.replay: Optional[Replay] = None if replay is None else REPLAYS.build(replay, 'continual.online')
         self._new: List[int] = []
@@ -57,11 +58,11 @@ class MemoryHook(Hook):
         if self.replay is None:
             return
         self.buffer = buffer = self._buffer(runner)
-        if self.policy.uses_features:
+        if self._policy.uses_features:
             buffer.look(self._evidence(runner, buffer.numbers_stored))
         buffer.offer([])  # what was stored may be more than there is room for
         # For as long as this step's model lives.
-        self._last = LastBatch(self.replay.uses_confidence, self.policy.uses_features)
+        self._last = LastBatch(self.replay.uses_confidence, self._policy.uses_features)
         bare_model(runner).method.add('memory', self._last)
         self.replay.begin(training_of(runner), buffer, RandomState([common_seed(runner), buffer.dataset.split.step, 1]))
 
@@ -82,7 +83,7 @@ class MemoryHook(Hook):
             all_reduce(self._last.confidence)
             self.replay.after_iteration(self._last.confidence)
         evidence: List[Evidence] = []
-        if self.policy.uses_features:
+        if self._policy.uses_features:
             batch = self._last.batch
             evidence = evidence_of(bare_model(runner), batch.student, batch.raw_target, batch.split)[:len(self._new)]
         for numbers, found in all_gather_object((self._new, evidence)):
@@ -105,7 +106,7 @@ class MemoryHook(Hook):
         buffer = self._buffer(runner)
         stored, numbers = buffer.numbers_stored, buffer.numbers
         evidence: List[Evidence] = []
-        if self.policy.uses_features:
+        if self._policy.uses_features:
             evidence = self._evidence(runner, [*stored, *numbers])
             buffer.look(evidence[:len(stored)])
         buffer.offer(numbers, evidence[len(stored):])
@@ -113,7 +114,7 @@ class MemoryHook(Hook):
 
     def _buffer(self, runner: Runner) -> MemoryBuffer:
         dataset = memory_dataset(runner)
-        return MemoryBuffer(dataset, self.size, self.policy, RandomState([common_seed(runner), dataset.split.step]))
+        return MemoryBuffer(dataset, self.size, self._policy, RandomState([common_seed(runner), dataset.split.step]))
 
     def _write(self, runner: Runner, buffer: MemoryBuffer, confidence: Dict[str, Optional[float]]) -> None:
         chosen = buffer.chosen()
