@@ -58,6 +58,7 @@ class ContinualRunner:
         self._check_partition()
         self.steps = parse_steps(settings.run.steps, len(self.scenario))
         self.progress = Progress(settings, self.scenario, self.steps)
+        self.protocol = self.progress.protocol
         self.configs = [step_config(settings, self.scenario, step, world_size=get_world_size())
                         for step in range(len(self.scenario))]
 
@@ -254,7 +255,7 @@ class ContinualRunner:
         summary = self._collect()
         if summary and is_main_process():
             self._write_results(summary)
-            told = ', '.join(f'{key} {value}' for key, value in self.progress.protocol.items())
+            told = ', '.join(f'{key} {value}' for key, value in self.protocol.items())
             say(f'\nprofile: {self.settings.profile}; protocol: {self.settings.protocol_name} ({told})\n{steps_table(summary)}')
             if len(summary['steps']) == len(self.scenario):
                 say('\n' + matrix_table(summary))
@@ -268,7 +269,7 @@ class ContinualRunner:
                 break
             steps.append(result)
         return dict(summarise(steps), scenario=[list(split.brings) for split in self.scenario], profile=self.settings.profile,
-                    protocol=self.progress.protocol, protocol_name=self.settings.protocol_name) if steps else {}
+                    protocol=self.protocol, protocol_name=self.settings.protocol_name) if steps else {}
 
     def _write_results(self, summary: Mapping[str, Any]) -> None:
         path = self.work_dir / self.results_file
