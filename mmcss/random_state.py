@@ -37,7 +37,7 @@ def set_random_state(state: State) -> None:
 
 
 @contextmanager
-def kept_random_state() -> Iterator[None]:
+def preserved_random_state() -> Iterator[None]:
     """Leave the random numbers as they were before the block."""
     state = random_state()
     try:

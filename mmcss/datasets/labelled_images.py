@@ -114,7 +114,7 @@ class LabelledImages:
         """The classes that a view tells apart; training data may know new ones alone, the others are background there."""
         if not isinstance(view, TrainView):
             return split.foreground(split.seen + split.future)
-        return split.foreground(tuple(dict.fromkeys(split.new + view.kept(split))))
+        return split.foreground(tuple(dict.fromkeys(split.new + view.labelled_classes(split))))
 
     def image_names(self) -> List[str]:
         """The images of all leaves by their files below their data set's image folder."""

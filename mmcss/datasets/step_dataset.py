@@ -113,8 +113,8 @@ class StepDataset(Dataset[Any]):
             for transforms, position in reversed(find_label_loaders(pipeline)):
                 loader = transforms[position]
                 loader.reduce_zero_label = False
-                own = [loader] if type(loader) is LoadAnnotations else [LoadLabels(loader)]
-                transforms[position:position + 1] = own + mapping
+                loading = [loader] if type(loader) is LoadAnnotations else [LoadLabels(loader)]
+                transforms[position:position + 1] = loading + mapping
         return [pipelines[id(leaf)] for leaf in self.images.leaves]
 
     @property
@@ -173,7 +173,7 @@ class StepDataset(Dataset[Any]):
             for sample in samples if isinstance(samples, list) else [samples]:
                 sample.set_metainfo(dict(domain=self.domains[idx]))
         if isinstance(self.view, TrainView):
-            return told(data, self.split, self.view.kept(self.split), sample_idx=int(idx))
+            return with_labelled_classes(data, self.split, self.view.labelled_classes(self.split), sample_idx=int(idx))
         return data
 
     def load(self, leaf: int, info: Dict[str, Any]) -> Any:
@@ -188,10 +188,10 @@ class StepDataset(Dataset[Any]):
             raise ValueError(f"{info['img_path']} can not be loaded: {type(error).__name__}: {error}") from error
 
 
-def told(data: Any, split: Split, names: Tuple[str, ...], **metainfo: int) -> Any:
+def with_labelled_classes(data: Any, split: Split, labelled: Tuple[str, ...], **metainfo: int) -> Any:
     """Data whose sample tells, ``[C]`` bool, which seen foreground classes its labels know."""
     if isinstance(data, dict) and 'data_samples' in data:
-        sample, known = data['data_samples'], set(split.foreground(names))
+        sample, known = data['data_samples'], set(split.foreground(labelled))
         sample.set_metainfo(metainfo)
         sample.labelled = torch.tensor([name in known for name in split.seen])
     return data

@@ -12,7 +12,7 @@ from mmengine.runner import EpochBasedTrainLoop, IterBasedTrainLoop
 from torch.utils.data import BatchSampler, SequentialSampler
 
 from .distributed import agree
-from .nodes import class_of
+from .config_nodes import class_of
 
 
 class OnlyCounted(Exception):

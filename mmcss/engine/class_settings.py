@@ -9,7 +9,7 @@ from mmseg.registry import MODELS
 
 from ..models.heads import BOUNDARY_HEADS, MASK_HEADS
 from ..scenario import IGNORE
-from .nodes import class_of
+from .config_nodes import class_of
 
 Config = Dict[str, Any]
 

@@ -22,7 +22,7 @@ from torch.utils.data import DataLoader
 from ..arguments import arguments_of, check_names, check_value, did_you_mean, takes_any, unknown_key
 from ..files import plain, short
 from .checks import Numbers, OnlyCounted
-from .nodes import class_of, values_of
+from .config_nodes import class_of, values_of
 from .outline import ALIKE
 
 # What the stack takes of a loader's settings before the loader sees the others.

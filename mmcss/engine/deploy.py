@@ -9,7 +9,7 @@ from mmengine.registry import Registry
 from mmseg.registry import DATASETS, MODELS, TRANSFORMS
 
 from .model_config import without_pretrained
-from .nodes import walk
+from .config_nodes import walk
 
 # Packages that a stock installation has, or whose registries MMEngine imports by their scope.
 STOCK = ('mmseg', 'mmengine', 'mmcv', 'torch', 'mmdet', 'mmpretrain')

@@ -19,7 +19,7 @@ from ..files import plain
 from ..scenario import IGNORE, Scenario, Split
 from .components import FOLDERS
 from .model_config import without_pretrained
-from .nodes import class_of, walk
+from .config_nodes import class_of, walk
 from .stated_classes import leaf_configs, stated_names
 
 SIZE = 64

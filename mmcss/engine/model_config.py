@@ -10,11 +10,11 @@ from mmseg.registry import MODELS
 
 from ..files import plain
 from ..losses.decode_loss import Average
-from ..models.extended import DEFAULT_SCORES
+from ..models.extended_segmentors import DEFAULT_SCORES
 from ..models.heads import BOUNDARY_HEADS, MASK_HEADS
 from ..models.part_configs import CLASSIFIERS
 from .class_settings import StepClasses, follow_classes, is_a
-from .nodes import class_of, walk
+from .config_nodes import class_of, walk
 
 STOCK = ('EncoderDecoder', 'CascadeEncoderDecoder')
 EXTENDED = {name: f'Extended{name}' for name in STOCK}

@@ -21,7 +21,7 @@ from pydantic import Field
 from ..arguments import Count, Finite, Number, Positive, arguments_of, check_arguments, check_names, check_value, one_of
 from ..scenario import SCENARIOS, Protocol
 from .model_config import STUDENTS
-from .nodes import values_of
+from .config_nodes import values_of
 from .profiles import Profile
 from .typed_settings import MethodSettings, RunSettings
 

@@ -15,7 +15,7 @@ from PIL import Image
 
 from ..files import plain, short
 from .miniature import RandomPixels
-from .nodes import class_of, walk
+from .config_nodes import class_of, walk
 from .stated_classes import leaf_configs
 
 ALONE = ' If that is of the random images alone: --no-rehearsal (run.rehearsal=False).'

@@ -19,7 +19,7 @@ from ..models import forget_hand_over
 from ..models.heads import warnings_of
 from ..models.initialisation import CheapInitialisation
 from ..scenario import Scenario
-from .causes import hook_keys, told
+from .error_causes import hook_keys, told
 from .checks import Batches
 from .distributed import on_main_process, say
 from .miniature import SHARDED, RandomImages, ShortScenario, image_size, miniature, norms_see_others, without_accelerator
@@ -28,7 +28,7 @@ from .plan import StepPlan
 from .settings import read_settings
 from .step_config import step_config
 from .typed_settings import Settings
-from .untouched import untouched
+from .isolation import untouched
 
 OF_THE_PROCESS = ('self', 'cfg', 'launcher', 'env_cfg', 'load_from', 'resume', 'data_preprocessor')
 MANY = 1_000_000  # batches of a step whose number is not known

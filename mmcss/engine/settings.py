@@ -14,7 +14,7 @@ from ..memory.replay import REPLAYS
 from ..models.part_configs import CLASSIFIERS, DECODE_LOSSES, PARTS, check_losses, classifier_config
 from ..scenario import PROTOCOLS, SCENARIOS, Protocol, Scenario
 from .class_settings import StepClasses
-from .nodes import with_settings
+from .config_nodes import with_settings
 from .outline import check_outline
 from .profiles import PROFILES, with_profile
 from .stated_classes import check_test_names, stated_names, tell_of_background

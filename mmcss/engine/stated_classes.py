@@ -11,7 +11,7 @@ from mmseg.registry import DATASETS
 
 from ..arguments import arguments_of, did_you_mean
 from ..datasets import BACKGROUND, ClassNames, clean_names, is_nothing, name_classes
-from .nodes import class_of
+from .config_nodes import class_of
 
 Config = Mapping[str, Any]
 

@@ -18,7 +18,7 @@ from .deploy import deployed
 from .first_step import first_step_training
 from .folders import StepFolder
 from .model_config import STUDENTS, extended_model, replace_cross_entropy, stock_model, teacher_model, without_pretrained
-from .nodes import walk, with_settings
+from .config_nodes import walk, with_settings
 from .outline import OWN_KEYS
 from .settings import read_settings, step_classes
 from .stated_classes import leaf_configs, with_clean_names

@@ -14,7 +14,7 @@ from ..losses.decode_loss import AVERAGE, Average
 from ..memory.labels import DEFAULT_LABELS, LABELS
 from ..memory.policies import POLICIES, named
 from ..memory.samplers import Iterations
-from ..models.extended import DEFAULT_SCORES, UNKNOWN_SCORES
+from ..models.extended_segmentors import DEFAULT_SCORES, UNKNOWN_SCORES
 from ..models.learning import Learning
 from ..scenario import Protocol, TrainView
 from ..scenario.views import Unknown

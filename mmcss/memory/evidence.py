@@ -76,8 +76,8 @@ def certainty(classify: nn.Module, features: Tensor, draws: int = 10, ratio: flo
     """
     features = features.float()  # mixed precision ends before
     generator = torch.Generator().manual_seed(0)
-    kept = (torch.rand(draws, 1, features.shape[1], 1, 1, generator=generator) >= ratio) / (1 - ratio)
-    answers = torch.stack([classify(features * mask.to(features)).softmax(dim=1) for mask in kept])
+    masks = (torch.rand(draws, 1, features.shape[1], 1, 1, generator=generator) >= ratio) / (1 - ratio)
+    answers = torch.stack([classify(features * mask.to(features)).softmax(dim=1) for mask in masks])
     return -answers.var(dim=0, unbiased=False).mean(dim=(1, 2, 3))
 
 
@@ -89,7 +89,7 @@ def class_features(features: Sequence[Mapping[int, np.ndarray]], holds: np.ndarr
         holds: ``[n, C]`` bool. A class that an image holds and does not show
             (a crop may lose it) has a zero vector.
     """
-    nothing = np.zeros(next((len(vector) for own in features for vector in own.values()), 1), dtype=np.float32)
+    nothing = np.zeros(next((len(vector) for vectors in features for vector in vectors.values()), 1), dtype=np.float32)
     stacked = []
     for c in range(holds.shape[1]):
         rows = np.reshape([features[i].get(c, nothing) for i in np.flatnonzero(holds[:, c]).tolist()], (-1, len(nothing)))

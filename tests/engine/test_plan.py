@@ -29,7 +29,7 @@ def test_plan_counts_images_and_writes_nothing(tiny_data, tmp_path):
 @pytest.mark.parametrize('change, message', [
     (dict(continual=dict(new_rows='zero')), "continual.new_rows: got 'zero', expected 'random' or 'background'"),
     (dict(continual=dict(targets=dict(type='NoSuchPart'))), 'NoSuchPart'),
-    (dict(continual=dict(frozen=['shraed', 'old'])), r"continual.frozen: \['shraed'\] mean nothing here"),
+    (dict(continual=dict(frozen=['shraed', 'old'])), r"continual.frozen: got \['shraed'\], valid are"),
     (dict(continual=dict(row_lr=dict(bckground=0.))), "continual.row_lr.bckground.*: got 'bckground', expected 'background' or 'old'"),
     (dict(continual=dict(new_rows='unknown')), "'unknown' needs a model with an unknown class"),
     (dict(continual=dict(PLOP, unknown=dict(of='background'))), r"continual.unknown: \['targets', 'local_pod'\] compare"),

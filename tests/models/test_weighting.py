@@ -214,6 +214,6 @@ def test_weights_that_do_not_reach_the_loss_are_an_error():
 
     model = make('FCN')
     model.decode_head.__class__ = OwnLossHead
-    with pytest.raises(ValueError, match='OwnLossHead goes past its loss_decode'), \
+    with pytest.raises(ValueError, match='OwnLossHead bypasses its loss_decode'), \
             watch_training(model, Needs(), (32, 32), torch.ones(2, 1, 1)):
         model.loss(*batch())

@@ -15,7 +15,7 @@ from mmengine.registry import DefaultScope
 from mmengine.visualization import Visualizer
 from mmseg.visualization import SegLocalVisualizer
 
-from ..random_state import kept_random_state
+from ..random_state import preserved_random_state
 
 
 class QuietStream:
@@ -47,7 +47,7 @@ def untouched() -> Iterator[None]:
     threads, frozen = torch.get_num_threads(), gc.get_freeze_count()
     deterministic = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
     out, err = QuietStream(sys.stdout), QuietStream(sys.stderr)
-    with kept_random_state(), warnings.catch_warnings(), tempfile.TemporaryDirectory() as cache, \
+    with preserved_random_state(), warnings.catch_warnings(), tempfile.TemporaryDirectory() as cache, \
             contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
         warnings.simplefilter('ignore')
         torch.set_num_threads(1)  # several wait for each other longer than small images take
