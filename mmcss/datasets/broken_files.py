@@ -1,4 +1,4 @@
-"""What can be wrong with the files of an image."""
+"""Finds images and label maps that can't be used."""
 from __future__ import annotations
 
 import io
@@ -38,7 +38,7 @@ class BrokenFile(ValueError):
 
 
 class FileCheck:
-    """Looks at one image's files, with the loaders of their data set's pipeline.
+    """Checks the files of one image, with the loaders of its data set's pipeline.
 
     Args:
         leaf: The data set.
@@ -53,11 +53,11 @@ class FileCheck:
 
     @property
     def description(self) -> str:
-        """How files are read, as text: what is found depends on it."""
+        """How files are read, as text: the result of the check depends on it."""
         return f'{described(self.labels.loader)} {self.images and described(*self.images.loaders)}'
 
     def __call__(self, info: Info) -> Tuple[np.ndarray, List[BrokenFile]]:
-        """Row of the table, all False if there are bad files, and these."""
+        """The image's row of the presence table (all False if a file is broken), and its broken files."""
         arrays: List[Any] = []
         bad: List[BrokenFile] = []
         for read in (self._labels, self._size) if self.images else (self._labels, ):
@@ -101,7 +101,7 @@ class FileCheck:
             return 8
 
     def _size(self, info: Info) -> Optional[Tuple[int, int]]:
-        """Height and width of an image as its pipeline has it, None where that does not tell."""
+        """Height and width of an image as its pipeline has it, None if it does not say."""
         path = info['img_path']
         try:
             return self.images.size(info)
@@ -113,5 +113,5 @@ def _why(error: Exception, missing: str) -> str:
     if isinstance(error, FileNotFoundError):
         return missing
     if isinstance(error, UnidentifiedImageError):
-        return 'it is no image, or begins like none'
+        return 'it is no image, or its beginning is damaged'
     return f'{type(error).__name__}: {error}'

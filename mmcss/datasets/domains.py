@@ -1,4 +1,4 @@
-"""The images of a domain, and those of them that are kept for tests."""
+"""The images of a domain, and which of them are test images."""
 from __future__ import annotations
 
 import re
@@ -15,7 +15,7 @@ OF_DATASET = ': '  # between a domain and an image's name
 
 
 class DomainImages:
-    """Tells the images of a step of domains by their names.
+    """Selects the images of a step of domains by their names.
 
     Args:
         rule: See :func:`mmcss.scenario.check_rule`.
@@ -48,45 +48,45 @@ class DomainImages:
             ValueError: No image is of one of the step's domains, and there
                 is no test set of its own that may lack it.
         """
-        found = [self.domain_of(name) for name in names]
+        domains_of_images = [self.domain_of(name) for name in names]
         if complete and (training or self.test_share):
-            self._check(names, found, domains)
+            self._check(names, domains_of_images, domains)
         if self.partition == 'published':
-            return self._published(found, domains.new if training else domains.seen, training)
-        kept = self._kept_for_tests(names, found)
+            return self._published(domains_of_images, domains.new if training else domains.seen, training)
+        test_names = self._draw_test_names(names, domains_of_images)
         if training:
-            new = [domain in domains.new and name not in kept for name, domain in zip(names, found)]
+            new = [domain in domains.new and name not in test_names for name, domain in zip(names, domains_of_images)]
             return np.array(new, dtype=bool)
         # A test set of its own may hold images of no domain of the scenario: they belong to every step.
         shown = [everything or domain not in domains.future if not self.test_share else
-                 name in kept and (domain in domains.seen or (everything and domain in domains.future))
-                 for name, domain in zip(names, found)]
+                 name in test_names and (domain in domains.seen or (everything and domain in domains.future))
+                 for name, domain in zip(names, domains_of_images)]
         return np.array(shown, dtype=bool)
 
-    def _kept_for_tests(self, names: Sequence[str], found: Sequence[Optional[str]]) -> Set[str]:
+    def _draw_test_names(self, names: Sequence[str], domains_of_images: Sequence[Optional[str]]) -> Set[str]:
         """Names that are never trained on: drawn once for each domain, whatever the order of the files."""
         if not self.test_share:
             return set()
-        kept: Set[str] = set()
-        for domain in sorted({domain for domain in found if domain is not None}):
-            own = sorted({name for name, its in zip(names, found) if its == domain})
+        test_names: Set[str] = set()
+        for domain in sorted({domain for domain in domains_of_images if domain is not None}):
+            of_domain = sorted({name for name, its in zip(names, domains_of_images) if its == domain})
             # Seeded by the name: a domain's draw does not depend on which others there are.
             random = np.random.RandomState([self.seed, *domain.encode()])
-            number = max(1, round(self.test_share * len(own))) if len(own) > 1 else 0
-            kept.update(own[i] for i in random.permutation(len(own))[:number])
-        return kept
+            number = max(1, round(self.test_share * len(of_domain))) if len(of_domain) > 1 else 0
+            test_names.update(of_domain[i] for i in random.permutation(len(of_domain))[:number])
+        return test_names
 
-    def _published(self, found: Sequence[Optional[str]], wanted: Sequence[str], training: bool) -> np.ndarray:
+    def _published(self, domains_of_images: Sequence[Optional[str]], wanted: Sequence[str], training: bool) -> np.ndarray:
         """As the released code of PLOP draws: one shuffle of the step's images, another of all images so far."""
-        numbers = [number for number, domain in enumerate(found) if domain in wanted]
+        numbers = [number for number, domain in enumerate(domains_of_images) if domain in wanted]
         np.random.RandomState(1).shuffle(numbers)
         cut = int((1 - self.test_share) * len(numbers))
-        chosen = np.zeros(len(found), dtype=bool)
+        chosen = np.zeros(len(domains_of_images), dtype=bool)
         chosen[numbers[:cut] if training else numbers[cut:]] = True
         return chosen
 
-    def _check(self, names: Sequence[str], found: Sequence[Optional[str]], domains: Domains) -> None:
-        known = {domain for domain in found if domain is not None}
+    def _check(self, names: Sequence[str], domains_of_images: Sequence[Optional[str]], domains: Domains) -> None:
+        known = {domain for domain in domains_of_images if domain is not None}
         absent = [domain for domain in domains.new if domain not in known]
         if absent:
             raise ValueError(f'no image is of the domains {absent}; the rule finds {sorted(known)[:30]} in names such '
@@ -109,13 +109,13 @@ def names_of_domains(names: Sequence[Sequence[str]], rule: Any, domains: Domains
         ValueError: There are not as many data sets as domains.
     """
     if rule != 'dataset':
-        return [list(own) for own in names]
+        return [list(of_dataset) for of_dataset in names]
     order = domains.seen + domains.future
     if len(names) != len(order):
         raise ValueError(f"scenario.rule: 'dataset' takes each data set of a ConcatDataset for a domain, in their order, but "
                          f'there are {len(names)} data sets and {len(order)} domains, {list(order)}. Give training and test '
-                         'data one for each, or tell the domains in another way.')
-    return [[f'{domain}{OF_DATASET}{name}' for name in own] for domain, own in zip(order, names)]
+                         'data one for each, or take another rule.')
+    return [[f'{domain}{OF_DATASET}{name}' for name in of_dataset] for domain, of_dataset in zip(order, names)]
 
 
 def domain_reader(rule: Any) -> DomainOf:

@@ -156,15 +156,15 @@ class StepDataset(Dataset[Any]):
     def __getitem__(self, idx: int) -> Any:
         data = self._prepare(idx)
         if data is None and isinstance(self.view, Protocol):
-            raise ValueError(f"{self.get_data_info(idx)['img_path']}: the pipeline of test images gave no data; each has "
-                             'to be judged. Look for a transform that returns None.')
+            raise ValueError(f"{self.get_data_info(idx)['img_path']}: the test pipeline returned no data, but all images are "
+                             'to be tested. Look for a transform that returns None.')
         # Like the stock data set, draw another image where a pipeline gives
         # up, but one of this step.
         for _ in range(MAX_REFETCH):
             if data is not None:
                 return data
             data = self._prepare(np.random.randint(len(self)))
-        raise RuntimeError(f'the pipeline gave no data in {MAX_REFETCH} tries; look for a transform that returns None.')
+        raise RuntimeError(f'the pipeline returned no data in {MAX_REFETCH} tries; look for a transform that returns None.')
 
     def _prepare(self, idx: int) -> Optional[Any]:
         data = self.load(*self.locate(idx))
@@ -189,7 +189,7 @@ class StepDataset(Dataset[Any]):
 
 
 def with_labelled_classes(data: Any, split: Split, labelled: Tuple[str, ...], **metainfo: int) -> Any:
-    """Data whose sample tells, ``[C]`` bool, which seen foreground classes its labels know."""
+    """Data whose sample holds, as ``labelled`` (``[C]`` bool), which seen foreground classes it is labelled with."""
     if isinstance(data, dict) and 'data_samples' in data:
         sample, known = data['data_samples'], set(split.foreground(labelled))
         sample.set_metainfo(metainfo)

@@ -135,11 +135,11 @@ def replace_cross_entropy(model: Config, loss: Mapping[str, Any], num_old: int) 
             stock = [old for old in stock if not old.get('use_sigmoid')] or stock
             after = [replaced(old) if old in stock else old for old in before]
             node['loss_decode'] = after if isinstance(node['loss_decode'], list) else after[0]
-    found = [entry.get('type') for node in walk(model['decode_head']) if 'loss_decode' in node
+    kinds = [entry.get('type') for node in walk(model['decode_head']) if 'loss_decode' in node
              for entry in _each([node['loss_decode']])]
-    if loss['type'] not in found:
+    if loss['type'] not in kinds:
         raise ValueError(f"continual.loss_decode: {loss['type']} takes the place of {' or '.join(STOCK_LOSSES)} in "
-                         f'the decode head, which has {found or "no loss_decode of its own"}. On such a head train with a '
+                         f'the decode head, which has {kinds or "no loss_decode of its own"}. On such a head train with a '
                          'method that keeps the stock loss: finetune, lwf, ilt, plop, reminder, sats, ewc, pi, rw, or a replay.')
     return model
 

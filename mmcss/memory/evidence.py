@@ -1,4 +1,4 @@
-"""What a policy or a replay asks of the model about images."""
+"""What policies and replays use of the model's view on images: features, certainty, confidence."""
 from __future__ import annotations
 
 from dataclasses import dataclass
@@ -120,11 +120,11 @@ def class_confidence(logits: Tensor, target: Tensor) -> Tensor:
 
 
 class LastBatch(Part):
-    """Keeps what a policy and a replay ask of the batch that was trained last.
+    """Keeps what a policy and a replay use of the batch that was trained last.
 
     Args:
-        confidence: Whether :func:`class_confidence` is asked for.
-        features: Whether the embedding is.
+        confidence: Whether to compute :func:`class_confidence`.
+        features: Whether to keep the embedding.
 
     Attributes:
         confidence: Of that batch, ``[2, C]``.

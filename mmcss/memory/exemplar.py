@@ -12,7 +12,7 @@ from ..arguments import Number
 from ..files import PathLike, read_json, short, write_json
 from ..scenario import Split
 
-_BY_THE_LETTER = ConfigDict(extra='forbid', strict=True)
+_STRICT = ConfigDict(extra='forbid', strict=True)
 LabelValues = Dict[str, Annotated[int, Field(ge=0, le=255)]]  # of each class in a label map
 
 
@@ -28,7 +28,7 @@ class Source:
         saliency: Its saliency map, if the method had one.
     """
 
-    __pydantic_config__ = _BY_THE_LETTER
+    __pydantic_config__ = _STRICT
 
     image: str
     labels: str
@@ -60,7 +60,7 @@ class Exemplar:
         ValueError: It is nowhere to be found.
     """
 
-    __pydantic_config__ = _BY_THE_LETTER
+    __pydantic_config__ = _STRICT
 
     leaf: Optional[Number]
     name: str
@@ -97,7 +97,7 @@ class Memory:
             the images to replay are drawn by that (online EM).
     """
 
-    __pydantic_config__ = _BY_THE_LETTER
+    __pydantic_config__ = _STRICT
 
     exemplars: List[Exemplar] = field(default_factory=list)
     images_seen: Number = 0

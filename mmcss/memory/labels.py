@@ -1,4 +1,4 @@
-"""Which labels a remembered image is taught with: ``continual.memory.labels``."""
+"""Which labels a remembered image is trained with: ``continual.memory.labels``."""
 from __future__ import annotations
 
 from typing import Dict, Mapping, Tuple

@@ -1,4 +1,4 @@
-"""Where remembered images lie: among those of the step, or where they were chosen."""
+"""Finds remembered images: among those of the step, or where they were chosen."""
 from __future__ import annotations
 
 import hashlib
@@ -20,7 +20,7 @@ ADVICE = ('keep the images that memory.json names, or remember copies (continual
 
 
 def digest_of(leaf: BaseDataset, image: str, labels: str) -> str:
-    """What tells an image from all others, wherever it lies: a digest of its file's and its label map's bytes.
+    """Identifies an image, wherever it lies: a digest of the bytes of its file and its label map.
 
     Args:
         leaf: A stock data set whose loader knows how to reach the files.
@@ -104,7 +104,7 @@ class Places:
         return digest_of(self.images.leaves[leaf], info['img_path'], info['seg_map_path'])
 
     def _check_shows(self, exemplar: Exemplar) -> None:
-        """Of an image that goes by its name alone, see that it still shows what it is remembered for."""
+        """Make sure that an image which goes by its name alone still shows the classes it is remembered with."""
         image = self.number(exemplar.leaf, exemplar.name)
         if image is None or exemplar.leaf is None:
             raise FileNotFoundError(f'the remembered image {exemplar.name} is no longer in the data set; {ADVICE}.')
@@ -116,7 +116,7 @@ class Places:
                              f"{info['img_path']} lacks {lost}: it is another image, or was labelled anew; {ADVICE}.")
 
     def _check_is_there(self, exemplar: Exemplar) -> None:
-        """See that an image of other data is still what was remembered."""
+        """Make sure that an image of other data is still the remembered one."""
         source, leaf = exemplar.origin, self.images.leaves[0]
         backend_args = LabelReader(leaf).backend_args
         for path in (source.image, source.labels):

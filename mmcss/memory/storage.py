@@ -19,14 +19,14 @@ from .places import Places
 class ExemplarStorage:
     """The exemplars that the step before has left, ready to be loaded.
 
-    Each goes by what it is, and not by its name: the data set may have moved,
-    lie in another order, or be another one with files of the same names. An
-    image of other data is read from where it was chosen.
+    Each is identified by its content, not by its name: the data set may have
+    moved, be in another order, or be another one with the same file names.
+    Images of other data are read from where they were chosen.
 
-    One that the step itself brings as well (it holds a new class) is also
-    labelled with the new classes: else its pixels of these would be taught as
-    background. A copy can be only where the data set still labels all that
-    the copy shows; it is then read from there.
+    An exemplar that is an image of this step too (it holds a new class) is
+    also labelled with the new classes, or its pixels of these would be
+    trained as background. A copy is labelled so only if the data set still
+    labels all that the copy shows; it is then read from there.
 
     Args:
         images: The data set that references point into.
@@ -55,11 +55,11 @@ class ExemplarStorage:
         self.memory.exemplars = self._places.settled(self.memory.exemplars)
         first = self._places.first
         self._step_images: Set[Tuple[int, int]] = {(first[leaf], image) for leaf, image in index.tolist()}
-        for exemplar in self.memory.exemplars:  # that can't be read is known at once
+        for exemplar in self.memory.exemplars:  # one that can't be read is an error at once
             self.read(exemplar)
 
     def labelled_classes(self, exemplar: Exemplar) -> Tuple[str, ...]:
-        """The classes that the labels of an exemplar tell."""
+        """The classes that an exemplar is labelled with."""
         image = self.find(exemplar)
         return exemplar.labelled if self._is_copy(exemplar, image) else self._reference_classes(exemplar, image)
 
@@ -89,7 +89,7 @@ class ExemplarStorage:
         return image is not None and exemplar.leaf is not None and (self._places.first[exemplar.leaf], image) in self._step_images
 
     def _is_copy(self, exemplar: Exemplar, image: Optional[int]) -> bool:
-        """Whether an exemplar is read from its copy: not where the step brings the image, with all labels of the copy."""
+        """Whether an exemplar is read from its copy: not if the step has the image, with all labels of the copy."""
         whole = self._labels.from_copies and self._is_step_image(exemplar, image) and self.has_labels_of(exemplar)
         return bool(exemplar.image) and not whole
 
@@ -122,7 +122,7 @@ class ExemplarStorage:
         return info
 
     def _pipeline_for(self, exemplar: Exemplar) -> int:
-        """The leaf whose pipeline loads what is of none of the step's: one for images of that kind, if there is one."""
+        """The leaf whose pipeline loads an image of other data: one for images of its file type, if there is one."""
         suffix = Path(exemplar.name).suffix
         kinds = [getattr(leaf, 'img_suffix', None) for leaf in self._images.leaves]
         last = len(kinds) - 1

@@ -25,14 +25,14 @@ class Family(Generic[T]):
         registry: Where they are registered.
         base: What they inherit from.
         kind: What one is called in errors, such as 'a part'.
-        given: Arguments that are no settings: the caller passes them.
+        passed: Arguments that are no settings: the caller passes them.
         fits: A further condition on the classes, or None.
     """
 
     registry: Registry
     base: Type[T]
     kind: str
-    given: Tuple[str, ...] = ()
+    passed: Tuple[str, ...] = ()
     fits: Optional[Callable[[type], bool]] = None
 
     def members(self) -> Dict[str, Type[T]]:
@@ -61,16 +61,16 @@ class Family(Generic[T]):
                 is unknown, missing, or of the wrong kind.
         """
         cls, settings = self.class_of(config, place), _settings(config)
-        for name in self.given:
+        for name in self.passed:
             if name in settings:
                 raise ValueError(f'{place}.{name}: got {short(plain(settings[name]), 200)}, but the model and the step determine '
                                  'it; remove it.')
-        check_arguments(cls, settings, place, self.given, owners=self._owners)
+        check_arguments(cls, settings, place, self.passed, owners=self._owners)
         return cls
 
-    def build(self, config: Any, place: str, **given: Any) -> T:
-        """Check a config and build what it names; ``given`` are its arguments that are no settings."""
-        return make(self.check(config, place), _settings(config), place, **given)
+    def build(self, config: Any, place: str, **passed: Any) -> T:
+        """Check a config and build what it names; ``passed`` are its arguments that are no settings."""
+        return make(self.check(config, place), _settings(config), place, **passed)
 
     def _fits(self, cls: type) -> bool:
         return self.fits is None or self.fits(cls)

@@ -236,7 +236,7 @@ def turned(path):
     Image.open(path).save(path, exif=exif)
 
 
-NO_IMAGE = 'can not be read: it is no image, or begins like none'
+NO_IMAGE = 'can not be read: it is no image, or its beginning is damaged'
 # What is done to a file of i3, and what is said of it; label maps of i3 have 4 x 2 pixels.
 BAD_LABELS = {
     'missing': (lambda path: path.unlink(), 'can not be read: there is no such file for the image {image}'),
