@@ -68,8 +68,8 @@ class WithMemory(StepDataset):
             data = self._read(exemplar)
             if data is not None:
                 return data
-        raise RuntimeError(f'the pipeline gave no data of {exemplar.name} in {MAX_REFETCH} tries; look for a transform that '
-                           'returns None.')
+        raise RuntimeError(f'the pipeline returned no data of {exemplar.name} in {MAX_REFETCH} tries; look for a transform '
+                           'that returns None.')
 
     def _read(self, exemplar: Exemplar) -> Optional[Any]:
         return with_labelled_classes(self.load(*self.storage.read(exemplar)), self.split, self.storage.labelled_classes(exemplar))

@@ -126,8 +126,8 @@ class ExemplarStorage:
         suffix = Path(exemplar.name).suffix
         kinds = [getattr(leaf, 'img_suffix', None) for leaf in self._images.leaves]
         last = len(kinds) - 1
-        own = last if exemplar.leaf is None else min(exemplar.leaf, last)
-        return own if kinds[own] == suffix or suffix not in kinds else kinds.index(suffix)
+        number = last if exemplar.leaf is None else min(exemplar.leaf, last)
+        return number if kinds[number] == suffix or suffix not in kinds else kinds.index(suffix)
 
     def _copy(self, exemplar: Exemplar) -> Dict[str, Any]:
         if not self._labels.from_copies:

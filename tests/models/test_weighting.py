@@ -121,7 +121,7 @@ def test_losses_at_points():
     found = WeightedLoss(inner, WEIGHTS[0], 4)(logits, target, ignore_index=255)
     expected = inner(logits, target, weight=WEIGHTS[0].flatten(1).expand(2, 30), ignore_index=255)
     assert torch.equal(found, expected)
-    with pytest.raises(ValueError, match='this loss is taken at points'):
+    with pytest.raises(ValueError, match='takes its loss at points'):
         WeightedLoss(inner, WEIGHTS[1], 4)(logits, target)
 
 
