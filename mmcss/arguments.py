@@ -1,4 +1,4 @@
-"""What may be given to what: arguments are checked by the annotations of what takes them."""
+"""Checks arguments by the annotations of the functions and classes that take them."""
 from __future__ import annotations
 
 import functools
@@ -15,7 +15,7 @@ from .files import plain, short
 
 T = TypeVar('T')
 
-# For fields that are annotated as those find them who asked for them; stands there for the others, and until then.
+# The value of fields that have not been set, or not been asked for; their annotations leave it out.
 ABSENT: Any = None
 
 # Kinds of numbers, for annotations: `temperature: Positive = 1.0`.
@@ -44,10 +44,10 @@ def check_value(key: str, value: Any, kind: Any) -> None:
 
     Args:
         key: Full path of the setting, for errors.
-        value: What was got; sequences may be lists or tuples, other kinds are
-            taken by the letter (True is no number, '1' is none).
+        value: The value. Sequences may be lists or tuples, all other kinds
+            are checked strictly (neither True nor '1' is a number).
         kind: An annotation, such as ``Positive`` or ``Literal['a', 'b']``;
-            with one that can't be checked every value is good.
+            one that can't be checked accepts every value.
 
     Raises:
         ValueError: It is not. Names the key, what was got and what is valid.
@@ -55,67 +55,67 @@ def check_value(key: str, value: Any, kind: Any) -> None:
     try:
         _adapter(kind).validate_python(value.item() if isinstance(value, np.generic) else value, strict=True)
     except ValidationError as error:
-        raise ValueError(_told(key, value, error)) from None
+        raise ValueError(_message(key, value, error)) from None
     except (PydanticUserError, NameError, TypeError):
         pass  # no kind that can be checked: incomplete, not hashable, or nothing that pydantic knows
 
 
-def check_arguments(takes: Callable[..., Any], given: Mapping[str, Any], place: str,
+def check_arguments(takes: Callable[..., Any], arguments: Mapping[str, Any], place: str,
                     skip: Collection[str] = (),
                     owners: Callable[[str], Collection[str]] = lambda name: ()) -> None:
-    """Make sure that a class or function can be called with what a config gives.
+    """Make sure that a class or function can be called with the arguments of a config.
 
     Args:
-        takes: What is going to be called. Arguments without annotation, and
-            those of annotations that can't be read, are checked by name.
-        given: The arguments by name, without ``type``.
+        takes: The class or function. Arguments without a readable annotation
+            are checked by name only.
+        arguments: The arguments by name, without ``type``.
         place: Full path of the config, for errors; '' at the top.
-        skip: Arguments that are no settings: others give them.
+        skip: Arguments that are no settings: the caller passes them.
         owners: Names of other classes that have a setting of that name.
 
     Raises:
-        ValueError: One is unknown (names the nearest, and whose it is),
-            missing, or of another kind than it is annotated.
+        ValueError: An argument is unknown (names the nearest, and classes
+            that take it), missing, or violates its annotation.
     """
     kinds = arguments_of(takes)
     valid = [name for name in kinds if name not in skip]
     if not takes_any(takes):
-        check_names(given, valid, place, owners, takes.__name__)
+        check_names(arguments, valid, place, owners, takes.__name__)
     missing = [name for name, argument in kinds.items()
-               if argument.default is argument.empty and name not in (*given, *skip)]
+               if argument.default is argument.empty and name not in (*arguments, *skip)]
     if missing:
-        raise ValueError(f'{place or "the config"}: got {short(plain(given), 200)}, which lacks {" and ".join(missing)}.')
-    for name, value in given.items():
+        raise ValueError(f'{place or "the config"}: got {short(plain(arguments), 200)}, which lacks {" and ".join(missing)}.')
+    for name, value in arguments.items():
         if name in kinds:
             _check_argument(f'{place}.{name}' if place else name, value, kinds[name])
 
 
-def check_names(given: Iterable[str], valid: Collection[str], place: str,
+def check_names(names: Iterable[str], valid: Collection[str], place: str,
                 owners: Callable[[str], Collection[str]] = lambda name: (), takes: str = '') -> None:
     """Make sure that all names are among the valid ones; an error names the nearest, and whose setting it is."""
-    for name in given:
+    for name in names:
         if name not in valid:
             others = ', '.join(owners(name))
-            told = f' {name} is a setting of {others}, not of {takes}.' if others else ''
-            raise ValueError(unknown_key(name, valid, place) + told)
+            hint = f' {name} is a setting of {others}, not of {takes}.' if others else ''
+            raise ValueError(unknown_key(name, valid, place) + hint)
 
 
-def make(takes: Callable[..., T], given: Mapping[str, Any], place: str, **others: Any) -> T:
-    """Check what a config gives, and call with it.
+def make(takes: Callable[..., T], arguments: Mapping[str, Any], place: str, **others: Any) -> T:
+    """Check the arguments of a config, and call with them.
 
     Args:
         takes: A class or function.
-        given: Arguments by name.
+        arguments: Arguments by name.
         place: Full path of the config, for errors.
         others: Arguments that are no settings.
 
     Raises:
-        ValueError: See :func:`check_arguments`; what the call itself raises
-            is told with the place.
+        ValueError: See :func:`check_arguments`; also errors of the call
+            itself, with the place.
     """
-    check_arguments(takes, given, place, skip=others)
+    check_arguments(takes, arguments, place, skip=others)
     try:
-        return takes(**given, **others)
+        return takes(**arguments, **others)
     except (ValueError, TypeError) as error:
         raise ValueError(under(place, error, arguments_of(takes))) from error
 
@@ -143,7 +143,7 @@ def under(place: str, error: Exception, keys: Iterable[str] = ()) -> str:
 
 
 def unknown_key(name: str, valid: Collection[str], place: str) -> str:
-    """What to say of a key that nothing takes."""
+    """The message for a key that nothing takes."""
     where = f'{place}.{name}' if place else str(name)
     return f'{where}: there is no such setting{did_you_mean(name, valid)}; valid are {", ".join(valid) or "none"}.'
 
@@ -157,15 +157,15 @@ def did_you_mean(name: Any, valid: Collection[str]) -> str:
 
 @functools.cache
 def arguments_of(takes: Callable[..., Any]) -> Dict[str, inspect.Parameter]:
-    """The arguments that something takes by name, through ``**kwargs`` those of what it inherits from."""
-    found: Dict[str, inspect.Parameter] = {}
+    """The arguments that a function or class takes by name; those of base classes through ``**kwargs``."""
+    arguments: Dict[str, inspect.Parameter] = {}
     for function in _functions(takes):
         # Fields that a dataclass inherits are annotated in the module where they stand.
         for name, argument in _parameters(function, takes if is_dataclass(takes) else function).items():
-            found.setdefault(name, argument)
+            arguments.setdefault(name, argument)
         if not _passes_on(function):
             break
-    return found
+    return arguments
 
 
 def checked(init: Callable[..., None]) -> Callable[..., None]:
@@ -174,12 +174,12 @@ def checked(init: Callable[..., None]) -> Callable[..., None]:
     @functools.wraps(init)
     def checking(self: Any, *args: Any, **kwargs: Any) -> None:
         try:
-            given = inspect.signature(init).bind(self, *args, **kwargs).arguments
-        except TypeError:  # the call below says it, by the name of the class
-            given = {}
+            bound = inspect.signature(init).bind(self, *args, **kwargs).arguments
+        except TypeError:  # which the call below raises too, with the name of the class
+            bound = {}
         for name, argument in _parameters(init, init).items():
-            if name in given:
-                _check_argument(f'{type(self).__name__}.{name}', given[name], argument)
+            if name in bound:
+                _check_argument(f'{type(self).__name__}.{name}', bound[name], argument)
         init(self, *args, **kwargs)
 
     return checking
@@ -238,19 +238,19 @@ def _adapter(kind: Any) -> TypeAdapter[Any]:
         return TypeAdapter(kind)
 
 
-def _told(key: str, value: Any, error: ValidationError) -> str:
-    """What was got and what is valid, of the first place that is wrong: all kinds that would do there."""
-    found = error.errors(include_url=False)
+def _message(key: str, value: Any, error: ValidationError) -> str:
+    """What was got and what is valid, at the first place that is wrong; lists all kinds of a union."""
+    errors = error.errors(include_url=False)
     # Of a union each kind has an entry, with its own name behind the place.
-    place = [step for step in found[0]['loc'] if isinstance(step, int) or _is_key(step, value)]
+    place = [step for step in errors[0]['loc'] if isinstance(step, int) or _is_key(step, value)]
     expected: List[str] = []
-    for entry in found:
+    for entry in errors:
         text = entry['msg']
         for theirs, ours in WORDS:
             text = text.replace(theirs, ours)
         expected += [text] if text not in expected else []
-    got = found[0]['input'] if len(found) == 1 else value
-    here = ''.join(f'[{step}]' if isinstance(step, int) else f'.{step}' for step in (place if len(found) == 1 else []))
+    got = errors[0]['input'] if len(errors) == 1 else value
+    here = ''.join(f'[{step}]' if isinstance(step, int) else f'.{step}' for step in (place if len(errors) == 1 else []))
     return f'{key}{here}: got {short(plain(got), 200)}, expected {", or ".join(expected)}.'
 
 

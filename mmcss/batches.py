@@ -1,4 +1,4 @@
-"""What a part sees of a batch, and what it asks for."""
+"""What a part gets of a batch, and how it asks for it."""
 from __future__ import annotations
 
 from dataclasses import dataclass, field, fields
@@ -15,21 +15,21 @@ from .scenario import Split
 class Needs:
     """What a part reads of student and teacher besides the head's logits.
 
-    Nothing is tapped or kept that no part asked for.
+    Nothing is collected that no part asked for.
 
     Args:
         stages: The outputs of the backbone's stages (before the last ReLU
             for ResNets).
-        body: What the backbone returns last (for ResNets after the ReLU).
+        backbone_output: What the backbone returns last (for ResNets after the ReLU).
         embedding: The decode head's features before dropout and classifier.
         logits: Logits at the resolution of the labels.
         attention: The attention of the last block of each stage of a
             transformer.
-        outputs: Names of modules of the segmentor whose outputs are kept, such
-            as 'decode_head.conv_seg'; the first one where they are several,
-            the last call's where a module is called several times.
-        inputs: Likewise, whose first inputs are kept.
-        labelled: Which classes the labels of each image tell (see
+        outputs: Names of modules of the segmentor whose outputs are collected,
+            such as 'decode_head.conv_seg'; the first of several outputs, of
+            the module's last call.
+        inputs: Names of modules whose first inputs are collected.
+        labelled: Which classes each image is labelled with (see
             :attr:`StepBatch.labelled`).
         true_background: In passes over the step's images only what no class
             covers is background; old and future classes are ignored. No
@@ -37,7 +37,7 @@ class Needs:
     """
 
     stages: bool = False
-    body: bool = False
+    backbone_output: bool = False
     embedding: bool = False
     logits: bool = False
     attention: bool = False
@@ -66,17 +66,17 @@ class Attention:
     grid: Tuple[int, int]
 
 
-class Seen(Dict[str, Tensor]):
+class ModuleTensors(Dict[str, Tensor]):
     """Tensors of the modules that have run in a pass, by their names."""
 
     def __missing__(self, name: str) -> Tensor:
-        raise KeyError(f'{name} has not run in this pass, or was not asked for; Needs asks for outputs and inputs, and auxiliary '
-                       'heads run in training alone.')
+        raise KeyError(f'{name} has not run in this pass, or was not asked for. Name it in the outputs or inputs of Needs; '
+                       'auxiliary heads run in training only.')
 
 
 @dataclass
 class Prediction:
-    """What one model said of one batch.
+    """The prediction of one model for one batch.
 
     Args:
         head_logits: ``[N, C, h, w]`` logits as the decode head gives them.
@@ -85,7 +85,7 @@ class Prediction:
         stages: ``[N, C_l, h_l, w_l]``, or tokens ``[N, L, D]`` where
             ``continual.stages`` names a module of such, for each stage, if
             asked for.
-        body: ``[N, C_b, h_b, w_b]``, if asked for.
+        backbone_output: ``[N, C_b, h_b, w_b]``, if asked for.
         embedding: ``[N, D, h, w]``, if asked for.
         attention: For each stage, if asked for.
         outputs: By name of the module, as it returned them, if asked for; the
@@ -97,11 +97,11 @@ class Prediction:
     size: Tuple[int, int]
     align_corners: bool = False
     stages: Tuple[Tensor, ...] = ()
-    body: Tensor = ABSENT
+    backbone_output: Tensor = ABSENT
     embedding: Tensor = ABSENT
     attention: Tuple[Attention, ...] = ()
-    outputs: Seen = field(default_factory=Seen)
-    inputs: Seen = field(default_factory=Seen)
+    outputs: ModuleTensors = field(default_factory=ModuleTensors)
+    inputs: ModuleTensors = field(default_factory=ModuleTensors)
     upsampled: Optional[Tensor] = None
 
     @property
@@ -140,14 +140,13 @@ class StepBatch:
         teacher: Prediction of the frozen model of the step before; None at
             step 0.
         student: Prediction of the model in training; None until it has run.
-        labelled: ``[N, C]`` bool, if asked for: which seen classes (background
-            among them, which is always False) the labels of each image tell.
-            The step's own images have the new ones; remembered images those
-            that they were stored with. What an image shows of other classes
-            is background in its labels.
-        image_share: Scalar: this process's number of images, by the mean of
-            all processes'. None where means are not taken over the images of
-            all processes, or there is one alone.
+        labelled: ``[N, C]`` bool, if asked for: which seen classes each image
+            is labelled with (always False for the background). The step's
+            images are labelled with the new ones, remembered images with those
+            that they were stored with; other classes are background there.
+        image_share: Scalar: this process's number of images, divided by the
+            mean number of all processes. None with a single process, and where
+            means are not taken over the images of all processes.
     """
 
     split: Split
@@ -161,5 +160,5 @@ class StepBatch:
 
     @property
     def over_processes(self) -> bool:
-        """Whether what is a mean over the batch is to be one over the images of all processes."""
+        """Whether means over the batch are to be means over the images of all processes."""
         return self.image_share is not None

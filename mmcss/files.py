@@ -60,10 +60,10 @@ def flush_folder(folder: PathLike) -> None:
 
 
 def is_there(path: PathLike) -> bool:
-    """Whether there is anything at a path; what can't be looked at, or is a link to nothing, is no absence.
+    """Whether there is anything at a path, be it a broken link.
 
     Raises:
-        OSError: The path can't be looked at.
+        OSError: The path can't be accessed.
     """
     try:
         os.lstat(path)
@@ -73,25 +73,25 @@ def is_there(path: PathLike) -> bool:
 
 
 def file_mark(path: PathLike) -> Mark:
-    """What changes when a file that is there does."""
+    """A mark that changes when an existing file does."""
     stat = os.stat(path) if os.path.exists(path) else os.lstat(path)
     return stat.st_ino, stat.st_size, stat.st_mtime_ns
 
 
 def full_disk(error: Optional[BaseException], path: PathLike) -> Optional[OSError]:
-    """An error that names the file and its disk, if that being full is what an error comes from; else None."""
+    """An error that names the file and its disk, if the cause of an error is a full disk; else None."""
     causes = []
     while error is not None and error not in causes:
         causes.append(error)
         error = error.__cause__ or error.__context__
-    number = next((one.errno for one in causes if isinstance(one, OSError) and one.errno in FULL), None)
+    number = next((cause.errno for cause in causes if isinstance(cause, OSError) and cause.errno in FULL), None)
     folder = Path(path).parent
     if number is None or not folder.is_dir():
         return None
     free = f'{shutil.disk_usage(folder).free / 2**20:.1f} MiB free'
     why = f'{free}; the quota is used up' if number == errno.EDQUOT else free
-    return OSError(number, f'no space left on the disk of {folder} ({why}). Make room, and go on with --resume; what is '
-                   'finished is whole. The file', str(path))
+    return OSError(number, f'no space left on the disk of {folder} ({why}). Make room, and go on with --resume; finished '
+                   'files are intact. The file', str(path))
 
 
 def flush_files(folder: PathLike) -> None:
@@ -133,8 +133,8 @@ def check_archive(path: PathLike, required: bool = False) -> None:
     except zipfile.BadZipFile as error:
         broken = str(error)
     if broken is not None:
-        raise ValueError(f'{path} is damaged: its bytes are not those that were written ({broken}). Bring back a copy of '
-                         'it, or train its step anew.')
+        raise ValueError(f'{path} is damaged: its bytes are not those that were written ({broken}). Restore a copy of it, '
+                         'or train its step again.')
 
 
 def write_json(path: PathLike, value: Any) -> None:

@@ -13,35 +13,35 @@ import torch.nn as nn
 from torch import Tensor
 
 from .arguments import Checked
-from .batches import Attention, Needs, Prediction, Seen, StepBatch
+from .batches import Attention, Needs, Prediction, ModuleTensors, StepBatch
 from .scenario import Split
 
-__all__ = ['Attention', 'Look', 'Needs', 'Part', 'Prediction', 'Seen', 'StepBatch', 'Student', 'overrides']
+__all__ = ['Attention', 'ImagePasses', 'Needs', 'Part', 'Prediction', 'ModuleTensors', 'StepBatch', 'Student', 'overrides']
 
 
 class Student(Protocol):
-    """What parts may ask of the model in training; it is a segmentor besides."""
+    """What parts may use of the model in training, which is a segmentor."""
 
     def named_parameters(self) -> Iterator[Tuple[str, nn.Parameter]]:
         """As those of any module."""
 
     def state_dict(self) -> Mapping[str, Tensor]:
-        """Its tensors by name, not copies: what is written into them is in the model."""
+        """Its tensors by name, not copies: writing into them changes the model."""
 
     def widening(self, old: Mapping[str, Tensor]) -> Callable[..., Tensor]:
-        """What brings a tensor of the step before, given by name and value, into the shape that it has now."""
+        """A function of name and value that brings a tensor of the step before into the shape that it has now."""
 
 
-class Look(Protocol):
-    """A part's look at the images of a step.
+class ImagePasses(Protocol):
+    """A part's passes over the images of a step.
 
-    Each time that it is iterated it is one pass over them, augmented anew. In
-    a distributed run each process sees its own share.
+    Each iteration is one pass, augmented anew. In a distributed run each
+    process sees its own share.
     """
 
     @property
     def model(self) -> Student:
-        """The student that is looked with; after a step that which is handed over, of averaged weights where they are."""
+        """The student; after a step the one that is handed over, with averaged weights if there are any."""
 
     def __iter__(self) -> Iterator[StepBatch]:
         """One pass; runs only when iterated."""
@@ -117,12 +117,12 @@ class Part(Checked):
             old: State dict of the step before; empty at step 0.
         """
 
-    def before_step(self, split: Split, batches: Look) -> None:
+    def before_step(self, split: Split, batches: ImagePasses) -> None:
         """Look at the training images with the teacher, before training.
 
         Args:
             split: The classes of the step.
-            batches: A look at them; each batch holds the teacher's prediction.
+            batches: Passes over them; each batch holds the teacher's prediction.
         """
 
     def targets(self, batch: StepBatch) -> None:
@@ -135,8 +135,8 @@ class Part(Checked):
     def observe(self, batch: StepBatch) -> None:
         """Look at a batch that is trained, with both predictions, once its losses are there.
 
-        It adds nothing to them. Losses of other batches, as a replay may look
-        at, are not observed.
+        It adds nothing to them. Batches that a replay only takes losses or
+        gradients of are not observed.
         """
 
     def before_update(self) -> None:
@@ -148,7 +148,7 @@ class Part(Checked):
         checkpoints of the step as well.
         """
 
-    def after_step(self, split: Split, batches: Look) -> None:
+    def after_step(self, split: Split, batches: ImagePasses) -> None:
         """Look at the training images with the trained student.
 
         Parts are called in the order of the config, ``targets`` first. One

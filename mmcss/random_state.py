@@ -1,4 +1,4 @@
-"""The random numbers of this process: their state, and how they are left as they were."""
+"""The random state of this process: reading, setting and preserving it."""
 from __future__ import annotations
 
 import random
@@ -37,8 +37,8 @@ def set_random_state(state: State) -> None:
 
 
 @contextmanager
-def kept_random_state() -> Iterator[None]:
-    """Leave the random numbers as they were before the block."""
+def preserved_random_state() -> Iterator[None]:
+    """Restore the random state after the block."""
     state = random_state()
     try:
         yield

@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 import torch
 
-from mmcss.random_state import kept_random_state, random_state, set_random_state
+from mmcss.random_state import preserved_random_state, random_state, set_random_state
 
 
 @pytest.fixture(autouse=True)
 def own_random_state():
-    with kept_random_state():
+    with preserved_random_state():
         random.seed(1)
         np.random.seed(2)
         torch.manual_seed(3)
@@ -90,7 +90,7 @@ def test_block_leaves_no_trace(error):
     expected = draw()
     set_random_state(state)
     try:
-        with kept_random_state():
+        with preserved_random_state():
             assert draw() == expected
             torch.manual_seed(5)
             if error:

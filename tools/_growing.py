@@ -10,7 +10,7 @@ import torch
 from mmcss.engine import build_scenario, deploy_config, step_config
 from mmcss.engine.folders import StepFolder
 from mmcss.engine.miniature import for_small_images
-from mmcss.engine.nodes import walk
+from mmcss.engine.config_nodes import walk
 from mmcss.files import plain
 from mmcss.models import load_hand_over, save_hand_over
 from mmcss.models.growth import growing_tensors

@@ -25,7 +25,7 @@ from mmengine.registry import init_default_scope
 from mmseg.registry import MODELS
 from mmcss.engine import build_scenario, step_config
 from mmcss.engine.folders import StepFolder
-from mmcss.engine.nodes import with_settings
+from mmcss.engine.config_nodes import with_settings
 from mmcss.models import save_hand_over
 from mmcss.scenario import Split
 from prettytable import PrettyTable

@@ -107,7 +107,7 @@ class Checker:
                     configs = list(leaf_configs(dataset))
                     found = [self._part(where, config, table) for config in configs]
                     own = [part for part in found if part is not None]
-                    self._tell_missing(where, own)
+                    self._report_missing(where, own)
                     self.opened[text_of(dataset)] = Parts(role, own)
                     whole = whole and None not in found
         if whole:
@@ -130,7 +130,7 @@ class Checker:
             absent = absent_places(getattr(leaf, 'data_prefix', {}), getattr(leaf, 'ann_file', ''))
             if not absent:
                 leaf.full_init()
-                return self._look(role, leaf, table)
+                return self._check_leaf(role, leaf, table)
         except Exception as error:  # any: it is what the report is about
             # Some data sets look for their files when they are made, and don't say which they miss.
             prefix, ann_file, root = config.get('data_prefix', {}), config.get('ann_file', ''), config.get('data_root') or ''
@@ -140,7 +140,7 @@ class Checker:
         self.problems.extend(f'{role}: {text}' for text in absent)
         return None
 
-    def _look(self, role: str, leaf: BaseDataset, table: PrettyTable) -> Part:
+    def _check_leaf(self, role: str, leaf: BaseDataset, table: PrettyTable) -> Part:
         infos = [leaf.get_data_info(i) for i in range(len(leaf))]
         folder = getattr(leaf, 'data_prefix', {}).get('img_path') or ''
         if not infos:
@@ -156,25 +156,25 @@ class Checker:
             gone = [i for i, info in enumerate(infos) if is_missing(info['img_path'])]
             presence[gone] = False
             broken += [(infos[i]['img_path'], 'can not be read: there is no such file') for i in gone]
-        self._tell_broken(broken)
+        self._report_broken(broken)
         unlabelled = sum(is_missing(info['seg_map_path']) for info in infos)
         number, lone = label_maps(leaf)
         if lone:
             self.problems.append(f'{lone[0]} has no image' + more(len(lone)))
         names = name_classes(leaf.metainfo['classes'], getattr(leaf, 'reduce_zero_label', False))
-        self._tell_values(role, leaf, names, presence)
+        self._report_values(role, leaf, names, presence)
         table.add_row([role, folder, len(infos), '-' if number is None else number, unlabelled,
                        '-' if number is None else len(lone), len({path for path, _ in broken}), sizes(infos)])
         return Part(leaf, names, presence, broken)
 
-    def _tell_broken(self, broken: Sequence[Tuple[str, str]]) -> None:
+    def _report_broken(self, broken: Sequence[Tuple[str, str]]) -> None:
         """One problem for all files that suffer from the same."""
         groups: Dict[str, List[str]] = {}
         for path, reason in broken:
             groups.setdefault(' '.join(reason.split()[:5]), []).append(f'{path} {reason}')
         self.problems.extend(texts[0] + more(len(texts)) for texts in groups.values())
 
-    def _tell_values(self, role: str, leaf: BaseDataset, names: ClassNames, presence: np.ndarray) -> None:
+    def _report_values(self, role: str, leaf: BaseDataset, names: ClassNames, presence: np.ndarray) -> None:
         try:
             known = (*names.raw_ids.values(), *ignored_values(leaf, names))
         except ValueError as error:
@@ -188,7 +188,7 @@ class Checker:
                     f'class of {type(leaf).__name__}; mend the file or name all classes in metainfo{more(len(images))}'
                     f'{other_numbers(presence, names)}')
 
-    def _tell_missing(self, role: str, parts: Sequence[Part]) -> None:
+    def _report_missing(self, role: str, parts: Sequence[Part]) -> None:
         """Data sets that hold no class; a folder of nothing but background may stand beside others."""
         missing = without_classes(np.concatenate([part.presence for part in parts]), parts[0].names) if parts else ''
         if missing:
@@ -199,16 +199,16 @@ class Checker:
         """Images of each class and of each step."""
         data = list(self.opened.values())
         # Steps with data of their own may know their own classes alone.
-        alike = [data] if len(data) <= len(ROLES) else [[one] for one in data]
-        if any(part.names != parts[0].parts[0].names for parts in alike for one in parts for part in one.parts):
+        alike = [data] if len(data) <= len(ROLES) else [[dataset] for dataset in data]
+        if any(part.names != parts[0].parts[0].names for parts in alike for dataset in parts for part in dataset.parts):
             self.problems.append('the data sets have different classes; give all of them the same metainfo')
             return
         table = PrettyTable(['class', 'label value', 'train images', 'test images'], align='r')
-        for name in dict.fromkeys(name for one in data for name in one.parts[0].names.raw_ids):
-            knowing = [one for one in data if name in one.parts[0].names.raw_ids]
-            values = dict.fromkeys(one.parts[0].names.raw_ids[name] for one in knowing)
+        for name in dict.fromkeys(name for dataset in data for name in dataset.parts[0].names.raw_ids):
+            knowing = [dataset for dataset in data if name in dataset.parts[0].names.raw_ids]
+            values = dict.fromkeys(dataset.parts[0].names.raw_ids[name] for dataset in knowing)
             table.add_row([name, ', '.join(map(str, values)),
-                           *(sum(one.images_of(name) for one in knowing if one.role == role) for role in ROLES)])
+                           *(sum(dataset.images_of(name) for dataset in knowing if dataset.role == role) for role in ROLES)])
         self.tables.append(table)
         try:
             self._count_steps()
@@ -216,7 +216,7 @@ class Checker:
             self.problems.append(f'the steps can not be counted: {type(error).__name__}: {error}')
 
     def _count_steps(self) -> None:
-        sources = {key: CheckedImages(one.parts) for key, one in self.opened.items()}
+        sources = {key: CheckedImages(dataset.parts) for key, dataset in self.opened.items()}
         scenario = build_scenario(self.cfg)
         table = PrettyTable(['step', 'new classes', 'train images', 'test images'], align='r')
         self.tables.append(table)
@@ -289,18 +289,18 @@ def label_maps(leaf: BaseDataset) -> Tuple[Optional[int], List[str]]:
 def sizes(infos: Sequence[Mapping[str, Any]]) -> str:
     """Smallest and largest label map, by its pixels, and how many sizes there are."""
 
-    def look(info: Mapping[str, Any]) -> Optional[Tuple[int, int]]:
+    def size_of(info: Mapping[str, Any]) -> Optional[Tuple[int, int]]:
         try:
             with Image.open(info['seg_map_path']) as opened:
                 return opened.size
-        except Exception:  # told by the scan
+        except Exception:  # which the scan reports
             return None
 
     with ThreadPoolExecutor(min(16, os.cpu_count() or 1)) as pool:
-        found = sorted(set(pool.map(look, infos)) - {None}, key=lambda size: (size[0] * size[1], size))
-    if not found:
+        distinct = sorted(set(pool.map(size_of, infos)) - {None}, key=lambda size: (size[0] * size[1], size))
+    if not distinct:
         return '-'
-    texts = [f'{width} x {height}' for width, height in found]
+    texts = [f'{width} x {height}' for width, height in distinct]
     return texts[0] if len(texts) == 1 else f'{texts[0]} to {texts[-1]}, {len(texts)} different'
 
 

@@ -11,7 +11,7 @@ from _config import common_parser, load_config
 
 import torch.distributed as dist
 from mmcss.engine import AugmentedTest, ContinualRunner
-from mmcss.engine.nodes import walk
+from mmcss.engine.config_nodes import walk
 
 
 def main() -> None:

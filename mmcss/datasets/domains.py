@@ -1,4 +1,4 @@
-"""The images of a domain, and those of them that are kept for tests."""
+"""The images of a domain, and which of them are test images."""
 from __future__ import annotations
 
 import re
@@ -16,7 +16,7 @@ OF_DATASET = ': '  # between a domain and an image's name
 
 
 class DomainImages:
-    """Tells the images of a step of domains by their names.
+    """Selects the images of a step of domains by their names.
 
     Args:
         rule: See :func:`mmcss.scenario.check_rule`.
@@ -47,13 +47,13 @@ class DomainImages:
             ValueError: No image is of one of the step's domains, and there
                 is no test set of its own that may lack it.
         """
-        found = [self.domain_of(name) for name in names]
+        domains_of_images = [self.domain_of(name) for name in names]
         if complete and (training or self.partition.test_share):
-            self._check(names, found, domains)
-        return self.partition.chosen(names, found, domains, training, everything)
+            self._check(names, domains_of_images, domains)
+        return self.partition.chosen(names, domains_of_images, domains, training, everything)
 
-    def _check(self, names: Sequence[str], found: Sequence[Optional[str]], domains: Domains) -> None:
-        known = {domain for domain in found if domain is not None}
+    def _check(self, names: Sequence[str], domains_of_images: Sequence[Optional[str]], domains: Domains) -> None:
+        known = {domain for domain in domains_of_images if domain is not None}
         absent = [domain for domain in domains.new if domain not in known]
         if absent:
             raise ValueError(f'no image is of the domains {absent}; the rule finds {sorted(known)[:30]} in names such '
@@ -76,13 +76,13 @@ def names_of_domains(names: Sequence[Sequence[str]], rule: Any, domains: Domains
         ValueError: There are not as many data sets as domains.
     """
     if rule != 'dataset':
-        return [list(own) for own in names]
+        return [list(of_dataset) for of_dataset in names]
     order = domains.seen + domains.future
     if len(names) != len(order):
         raise ValueError(f"scenario.rule: 'dataset' takes each data set of a ConcatDataset for a domain, in their order, but "
                          f'there are {len(names)} data sets and {len(order)} domains, {list(order)}. Give training and test '
-                         'data one for each, or tell the domains in another way.')
-    return [[f'{domain}{OF_DATASET}{name}' for name in own] for domain, own in zip(order, names)]
+                         'data one for each, or take another rule.')
+    return [[f'{domain}{OF_DATASET}{name}' for name in of_dataset] for domain, of_dataset in zip(order, names)]
 
 
 def domain_reader(rule: Any) -> DomainOf:

@@ -1,4 +1,4 @@
-"""What is wrong with the values of all label maps of a data set."""
+"""Checks of the label values of a whole data set."""
 from __future__ import annotations
 
 from typing import List, Optional
@@ -11,7 +11,7 @@ from .class_names import ClassNames
 
 
 def without_classes(presence: np.ndarray, names: ClassNames) -> Optional[str]:
-    """What is to be said of label maps that hold ignored pixels and background alone; None of others.
+    """The message for label maps that hold only ignored pixels and background; None for others.
 
     Binary masks of 0 and 255 are such.
 
@@ -28,7 +28,7 @@ def without_classes(presence: np.ndarray, names: ClassNames) -> Optional[str]:
 
 
 def other_numbers(presence: np.ndarray, names: ClassNames) -> str:
-    """What to say besides where all values but 0 are of no class, and not more than there are classes: grey levels, say.
+    """A hint where label maps hold at most as many values as classes, but others than theirs, such as grey levels.
 
     Args:
         presence: As above.
@@ -47,9 +47,9 @@ def ignored_values(leaf: BaseDataset, names: ClassNames) -> List[int]:
     Raises:
         ValueError: That is the value of a class.
     """
-    own = getattr(leaf, 'ignore_index', IGNORE)
-    name = next((name for name, value in names.raw_ids.items() if value == own), None)
+    ignored = getattr(leaf, 'ignore_index', IGNORE)
+    name = next((name for name, value in names.raw_ids.items() if value == ignored), None)
     if name is not None:
-        raise ValueError(f'{type(leaf).__name__}.ignore_index: {own} is the label value of {name!r}; write what is to be ignored '
+        raise ValueError(f'{type(leaf).__name__}.ignore_index: got {ignored}, the label value of {name!r}; write ignored pixels '
                          f'as {IGNORE}, or as a value that no class has.')
-    return sorted({*names.ignored, own} & set(range(256)))
+    return sorted({*names.ignored, ignored} & set(range(256)))

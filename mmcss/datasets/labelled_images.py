@@ -111,21 +111,21 @@ class LabelledImages:
 
     @staticmethod
     def _needed(view: View, split: Split) -> Tuple[str, ...]:
-        """The classes that a view tells apart; training data may know new ones alone, the others are background there."""
+        """The classes that a view needs; training data may have the new ones only, with the others as background."""
         if not isinstance(view, TrainView):
             return split.foreground(split.seen + split.future)
-        return split.foreground(tuple(dict.fromkeys(split.new + view.kept(split))))
+        return split.foreground(tuple(dict.fromkeys(split.new + view.labelled_classes(split))))
 
     def image_names(self) -> List[str]:
         """The images of all leaves by their files below their data set's image folder."""
         return [image_name(leaf, leaf.get_data_info(i)) for leaf in self.leaves for i in range(len(leaf))]
 
     def domain_names(self, rule: Any, domains: Domains) -> List[str]:
-        """The images of all leaves by the names that tell their domains."""
+        """The images of all leaves by names that contain their domains."""
         unique = {id(leaf): leaf for leaf in self.leaves}
         names = [[image_name(leaf, leaf.get_data_info(i)) for i in range(len(leaf))] for leaf in unique.values()]
-        told = dict(zip(unique, names_of_domains(names, rule, domains)))
-        return [name for leaf in self.leaves for name in told[id(leaf)]]
+        with_domains = dict(zip(unique, names_of_domains(names, rule, domains)))
+        return [name for leaf in self.leaves for name in with_domains[id(leaf)]]
 
     def _by_leaf(self, chosen: np.ndarray) -> List[np.ndarray]:
         """Numbers of the chosen images in each leaf, of ``[images]`` bool over all leaves."""
@@ -144,12 +144,12 @@ class LabelledImages:
 
     def _listed(self, file: str, complete: bool) -> List[np.ndarray]:
         names, wanted = self.image_names(), set(read_names(file))
-        found = [next((known for known in listed_as(name) if known in wanted), None) for name in names]
-        missing = sorted(wanted - set(found))
+        matches = [next((known for known in listed_as(name) if known in wanted), None) for name in names]
+        missing = sorted(wanted - set(matches))
         if missing and complete:
-            raise ValueError(f'{file} lists {len(missing)} images that the data set has not, such as {missing[0]!r}; the '
-                             f"data set's are named like {names[0] if names else '(none)'!r}.")
-        return self._by_leaf(np.array([known is not None for known in found], dtype=bool))
+            raise ValueError(f'{file} lists {len(missing)} images that the data set does not have, such as {missing[0]!r}; its '
+                             f"images are named like {names[0] if names else '(none)'!r}.")
+        return self._by_leaf(np.array([known is not None for known in matches], dtype=bool))
 
     def saliency_maps(self, chosen: np.ndarray, folder: str) -> List[Tuple[str, str]]:
         """Pairs of an image and its saliency map.

@@ -45,16 +45,16 @@ class LoadLabels(BaseTransform):
     """Loads label maps by a loader of the user's own, and those of copies, which are plain PNGs, by the stock one.
 
     Args:
-        own: The user's loader.
+        loader: The user's loader.
     """
 
-    def __init__(self, own: LoadAnnotations) -> None:
-        self.own = own
+    def __init__(self, loader: LoadAnnotations) -> None:
+        self.loader = loader
         self.stock = LoadAnnotations(imdecode_backend='pillow')
 
     def transform(self, results: Dict[str, Any]) -> Dict[str, Any]:
         """Load the labels of one image."""
-        return (self.stock if results.get('is_copy') else self.own)(results)
+        return (self.stock if results.get('is_copy') else self.loader)(results)
 
 
 def turned_text(labels: Tuple[int, int], image: Tuple[int, int]) -> str:

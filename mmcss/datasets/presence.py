@@ -17,7 +17,7 @@ from mmengine.dist import broadcast_object_list, is_main_process
 from mmengine.logging import print_log
 from rich.progress import track
 
-from .looks import Look
+from .broken_files import FileCheck
 from .sources import keep_zero
 
 VERSION = 4  # of the cached format and of how labels are read
@@ -62,35 +62,35 @@ def presence_table(leaf: BaseDataset, broken: Optional[Broken] = None, images: b
     if is_main_process():
         infos = [leaf.get_data_info(i) for i in range(len(leaf))]
         try:
-            look = Look(leaf, images and broken is not None)
+            check = FileCheck(leaf, images and broken is not None)
             if infos and 'seg_map_path' not in infos[0]:
                 raise ValueError(f'{type(leaf).__name__} has no label maps; give its data_prefix a seg_map_path.')
-            box[0] = _cached(infos, look, box[1], strict=broken is None)
+            box[0] = _cached(infos, check, box[1], strict=broken is None)
         except ValueError as error:
             box[2] = error
     broadcast_object_list(box)
-    packed, found, failure = box
+    packed, failures, failure = box
     if failure is not None:
         raise failure
     if broken is not None:
-        broken.extend(found)
+        broken.extend(failures)
     # Class after class: selecting a step's images is then ten times as fast.
     return np.unpackbits(packed, axis=1).astype(bool, order='F')
 
 
-def _cached(infos: List[Info], look: Look, broken: Broken, strict: bool) -> np.ndarray:
+def _cached(infos: List[Info], check: FileCheck, broken: Broken, strict: bool) -> np.ndarray:
     """The table, its rows packed, from the cache, where only flawless ones are, or of a scan."""
-    path = cache_folder() / f'{_key(infos, look)}.npy'
+    path = cache_folder() / f'{_key(infos, check)}.npy'
     table = _stored(path, len(infos))
     if table is not None:
         return table
     if path in _BROKEN_TREES and not strict:
-        table, found = _BROKEN_TREES[path]
-        broken.extend(found)
+        table, known = _BROKEN_TREES[path]
+        broken.extend(known)
         return table
     with ThreadPoolExecutor(min(16, os.cpu_count() or 1)) as pool:
         rows = []
-        for row, bad in track(pool.map(look, infos), 'Scanning label maps', total=len(infos), transient=True):
+        for row, bad in track(pool.map(check, infos), 'Scanning label maps', total=len(infos), transient=True):
             if bad and strict:
                 raise bad[0]
             broken.extend((file.path, file.reason) for file in bad)
@@ -103,11 +103,11 @@ def _cached(infos: List[Info], look: Look, broken: Broken, strict: bool) -> np.n
     return table
 
 
-def _key(infos: List[Info], look: Look) -> str:
+def _key(infos: List[Info], check: FileCheck) -> str:
     """A key that changes when the files or the way of reading them do."""
-    digest = hashlib.sha256(f'{VERSION} {look.way}'.encode())
+    digest = hashlib.sha256(f'{VERSION} {check.description}'.encode())
     for info in infos:
-        for path in (info['seg_map_path'], info['img_path'])[:1 + (look.images is not None)]:
+        for path in (info['seg_map_path'], info['img_path'])[:1 + (check.images is not None)]:
             try:
                 stat = os.stat(path)
                 mark = f'{stat.st_size} {stat.st_mtime_ns}'
@@ -125,11 +125,11 @@ def _stored(path: Path, images: int) -> Optional[np.ndarray]:
     except FileNotFoundError:
         return None
     except Exception as error:  # any: whatever lies there, the label maps can be looked at again
-        return _told_as_damaged(path, f'{type(error).__name__}: {error}')
+        return _warn_of_damage(path, f'{type(error).__name__}: {error}')
     if table.dtype != np.uint8 or table.shape != (images + 1, 32):
-        return _told_as_damaged(path, f'it is {table.dtype} of shape {table.shape}, expected uint8 of {(images + 1, 32)}')
+        return _warn_of_damage(path, f'it is {table.dtype} of shape {table.shape}, expected uint8 of {(images + 1, 32)}')
     if not np.array_equal(table[-1], _checksum(table[:-1])):
-        return _told_as_damaged(path, 'its checksum is another')
+        return _warn_of_damage(path, 'its checksum is another')
     return table[:-1]
 
 
@@ -138,7 +138,7 @@ def _checksum(table: np.ndarray) -> np.ndarray:
     return np.frombuffer(hashlib.sha256(table.tobytes()).digest(), dtype=np.uint8)
 
 
-def _told_as_damaged(path: Path, reason: str) -> Optional[np.ndarray]:
+def _warn_of_damage(path: Path, reason: str) -> Optional[np.ndarray]:
     print_log(f'{path} can not be used ({reason}); the label maps are scanned anew.', 'current', logging.WARNING)
     return None
 

@@ -61,7 +61,7 @@ class ImageReader:
     """
 
     def __init__(self, leaf: BaseDataset) -> None:
-        transforms = [copy.deepcopy(one) for one in leaf.pipeline.transforms if not isinstance(one, LoadAnnotations)]
+        transforms = [copy.deepcopy(step) for step in leaf.pipeline.transforms if not isinstance(step, LoadAnnotations)]
         self.stock = bool(transforms) and type(transforms[0]) is LoadImageFromFile
         self.loaders: List[BaseTransform] = transforms[:1] if self.stock else transforms
 
@@ -97,5 +97,5 @@ class ImageReader:
 def described(*transforms: BaseTransform) -> str:
     """Transforms as text, the same in each process; of those that don't describe themselves their class."""
     texts = map(repr, transforms)
-    return ' '.join(f'{type(one).__module__}.{type(one).__qualname__}' if ' at 0x' in text else text
-                    for one, text in zip(transforms, texts))
+    return ' '.join(f'{type(transform).__module__}.{type(transform).__qualname__}' if ' at 0x' in text else text
+                    for transform, text in zip(transforms, texts))

@@ -78,7 +78,7 @@ def check_saliency(maps: List[Tuple[str, str]]) -> None:
         ValueError: Names the first such file, and how to make maps.
     """
 
-    def look(pair: Tuple[str, str]) -> str:
+    def problem_of(pair: Tuple[str, str]) -> str:
         image, path = pair
         try:
             with Image.open(path) as opened:
@@ -94,7 +94,7 @@ def check_saliency(maps: List[Tuple[str, str]]) -> None:
         return '' if size in expected else _wrong_size(path, size, image, expected[0])
 
     with ThreadPoolExecutor(8) as pool:
-        wrong = [told for told in pool.map(look, [pair for pair in maps if '://' not in ''.join(pair)]) if told]
+        wrong = [problem for problem in pool.map(problem_of, [pair for pair in maps if '://' not in ''.join(pair)]) if problem]
     if wrong:
         raise ValueError(f'{wrong[0]}; {len(wrong)} of {len(maps)} maps are wrong. '
                          "tools/prepare_saliency.py makes them; continual.unknown=dict(of='background') needs none.")

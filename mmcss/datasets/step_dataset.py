@@ -113,8 +113,8 @@ class StepDataset(Dataset[Any]):
             for transforms, position in reversed(find_label_loaders(pipeline)):
                 loader = transforms[position]
                 loader.reduce_zero_label = False
-                own = [loader] if type(loader) is LoadAnnotations else [LoadLabels(loader)]
-                transforms[position:position + 1] = own + mapping
+                loading = [loader] if type(loader) is LoadAnnotations else [LoadLabels(loader)]
+                transforms[position:position + 1] = loading + mapping
         return [pipelines[id(leaf)] for leaf in self.images.leaves]
 
     @property
@@ -156,15 +156,15 @@ class StepDataset(Dataset[Any]):
     def __getitem__(self, idx: int) -> Any:
         data = self._prepare(idx)
         if data is None and isinstance(self.view, Protocol):
-            raise ValueError(f"{self.get_data_info(idx)['img_path']}: the pipeline of test images gave no data; each has "
-                             'to be judged. Look for a transform that returns None.')
+            raise ValueError(f"{self.get_data_info(idx)['img_path']}: the test pipeline returned no data, but all images are "
+                             'to be tested. Look for a transform that returns None.')
         # Like the stock data set, draw another image where a pipeline gives
         # up, but one of this step.
         for _ in range(MAX_REFETCH):
             if data is not None:
                 return data
             data = self._prepare(np.random.randint(len(self)))
-        raise RuntimeError(f'the pipeline gave no data in {MAX_REFETCH} tries; look for a transform that returns None.')
+        raise RuntimeError(f'the pipeline returned no data in {MAX_REFETCH} tries; look for a transform that returns None.')
 
     def _prepare(self, idx: int) -> Optional[Any]:
         data = self.load(*self.locate(idx))
@@ -173,7 +173,7 @@ class StepDataset(Dataset[Any]):
             for sample in samples if isinstance(samples, list) else [samples]:
                 sample.set_metainfo(dict(domain=self.domains[idx]))
         if isinstance(self.view, TrainView):
-            return told(data, self.split, self.view.kept(self.split), sample_idx=int(idx))
+            return with_labelled_classes(data, self.split, self.view.labelled_classes(self.split), sample_idx=int(idx))
         return data
 
     def load(self, leaf: int, info: Dict[str, Any]) -> Any:
@@ -188,10 +188,10 @@ class StepDataset(Dataset[Any]):
             raise ValueError(f"{info['img_path']} can not be loaded: {type(error).__name__}: {error}") from error
 
 
-def told(data: Any, split: Split, names: Tuple[str, ...], **metainfo: int) -> Any:
-    """Data whose sample tells, ``[C]`` bool, which seen foreground classes its labels know."""
+def with_labelled_classes(data: Any, split: Split, labelled: Tuple[str, ...], **metainfo: int) -> Any:
+    """Data whose sample holds, as ``labelled`` (``[C]`` bool), which seen foreground classes it is labelled with."""
     if isinstance(data, dict) and 'data_samples' in data:
-        sample, known = data['data_samples'], set(split.foreground(names))
+        sample, known = data['data_samples'], set(split.foreground(labelled))
         sample.set_metainfo(metainfo)
         sample.labelled = torch.tensor([name in known for name in split.seen])
     return data

@@ -1,4 +1,4 @@
-"""What would hang or fail in the middle of a step, found before the first one."""
+"""Checks before the first step for settings that would hang or fail in the middle of one."""
 from __future__ import annotations
 
 from dataclasses import dataclass
@@ -12,15 +12,15 @@ from mmengine.runner import EpochBasedTrainLoop, IterBasedTrainLoop
 from torch.utils.data import BatchSampler, SequentialSampler
 
 from .distributed import agree
-from .nodes import class_of
+from .config_nodes import class_of
 
 
 class OnlyCounted(Exception):
-    """A sampler asks its data set for more than its length."""
+    """A sampler asked its data set for more than its length."""
 
 
 class Numbers:
-    """Stands for a step's images where a sampler looks at their number alone.
+    """Stands in for a step's images with samplers that only use their number.
 
     Args:
         number: How many images there are.
@@ -108,8 +108,8 @@ def _round(sampler: Iterable[Any]) -> Optional[List[Any]]:
         length = len(sampler)  # type: ignore[arg-type]  # not every one has a length
     except TypeError:
         return None
-    given = list(islice(iter(sampler), 2 * length + 1))
-    return given if len(given) <= 2 * length else None
+    dealt = list(islice(iter(sampler), 2 * length + 1))
+    return dealt if len(dealt) <= 2 * length else None
 
 
 def check_training(config: Config, step: int, num_images: int) -> Optional[Batches]:
@@ -168,10 +168,10 @@ def check_testing(config: Config, num_images: int) -> None:
         batches = deal(loader, num_images)
         if batches is not None and batches.endless:
             raise ValueError(f'{role}_dataloader.{batches.endless}: {_type_of(loader[batches.endless])} never comes to an '
-                             "end, so that no test would; take sampler=dict(type='DefaultSampler', shuffle=False).")
+                             "end, nor would the test; take sampler=dict(type='DefaultSampler', shuffle=False).")
         if loader.get('drop_last'):
-            raise ValueError(f'{role}_dataloader.drop_last: got True, which leaves images out; each has to be judged. Take '
-                             'it out.')
+            raise ValueError(f'{role}_dataloader.drop_last: got True, which leaves out images, but all are to be tested. '
+                             'Remove it.')
 
 
 def _type_of(config: Mapping[str, Any]) -> str:

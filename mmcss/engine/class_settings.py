@@ -1,4 +1,4 @@
-"""Settings of losses that are about single classes, as one step has these."""
+"""Settings of losses that refer to single classes, adapted to the classes of a step."""
 from __future__ import annotations
 
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from mmseg.registry import MODELS
 
 from ..models.heads import BOUNDARY_HEADS, MASK_HEADS
 from ..scenario import IGNORE
-from .nodes import class_of
+from .config_nodes import class_of
 
 Config = Dict[str, Any]
 
@@ -21,7 +21,7 @@ OF_CLASSES = ('class_weight', 'pos_weight')
 
 @dataclass(frozen=True)
 class StepClasses:
-    """The classes of a step, for what a config says by the data set's own order.
+    """The classes of a step, for settings that follow the data set's order of classes.
 
     Args:
         order: For each class in learning order, all steps, its position in
@@ -61,27 +61,27 @@ class StepClasses:
                                 if len(of_classes) == self.listed - 1 else ''))
         if self.unknown:
             if neutral is None:
-                raise ValueError(f'{place}: an entry for each class, but which is that of the unknown class '
-                                 '(continual.unknown) is not known; take the list or unknown out.')
+                raise ValueError(f'{place}: got an entry for each class, but none for the unknown class '
+                                 '(continual.unknown); remove the list or continual.unknown.')
             last = [neutral, *last]
         alike = len(set(of_classes)) == 1
-        own = of_classes[:1] * self.seen if alike else [of_classes[position] for position in self.order[:self.seen]]
-        return own + last
+        entries_seen = of_classes[:1] * self.seen if alike else [of_classes[position] for position in self.order[:self.seen]]
+        return entries_seen + last
 
     def index(self, place: str, number: int) -> Optional[int]:
         """Where a class of the data set stands in this step's model; None for one that is not seen yet."""
         if not 0 <= number < self.listed:
             raise ValueError(f'{place}: got class {number}, but the data set has the classes 0 to {self.listed - 1}.')
-        seen = list(self.order[:self.seen])
-        return seen.index(number) if number in seen else None
+        order = list(self.order[:self.seen])
+        return order.index(number) if number in order else None
 
 
 def follow_classes(node: Any, place: str, classes: StepClasses, in_loss: bool = False, behind: int = 0) -> None:
-    """Give what losses say of single classes to the classes of a step, in place.
+    """Adapt settings of losses that refer to single classes to a step, in place.
 
-    A list of as many numbers as the data set has classes is one with an entry
-    for each of them, whatever its name. Heads that learn boundaries know
-    other classes, and are left alone.
+    A list of as many numbers as the data set has classes counts as one entry
+    for each of them, whatever its name. Heads that learn boundaries have
+    other classes, and stay as they are.
 
     Args:
         node: Heads or losses: a config, or a list of some.
@@ -91,8 +91,8 @@ def follow_classes(node: Any, place: str, classes: StepClasses, in_loss: bool = 
         behind: How many outputs of the head stand behind those of its classes.
 
     Raises:
-        ValueError: A list does not fit, or what is ignored is not what mmcss
-            gives pixels to ignore. Names the key.
+        ValueError: A list does not fit, or the ignored label is not mmcss's.
+            Names the key.
     """
     if isinstance(node, (list, tuple)):
         for i, entry in enumerate(node):
@@ -106,7 +106,7 @@ def follow_classes(node: Any, place: str, classes: StepClasses, in_loss: bool = 
     for key, value in node.items():
         here = f'{place}.{key}'
         if key in OF_CLASSES and isinstance(value, str):  # a file, which the loss reads itself
-            raise ValueError(f'{here}: a file of weights can not be cut to the classes of a step; give a list.')
+            raise ValueError(f'{here}: got a file of weights, which can not be cut to the classes of a step; give a list.')
         if _is_of_classes(node, key, value, classes.listed + behind, in_loss):
             node[key] = classes.entries(here, value, behind, NEUTRAL.get(key))
         elif in_loss and key == 'classes' and _is_numbers(value):  # LovaszLoss
@@ -129,7 +129,7 @@ def _is_loss(key: str) -> bool:
 
 def _is_numbers(value: Any) -> bool:
     numbers = isinstance(value, (list, tuple)) and len(value) > 0
-    return numbers and all(isinstance(one, Real) and not isinstance(one, bool) for one in value)
+    return numbers and all(isinstance(number, Real) and not isinstance(number, bool) for number in value)
 
 
 def _is_of_classes(node: Config, key: str, value: Any, length: int, in_loss: bool) -> bool:
@@ -141,11 +141,11 @@ def _is_of_classes(node: Config, key: str, value: Any, length: int, in_loss: boo
 
 
 def _seen_numbers(place: str, numbers: Sequence[int], classes: StepClasses) -> List[int]:
-    found = [classes.index(place, number) for number in numbers]
-    if not any(index is not None for index in found):
+    indices = [classes.index(place, number) for number in numbers]
+    if not any(index is not None for index in indices):
         raise ValueError(f'{place}: got {list(numbers)}, none of which is a class of the first {classes.seen} that are '
                          "learned; take all classes ('present' or 'all'), or set it in next_steps.")
-    return [index for index in found if index is not None]
+    return [index for index in indices if index is not None]
 
 
 def _ignored(node: Config, place: str, value: int, classes: StepClasses, in_loss: bool) -> int:

@@ -1,4 +1,4 @@
-"""Whether what a step's config names is there, and takes what the config gives it."""
+"""Checks that the components named in a step's config exist, and take their settings."""
 from __future__ import annotations
 
 import os
@@ -22,14 +22,14 @@ from torch.utils.data import DataLoader
 from ..arguments import arguments_of, check_names, check_value, did_you_mean, takes_any, unknown_key
 from ..files import plain, short
 from .checks import Numbers, OnlyCounted
-from .nodes import class_of, values_of
+from .config_nodes import class_of, values_of
 from .outline import ALIKE
 
-# What the stack takes of a loader's settings before the loader sees the others.
+# Settings of a loader that mmengine takes out before it builds the loader.
 OF_THE_STACK = ('dataset', 'sampler', 'batch_sampler', 'worker_init_fn', 'collate_fn', 'num_batch_per_epoch',
                 'disable_subprocess_warning')
-# By others, and no settings.
-GIVEN = ('runner', 'dataloader', 'evaluator', 'params', 'optimizer', 'continual', 'distributed', 'dataset_names')
+# Arguments that are no settings: mmengine or mmcss passes them.
+PASSED = ('runner', 'dataloader', 'evaluator', 'params', 'optimizer', 'continual', 'distributed', 'dataset_names')
 SHOWN = 12  # names of a registry in a message
 ROLES = ('train', 'val', 'test')
 # Where hooks and metrics write beside the work_dir.
@@ -84,7 +84,7 @@ def check_components(configs: Sequence[Config], taken: Container[int] = ()) -> N
     Args:
         configs: The plain config of each step; those behind step 1 have its
             components.
-        taken: Steps that are not trained here: how they would be is no matter.
+        taken: Steps that are not trained here, whose settings don't matter.
 
     Raises:
         ValueError: Names the step, the key, and the nearest valid one.
@@ -98,8 +98,8 @@ def check_components(configs: Sequence[Config], taken: Container[int] = ()) -> N
 
 
 def _check_all(settings: Mapping[str, Any]) -> None:
-    for one in _components(settings):
-        _check(one)
+    for component in _components(settings):
+        _check(component)
     _check_names(set_multi_processing, settings.get('env_cfg', {}).get('mp_cfg', {}), 'env_cfg.mp_cfg', ())
     for role in ROLES:
         if settings.get(f'{role}_dataloader'):
@@ -107,12 +107,12 @@ def _check_all(settings: Mapping[str, Any]) -> None:
 
 
 @contextmanager
-def under_key(place: str, given: Any, settings: Mapping[str, Any]) -> Iterator[None]:
-    """Within it something is built from a config; what that raises becomes an error of the config.
+def under_key(place: str, config: Any, settings: Mapping[str, Any]) -> Iterator[None]:
+    """A context in which something is built from a config; its errors become errors of the config.
 
     Args:
         place: Full path of what is built.
-        given: Its config.
+        config: Its config.
         settings: The plain config of the step.
 
     Raises:
@@ -124,55 +124,55 @@ def under_key(place: str, given: Any, settings: Mapping[str, Any]) -> Iterator[N
     except Exception as error:  # any: a component may raise what it likes
         if str(error).startswith('continual.'):  # it says all that there is to say
             raise
-        place, given = being_built(error, place, given)
-        raise ValueError(f'{place}: got {short(given, 200)}, which can not be built: {type(error).__name__}: {error}'
+        place, config = being_built(error, place, config)
+        raise ValueError(f'{place}: got {short(config, 200)}, which can not be built: {type(error).__name__}: {error}'
                          f'{expectation(settings, place)}') from error
 
 
-def being_built(error: BaseException, place: str, given: Any) -> Tuple[str, Any]:
+def being_built(error: BaseException, place: str, outer: Any) -> Tuple[str, Any]:
     """The innermost component that was built where an error was raised, of a config and those within it."""
-    nodes = list(values_of(plain(given), place))
+    nodes = list(values_of(plain(outer), place))
     for frame, _ in reversed(list(traceback.walk_tb(error.__traceback__))):
         if frame.f_code.co_name == 'build_from_cfg':
             config = plain(frame.f_locals.get('cfg'))
             for where, node in nodes:
                 if node == config:
                     return where.replace('model.continual.', 'continual.'), node
-    return place, given
+    return place, outer
 
 
 def expectation(settings: Mapping[str, Any], place: str) -> str:
     """What is valid where a component fails, as the end of a sentence.
 
-    By the annotations of what takes the settings: stock classes mean them
-    loosely, so that they are asked only where something has failed.
+    It follows the annotations of the component, which stock classes don't
+    keep to strictly: they are checked only after a failure.
     """
-    components = [one for one in _components(settings)
-                  if (one.place == place or one.place.startswith((f'{place}.', f'{place}['))) and one.takes is not None]
-    for one in components:
-        arguments = arguments_of(one.takes)
-        for name, value in one.config.items():
-            wrong = _mismatch(f'{one.place}.{name}', value, arguments[name]) if name in arguments else None
+    components = [component for component in _components(settings) if component.takes is not None
+                  and (component.place == place or component.place.startswith((f'{place}.', f'{place}[')))]
+    for component in components:
+        arguments = arguments_of(component.takes)
+        for name, value in component.config.items():
+            wrong = _mismatch(f'{component.place}.{name}', value, arguments[name]) if name in arguments else None
             if wrong:
                 return f'; {wrong}'
     if not components or components[0].place != place:
         return '.'
     names = ', '.join(f'{name}={short(argument.default)}' if argument.default is not argument.empty else name
-                      for name, argument in arguments_of(components[0].takes).items() if name not in GIVEN)
+                      for name, argument in arguments_of(components[0].takes).items() if name not in PASSED)
     return f'; expected as in {components[0].takes.__name__}({names}).'
 
 
 def _mismatch(key: str, value: Any, argument: Parameter) -> Optional[str]:
-    """What is wrong with a value by its argument's annotation, if it is no config; a list is as good as a tuple."""
+    """How a value violates its argument's annotation, unless it is a config; lists pass for tuples."""
     if argument.annotation is argument.empty or any(isinstance(node, dict) for _, node in values_of(value)):
         return None
-    for one in (value, tuple(value)) if isinstance(value, list) else (value, ):
+    for candidate in (value, tuple(value)) if isinstance(value, list) else (value, ):
         try:
-            check_value(key, one, argument.annotation)
+            check_value(key, candidate, argument.annotation)
             return None
         except ValueError as error:
-            told = str(error)
-    return told
+            problem = str(error)
+    return problem
 
 
 def _components(settings: Mapping[str, Any]) -> Iterator[Component]:
@@ -190,43 +190,44 @@ def _components(settings: Mapping[str, Any]) -> Iterator[Component]:
                 yield Component(registry, dict(dict(type=default), **node) if default else node, place, more)
 
 
-def _check(one: Component) -> None:
-    _check_class(one)
+def _check(component: Component) -> None:
+    _check_class(component)
     for key in FOLDERS:
-        folder = one.config.get(key)
+        folder = component.config.get(key)
         if isinstance(folder, str) and '://' not in folder:
-            there = next(one for one in (Path(folder).absolute(), *Path(folder).absolute().parents) if os.path.exists(one))
-            if not (there.is_dir() and os.access(there, os.W_OK)):
-                raise ValueError(f'{one.place}.{key}: got {folder!r}, expected a folder that can be written; {there} can not.')
+            path = Path(folder).absolute()
+            existing = next(parent for parent in (path, *path.parents) if os.path.exists(parent))
+            if not (existing.is_dir() and os.access(existing, os.W_OK)):
+                raise ValueError(f'{component.place}.{key}: got {folder!r}, expected a writable folder; {existing} is none.')
 
 
-def _check_class(one: Component) -> None:
-    kind = one.config.get('type') if isinstance(one.config, Mapping) else None
+def _check_class(component: Component) -> None:
+    kind = component.config.get('type') if isinstance(component.config, Mapping) else None
     if kind is None:
-        raise ValueError(f'{one.place}: got {short(one.config, 200)}, expected a dict with type.')
-    found = one.takes
-    if found is None:
-        names = _names(one.registry)
+        raise ValueError(f'{component.place}: got {short(component.config, 200)}, expected a dict with type.')
+    cls = component.takes
+    if cls is None:
+        names = _names(component.registry)
         few = f'{", ".join(names[:SHOWN])}{", ..." if len(names) > SHOWN else ""}'
-        raise ValueError(f'{one.place}.type: got {kind!r}, which is not in the registry of this kind '
-                         f'({one.registry.name}){did_you_mean(kind, names)}; valid are {few}, and those of custom_imports.')
-    _check_names(found, one.config, one.place, one.more)
+        raise ValueError(f'{component.place}.type: got {kind!r}, which is not in the registry of this kind '
+                         f'({component.registry.name}){did_you_mean(kind, names)}; valid are {few}, and those of custom_imports.')
+    _check_names(cls, component.config, component.place, component.more)
 
 
-def _check_names(takes: Any, given: Mapping[str, Any], place: str, more: Collection[str]) -> None:
+def _check_names(takes: Any, settings: Mapping[str, Any], place: str, more: Collection[str]) -> None:
     """See that something takes settings of these names; their values are its own matter.
 
     What takes any, and is no class of mmcss, may use them itself: there only slips are refused.
     """
     valid = list(dict.fromkeys([*arguments_of(takes), *more]))
-    unknown = [name for name in given if name not in (*valid, 'type', '_scope_')]
+    unknown = [name for name in settings if name not in (*valid, 'type', '_scope_')]
     if takes_any(takes, itself=not takes.__module__.startswith('mmcss.')):
         unknown = [name for name in unknown if get_close_matches(name, valid, n=1, cutoff=ALIKE)]
     if unknown:
-        told = unknown_key(unknown[0], [name for name in valid if name not in GIVEN], place)
+        message = unknown_key(unknown[0], [name for name in valid if name not in PASSED], place)
         merged = (' Where first_step or next_steps exchange it, give it _delete_=True there, or the keys of both are merged.'
                   if place in ('train_cfg', 'optim_wrapper.optimizer') else '')
-        raise ValueError(f'{told[:-1]}, of {takes.__name__}.{merged}')
+        raise ValueError(f'{message[:-1]}, of {takes.__name__}.{merged}')
 
 
 def _names(registry: Registry) -> List[str]:

@@ -77,15 +77,15 @@ class _File:
 
 def _read(path: Path) -> _File:
     text = path.read_text()
-    body = ast.parse(text, str(path)).body
-    node = next((node for node in body if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == '_base_'), None)
+    statements = ast.parse(text, str(path)).body
+    node = next((node for node in statements if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == '_base_'), None)
     if node is None:
-        return _File(path, (), text, '', bool(body))
-    given = ast.literal_eval(node.value)
+        return _File(path, (), text, '', bool(statements))
+    inherited = ast.literal_eval(node.value)
     bases = tuple(base if '::' in base else str((path.parent / base).resolve())
-                  for base in ([given] if isinstance(given, str) else given))
+                  for base in ([inherited] if isinstance(inherited, str) else inherited))
     lines = text.splitlines(keepends=True)
-    return _File(path, bases, ''.join(lines[:node.lineno - 1]), ''.join(lines[node.end_lineno:]), len(body) > 1)
+    return _File(path, bases, ''.join(lines[:node.lineno - 1]), ''.join(lines[node.end_lineno:]), len(statements) > 1)
 
 
 def _kind(base: str) -> str:
@@ -108,17 +108,17 @@ def _stem(parts: Mapping[str, str], kind: str) -> str:
     return Path(parts.get(kind, '')).stem
 
 
-def _find(given: str, folder: Path, option: str) -> str:
+def _find(name: str, folder: Path, option: str) -> str:
     """The file that a name or path means."""
-    if given.endswith('.py'):
-        if not Path(given).is_file():
-            raise ValueError(f'{option}: there is no file {given}.')
-        return str(Path(given).resolve())
+    if name.endswith('.py'):
+        if not Path(name).is_file():
+            raise ValueError(f'{option}: there is no file {name}.')
+        return str(Path(name).resolve())
     names = sorted(path.stem for path in folder.glob('*.py'))
-    if given not in names:
-        raise ValueError(f'{option}: there is no {given!r} in {folder}{did_you_mean(given, names)}; '
+    if name not in names:
+        raise ValueError(f'{option}: there is no {name!r} in {folder}{did_you_mean(name, names)}; '
                          f'valid are {", ".join(names)}, or the path of a file.')
-    return str(folder / f'{given}.py')
+    return str(folder / f'{name}.py')
 
 
 def _put(parts: Mapping[str, str], choice: Choice, chosen: Choice) -> Dict[str, str]:
@@ -134,21 +134,21 @@ def _put(parts: Mapping[str, str], choice: Choice, chosen: Choice) -> Dict[str, 
 
 def _exchanged(path: Path, scenario: Optional[str], model: Optional[str]) -> Tuple[Config, str]:
     """An experiment with another scenario or model, and its name."""
-    given = {kind: value for kind, value in (('models', model), ('scenarios', scenario)) if value is not None}
-    files = _lineage(path.absolute(), given)
+    chosen_parts = {kind: value for kind, value in (('models', model), ('scenarios', scenario)) if value is not None}
+    files = _lineage(path.absolute(), chosen_parts)
     parts = {_kind(base) if _kind(base) in PARTS else base: base for base in files[-1].bases} if files else {}
-    missing = [kind for kind in given if kind not in parts]
+    missing = [kind for kind in chosen_parts if kind not in parts]
     if missing:
         raise ValueError(f'{path}: its _base_ lists no file of {" and of ".join(missing)} to be exchanged.')
     folder = next(Path(parts[kind]).parent.parent for kind in PARTS if '::' not in parts.get(kind, '::'))
     table = Combinations(folder)
-    new = dict(parts, **{kind: _find(value, folder / kind, f'--{kind[:-1]}') for kind, value in given.items()})
+    new = dict(parts, **{kind: _find(value, folder / kind, f'--{kind[:-1]}') for kind, value in chosen_parts.items()})
     method = table.method_of(_stem(parts, 'methods'))
     chosen, choice = (table.choose(_stem(of, 'scenarios'), method, _stem(of, 'models')) for of in (parts, new))
     if choice.excluded:
         raise ValueError(f"{method} on {_stem(new, 'scenarios')} with {_stem(new, 'models')}: {choice.excluded}.")
     name = path.stem
-    for kind in given:
+    for kind in chosen_parts:
         before, after = _stem(parts, kind), _stem(new, kind)
         if before != after:
             name = name.replace(before, after) if before in name else f'{name}_{after}'
@@ -180,6 +180,6 @@ class _Layers:
         """A file that lists parts, and one for each of the settings that go with them."""
         path = self.add(f'_base_ = {list(parts.values())!r}\n')
         for settings in choice.settings:
-            said = '\n'.join(f'{key} = {value!r}' for key, value in settings.items())
-            path = self.add(f'_base_ = {path!r}\n{said}\n')
+            assignments = '\n'.join(f'{key} = {value!r}' for key, value in settings.items())
+            path = self.add(f'_base_ = {path!r}\n{assignments}\n')
         return path

@@ -80,7 +80,7 @@ class ContinualRunner:
             The results over steps, as written to ``results.json``.
         """
         plans = together(self.plan)
-        say('\n'.join([*self._told_profile(), plan_table(plans, together(self.progress.intents))]))
+        say('\n'.join([*self._profile_changes(), plan_table(plans, together(self.progress.intents))]))
         rehearse_plans(self.settings, self.scenario, plans)
         check_shared(self.work_dir)  # nothing is written before all processes have looked
         with named_full_disk(self.work_dir), alone(self.work_dir), plain_checkpoints(), formatted_once():
@@ -110,17 +110,17 @@ class ContinualRunner:
                 self._evaluate(step)
         if steps != list(self.steps):
             say(f'note: of the steps {self.steps[0]} to {self.steps[-1]} only {steps} are trained.')
-        found = [self.progress.result(step) for step in trained]
-        untested = [step for step, result in zip(trained, found) if result is None]
+        results = [self.progress.result(step) for step in trained]
+        untested = [step for step, result in zip(trained, results) if result is None]
         if untested:
-            say(f'{steps_table(dict(steps=[result for result in found if result]))}\nnote: the steps {untested} have no '
+            say(f'{steps_table(dict(steps=[result for result in results if result]))}\nnote: the steps {untested} have no '
                 f'result under this protocol; {self.results_file} stays as it is. Test all steps to have it written.')
             return {}
         return self.results()
 
     def describe(self) -> str:
         """The plan as text: steps, images, and how the steps' configs differ."""
-        lines = [*self._told_profile(), plan_table(plans := self.plan(), self.progress.intents())]
+        lines = [*self._profile_changes(), plan_table(plans := self.plan(), self.progress.intents())]
         rehearse_plans(self.settings, self.scenario, plans)
         refused = self.progress.refusal()
         lines += [f'\nnote: the run would be refused: {refused}'] if refused else []
@@ -147,14 +147,14 @@ class ContinualRunner:
         if caveat:
             warnings.warn(f'the official profile {caveat}.')
 
-    def _told_profile(self) -> List[str]:
-        """What the profile changed of the config given."""
-        changed = [line for line in config_difference(self.settings.given, self.settings.cfg)
+    def _profile_changes(self) -> List[str]:
+        """What the profile changed of the user's config."""
+        changed = [line for line in config_difference(self.settings.user_cfg, self.settings.cfg)
                    if not line.startswith(('official', 'profile'))]
         return [f'profile {self.settings.profile}:', *(f'  {line}' for line in changed)] if changed else []
 
-    def _tell_changes(self, step: int) -> None:
-        """What a run that goes on has changed since that step was begun."""
+    def _report_changes(self, step: int) -> None:
+        """Print which settings differ from those that a step was begun with."""
         begun, now = self.progress.folder(step).settings, training_settings(self.configs[step])
         for line in config_difference(Config(begun), Config(now)) if begun else ():
             say(f'note: step {step} was begun with another {line}')
@@ -163,7 +163,7 @@ class ContinualRunner:
         folder = self.progress.folder(step)
         state = self.progress.agreed_state(step)
         if not state.begins:
-            self._tell_changes(step)
+            self._report_changes(step)
         if state is State.FINISHED:
             say(f'step {step} is finished; skipped')
             return
@@ -196,22 +196,22 @@ class ContinualRunner:
             if is_main_process():
                 deploy_config(self.settings, self.scenario, step).dump(str(folder.deploy))
             runner.train()
-            self._tell_of_best(runner)
+            self._report_unused_best(runner)
             # An EMA starts anew in test(): what is judged is what was handed over.
             bare_model(runner).take_over(load_hand_over(folder.hand_over)['state_dict'])
             runner.test()
         finally:  # a step that fails shall not leave its singletons to a later run in this process
             tear_down(runner)
 
-    def _tell_of_best(self, runner: Runner) -> None:
-        """Say that ``save_best`` alone changes nothing of what later steps start from."""
+    def _report_unused_best(self, runner: Runner) -> None:
+        """Print a note if ``save_best`` has kept weights that are not handed over."""
         best = best_checkpoint(runner)
         if best is not None and self.settings.run.hand_over == 'last':
             say(f"note: save_best has kept {best}, but the weights of the last iteration are handed over; "
                 "run.hand_over='best' hands over the best ones")
 
     def _evaluate(self, step: int, finish: bool = False) -> None:
-        """Test a step's hand-over; ``finish`` a step that was trained elsewhere, as far as this method asks for it."""
+        """Test a step's hand-over; ``finish``: it was trained elsewhere, and hooks have yet to finish it."""
         folder = self.progress.folder(step)
         hand_over = load_hand_over(folder.hand_over, self.scenario[step].seen)
         runner = Runner.from_cfg(self._test_config(step))
@@ -255,8 +255,9 @@ class ContinualRunner:
         summary = self._collect()
         if summary and is_main_process():
             self._write_results(summary)
-            told = ', '.join(f'{key} {value}' for key, value in self.protocol.items())
-            say(f'\nprofile: {self.settings.profile}; protocol: {self.settings.protocol_name} ({told})\n{steps_table(summary)}')
+            protocol = ', '.join(f'{key} {value}' for key, value in self.protocol.items())
+            say(f'\nprofile: {self.settings.profile}; protocol: {self.settings.protocol_name} ({protocol})\n'
+                f'{steps_table(summary)}')
             if len(summary['steps']) == len(self.scenario):
                 say('\n' + matrix_table(summary))
         return summary

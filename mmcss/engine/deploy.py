@@ -9,7 +9,7 @@ from mmengine.registry import Registry
 from mmseg.registry import DATASETS, MODELS, TRANSFORMS
 
 from .model_config import without_pretrained
-from .nodes import walk
+from .config_nodes import walk
 
 # Packages that a stock installation has, or whose registries MMEngine imports by their scope.
 STOCK = ('mmseg', 'mmengine', 'mmcv', 'torch', 'mmdet', 'mmpretrain')
@@ -55,9 +55,9 @@ def _packages(nodes: Iterable[Mapping[str, Any]], registry: Registry) -> Set[str
 
 def _needed(packages: Set[str], custom_imports: Mapping[str, Any]) -> List[str]:
     """What has to be imported before types of these packages are known."""
-    own = ['mmcss'] if 'mmcss' in packages else []
+    needed = ['mmcss'] if 'mmcss' in packages else []
     if not packages - {'mmcss', *STOCK}:
-        return own
+        return needed
     imports = custom_imports.get('imports') or []
     others = [name for name in ([imports] if isinstance(imports, str) else imports) if name.partition('.')[0] != 'mmcss']
-    return own + others
+    return needed + others

@@ -68,9 +68,9 @@ def say(text: str) -> None:
 def together(job: Callable[[], Result]) -> Result:
     """Do a job on every process; what stops one of them stops all, at once.
 
-    Otherwise the others would wait for it until a timeout. Jobs may hold
-    jobs: all processes do the same ones in the same order, and where one has
-    failed, the others hear of it at the next exchange that they come to.
+    Otherwise the others would wait for it until a timeout. Jobs may be
+    nested: all processes do the same ones in the same order, and learn of the
+    failure of another at their next exchange.
 
     Args:
         job: Called without arguments.
@@ -85,7 +85,7 @@ def together(job: Callable[[], Result]) -> Result:
     try:
         result = job()
     except Exception as error:
-        if not getattr(error, 'is_told', False):
+        if not getattr(error, 'is_shared', False):
             _exchange(None, error)
         raise
     _exchange(None)
@@ -120,11 +120,11 @@ def agree(what: str, value: Any, advice: str) -> None:
     Raises:
         ValueError: They found different values.
     """
-    found = _exchange(value)
-    places = [f'{one!r} in process {rank} on {host}' for rank, (host, one) in enumerate(found)
-              if one != found[0][1] or rank == 0]
+    values = _exchange(value)
+    places = [f'{other!r} in process {rank} on {host}' for rank, (host, other) in enumerate(values)
+              if other != values[0][1] or rank == 0]
     if len(places) > 1:
-        raise _told(ValueError(f'{what} differ between processes: {", ".join(places[:4])}. {advice}'))
+        raise _shared(ValueError(f'{what} differ between processes: {", ".join(places[:4])}. {advice}'))
 
 
 def _exchange(value: Any, error: Optional[Exception] = None) -> List[Tuple[str, Any]]:
@@ -133,19 +133,19 @@ def _exchange(value: Any, error: Optional[Exception] = None) -> List[Tuple[str, 
     if error is not None:
         kind = next((kind for kind in KINDS if isinstance(error, kind)), RuntimeError)
         failure = kind, str(error) if kind is not RuntimeError else f'{type(error).__name__}: {error}'
-    found = all_gather_object((socket.gethostname(), value, failure))
+    exchanged = all_gather_object((socket.gethostname(), value, failure))
     if error is not None:
-        _told(error)
+        _shared(error)
         return []
-    for rank, (host, _, failure) in enumerate(found):
+    for rank, (host, _, failure) in enumerate(exchanged):
         if failure is not None:
-            raise _told(failure[0](f'process {rank} on {host}: {failure[1]}'))
-    return [(host, one) for host, one, _ in found]
+            raise _shared(failure[0](f'process {rank} on {host}: {failure[1]}'))
+    return [(host, other) for host, other, _ in exchanged]
 
 
-def _told(error: Exception) -> Exception:
-    """Mark an error that all processes know of."""
-    error.is_told = True  # type: ignore[attr-defined]
+def _shared(error: Exception) -> Exception:
+    """Mark an error that all processes raise."""
+    error.is_shared = True  # type: ignore[attr-defined]
     return error
 
 
@@ -166,16 +166,16 @@ def check_shared(work_dir: Path, patience: float = 5.0) -> None:
     broadcast_object_list(names)
     mark = work_dir / names[0]
     together(lambda: _write(mark) if is_main_process() else None)
-    found = _exchange((str(work_dir.resolve()), _appears(mark, patience)))
+    seen_by = _exchange((str(work_dir.resolve()), _appears(mark, patience)))
     if is_main_process():
         mark.unlink(missing_ok=True)
-    blind = [f'process {rank} on {host} ({path})' for rank, (host, (path, sees)) in enumerate(found) if not sees]
+    blind = [f'process {rank} on {host} ({path})' for rank, (host, (path, sees)) in enumerate(seen_by) if not sees]
     if blind:
         if is_main_process():
             with suppress(OSError):  # only where nothing else is in it
                 work_dir.rmdir()
-        host, (path, _) = found[0]
-        raise _told(ValueError(f'--work-dir {work_dir} is no folder that all machines share: what process 0 on {host} '
+        host, (path, _) = seen_by[0]
+        raise _shared(ValueError(f'--work-dir {work_dir} is no folder that all machines share: what process 0 on {host} '
                                f'wrote to {path} is not seen by {", ".join(blind)}. Give the full path of a folder on a '
                                'shared disk.'))
 

@@ -65,16 +65,16 @@ def write_first_step(source: Path, hand_over: Mapping[str, Any], folder: StepFol
 
 
 def _gathered(source: Path, settings: Settings) -> List[Path]:
-    return [part_file(source, name) for name in first_step_training(settings)['watching']]
+    return [part_file(source, part) for part in first_step_training(settings)['watching']]
 
 
 def check_first_step(source: Path, meta: Mapping[str, Any], settings: Settings, scenario: Scenario) -> None:
-    """Make sure that a trained step 0 is one that a method may go on from, and tell of smaller differences.
+    """Make sure that a method may continue from a trained step 0; prints notes on minor differences.
 
     Args:
-        source: Where it is from.
+        source: Its file.
         meta: Its metadata.
-        settings: Those of the run that goes on from it.
+        settings: Those of the run that continues from it.
         scenario: Its scenario.
 
     Raises:
@@ -95,15 +95,15 @@ def check_first_step(source: Path, meta: Mapping[str, Any], settings: Settings, 
 
 
 def _compare_training(source: Path, trained: Mapping[str, Any], asked: Dict[str, Any]) -> None:
-    """Refuse a step 0 of other losses, or at which a part did not gather what it needs; tell of smaller differences."""
+    """Refuse a step 0 of other losses, or without a part that has to gather there; print notes on minor differences."""
     watching = asked.pop('watching')
     for key in asked:
         if trained.get(key) == asked[key]:
             continue
-        told = f'{source} was trained with {key}={trained.get(key)!r}, this method trains step 0 with {asked[key]!r}'
+        difference = f'{source} was trained with {key}={trained.get(key)!r}, this method trains step 0 with {asked[key]!r}'
         if key in ('loss_decode', 'losses', 'unknown', 'classifier'):
-            raise ValueError(f'{told}; leave --first-step-from out, or name a run of the same method.')
-        say(f'note: {told}')
+            raise ValueError(f'{difference}; leave --first-step-from out, or name a run of the same method.')
+        say(f'note: {difference}')
     for name, part in watching.items():
         if trained.get('watching', {}).get(name) != part:
             raise ValueError(f'{source} was trained without {name}={part!r}, which gathers at step 0 what later steps '

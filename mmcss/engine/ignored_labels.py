@@ -5,7 +5,7 @@ import re
 from typing import Any, Iterator, Mapping, Tuple
 
 from ..scenario import IGNORE, Split
-from .nodes import values_of
+from .config_nodes import values_of
 from .stated_classes import leaf_configs
 
 PADDINGS = ('seg_pad_val', 'seg_fill_in')

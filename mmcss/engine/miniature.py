@@ -19,7 +19,7 @@ from ..files import plain
 from ..scenario import IGNORE, Scenario, Split
 from .components import FOLDERS
 from .model_config import without_pretrained
-from .nodes import class_of, walk
+from .config_nodes import class_of, walk
 from .stated_classes import leaf_configs, stated_names
 
 SIZE = 64
@@ -143,7 +143,7 @@ class RandomImages:
 
     def _write(self, role: str, name: str, classes: Sequence[str]) -> None:
         # A background that the data set does not list is what other classes are at a step: there is none here.
-        values = [self.names.raw_ids[one] for one in classes if one in self.names.raw_ids]
+        values = [self.names.raw_ids[label] for label in classes if label in self.names.raw_ids]
         blocks = np.resize(values, (GRID, GRID)).astype(np.uint8)
         labels = np.kron(self.random.permutation(blocks), np.ones((self.size // GRID, ) * 2, dtype=np.uint8))
         labels[0] = IGNORE
@@ -156,9 +156,11 @@ class RandomImages:
     def config(self, dataset: Mapping[str, Any], role: str, channels: int) -> Dict[str, Any]:
         """Of the stock data set that reads them, with the end of another one's pipeline."""
         leaf = next(leaf_configs(dataset))
-        transforms = [plain(one) for one in leaf.get('pipeline') or ()]
-        ending = [one for one in transforms[1:-1] if one['type'] == 'GenerateEdge' or _is_own(one) and _is_own(transforms[-1])]
-        ending += [one for one in transforms[-1:] if one['type'] != 'TestTimeAug'] or [dict(type='PackSegInputs')]
+        pipeline = [plain(transform) for transform in leaf.get('pipeline') or ()]
+        last = pipeline[-1:]
+        ending = [transform for transform in pipeline[1:-1]
+                  if transform['type'] == 'GenerateEdge' or _is_own(transform) and _is_own(last[0])]
+        ending += [transform for transform in last if transform['type'] != 'TestTimeAug'] or [dict(type='PackSegInputs')]
         return dict(
             type='BaseSegDataset', data_root=str(self.folder), serialize_data=False, img_suffix='.png', seg_map_suffix='.png',
             reduce_zero_label=min(self.names.raw_ids[name] for name in self.names.listed) > 0,

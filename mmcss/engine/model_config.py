@@ -10,11 +10,11 @@ from mmseg.registry import MODELS
 
 from ..files import plain
 from ..losses.decode_loss import Average
-from ..models.extended import DEFAULT_SCORES
+from ..models.extended_segmentors import DEFAULT_SCORES
 from ..models.heads import BOUNDARY_HEADS, MASK_HEADS
 from ..models.part_configs import CLASSIFIERS
 from .class_settings import StepClasses, follow_classes, is_a
-from .nodes import class_of, walk
+from .config_nodes import class_of, walk
 
 STOCK = ('EncoderDecoder', 'CascadeEncoderDecoder')
 EXTENDED = {name: f'Extended{name}' for name in STOCK}
@@ -135,11 +135,11 @@ def replace_cross_entropy(model: Config, loss: Mapping[str, Any], num_old: int) 
             stock = [old for old in stock if not old.get('use_sigmoid')] or stock
             after = [replaced(old) if old in stock else old for old in before]
             node['loss_decode'] = after if isinstance(node['loss_decode'], list) else after[0]
-    found = [entry.get('type') for node in walk(model['decode_head']) if 'loss_decode' in node
+    kinds = [entry.get('type') for node in walk(model['decode_head']) if 'loss_decode' in node
              for entry in _each([node['loss_decode']])]
-    if loss['type'] not in found:
+    if loss['type'] not in kinds:
         raise ValueError(f"continual.loss_decode: {loss['type']} takes the place of {' or '.join(STOCK_LOSSES)} in "
-                         f'the decode head, which has {found or "no loss_decode of its own"}. On such a head train with a '
+                         f'the decode head, which has {kinds or "no loss_decode of its own"}. On such a head train with a '
                          'method that keeps the stock loss: finetune, lwf, ilt, plop, reminder, sats, ewc, pi, rw, or a replay.')
     return model
 

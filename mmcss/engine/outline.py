@@ -21,7 +21,7 @@ from pydantic import Field
 from ..arguments import Count, Finite, Number, Positive, arguments_of, check_arguments, check_names, check_value, one_of
 from ..scenario import SCENARIOS, Protocol
 from .model_config import STUDENTS
-from .nodes import values_of
+from .config_nodes import values_of
 from .profiles import Profile
 from .typed_settings import MethodSettings, RunSettings
 
@@ -96,8 +96,8 @@ def check_outline(cfg: Config, changed_by: str = '') -> None:
     """
     changes = cfg.get(changed_by, {})
     for key, kind in KINDS.items():
-        found, value = _find(cfg, key)
-        if found:
+        is_set, value = _find(cfg, key)
+        if is_set:
             check_value(f'{changed_by}.{key}' if _find(changes, key)[0] else key, value, kind)
     needed = [*NEEDED, *(f'{role}_dataloader.dataset' for role in ('train', 'val', 'test') if cfg.get(f'{role}_dataloader'))]
     # Others than these are refused by their type.
@@ -129,19 +129,19 @@ def _check_keys(cfg: Config) -> None:
     if cfg.get('randomness') is not None:
         check_arguments(Runner.set_randomness, cfg.randomness, 'randomness')
     for steps in ('first_step', 'next_steps'):
-        given = {key.split('.')[0] for key in cfg.get(steps, {})}  # 'optim_wrapper.optimizer.lr' is a key of MMEngine's, too
-        idle = sorted(given & (set(OWN_KEYS) - {'continual'}))
+        settings = {key.split('.')[0] for key in cfg.get(steps, {})}  # 'optim_wrapper.optimizer.lr' is a key of MMEngine's, too
+        idle = sorted(settings & (set(OWN_KEYS) - {'continual'}))
         if idle:
             raise ValueError(f'{steps}: {idle} hold for all steps; set them outside of it.')
-        check_names(sorted(given), [*STACK_KEYS, 'continual', *(key for key in cfg if key not in known)], steps)
+        check_names(sorted(settings), [*STACK_KEYS, 'continual', *(key for key in cfg if key not in known)], steps)
     check_names(cfg.get('official') or {}, [*known, *(key for key in cfg if key not in known)], 'official')
 
 
-def _refuse_slips(given: Mapping[str, Any], known: Collection[str], place: str) -> None:
-    for key in given:
+def _refuse_slips(settings: Mapping[str, Any], known: Collection[str], place: str) -> None:
+    for key in settings:
         near = [] if key in (*known, *VARIABLES) else get_close_matches(key, known, n=1, cutoff=ALIKE) or [
             other for other in known if _one_slip(key, other)]
-        if near and _fits(given[key], KINDS.get(near[0], Any)):
+        if near and _fits(settings[key], KINDS.get(near[0], Any)):
             where = f'{place}.{key}' if place else key
             raise ValueError(f'{where}: there is no such setting, did you mean {near[0]!r}? A variable of your own needs '
                              'another name.')
@@ -166,9 +166,9 @@ def _refuse_misplaced(cfg: Config, known: Collection[str]) -> None:
             raise ValueError(f'{key}.{name}: there is no such setting; {name} belongs to the top of the config.')
     sections = {section: cfg[section] for section in SECTIONS if isinstance(cfg.get(section), Mapping)}
     for section, takes in SECTIONS.items():
-        for name, argument in (pair for one in takes for pair in arguments_of(one).items() if pair[0] in cfg):
+        for name, argument in (pair for owner in takes for pair in arguments_of(owner).items() if pair[0] in cfg):
             used = name in sections.get(section, ()) or any(
-                name in given and given[name] == cfg[name] for given in sections.values())
+                name in settings and settings[name] == cfg[name] for settings in sections.values())
             place = f'{section}.{name}'
             if not used and not {name, place} & {*known, *VARIABLES} and _fits(
                     cfg[name], KINDS.get(place, argument.annotation)):

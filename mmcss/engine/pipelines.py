@@ -15,7 +15,7 @@ from PIL import Image
 
 from ..files import plain, short
 from .miniature import RandomPixels
-from .nodes import class_of, walk
+from .config_nodes import class_of, walk
 from .stated_classes import leaf_configs
 
 ALONE = ' If that is of the random images alone: --no-rehearsal (run.rehearsal=False).'
@@ -40,7 +40,7 @@ def check_pipelines(configs: Sequence[Config], folder: Path, channels: int) -> N
     for step, config in enumerate(configs):
         for role in ('train', 'val', 'test'):
             leaf = next(leaf_configs(config[f'{role}_dataloader'].dataset)) if config.get(f'{role}_dataloader') else {}
-            pipeline = [plain(one) for one in leaf.get('pipeline') or ()]
+            pipeline = [plain(transform) for transform in leaf.get('pipeline') or ()]
             if pipeline and (role, pipeline) not in done and _is_stock(leaf, pipeline):
                 done.append((role, copy.deepcopy(pipeline)))
                 _run(pipeline, f'step {step}: {role}_dataloader.dataset.pipeline', labels, channels, role != 'train')

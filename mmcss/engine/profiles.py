@@ -5,7 +5,7 @@ from typing import Any, Dict, Literal, Mapping, get_args
 
 from mmengine.config import Config
 
-from .nodes import with_settings
+from .config_nodes import with_settings
 from .type_names import with_named_types
 
 Profile = Literal['paper', 'official']

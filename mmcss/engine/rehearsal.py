@@ -1,4 +1,4 @@
-"""A run played through in miniature before the first step of it trains."""
+"""A rehearsal of a run in miniature, before its first step trains."""
 from __future__ import annotations
 
 import gc
@@ -19,7 +19,7 @@ from ..models import forget_hand_over
 from ..models.heads import warnings_of
 from ..models.initialisation import CheapInitialisation
 from ..scenario import Scenario
-from .causes import hook_keys, told
+from .error_causes import hook_keys, message_of
 from .checks import Batches
 from .distributed import on_main_process, say
 from .miniature import SHARDED, RandomImages, ShortScenario, image_size, miniature, norms_see_others, without_accelerator
@@ -28,7 +28,7 @@ from .plan import StepPlan
 from .settings import read_settings
 from .step_config import step_config
 from .typed_settings import Settings
-from .untouched import untouched
+from .isolation import isolated
 
 OF_THE_PROCESS = ('self', 'cfg', 'launcher', 'env_cfg', 'load_from', 'resume', 'data_preprocessor')
 MANY = 1_000_000  # batches of a step whose number is not known
@@ -46,20 +46,20 @@ def rehearse(cfg: Union[Config, Settings], scenario: Scenario, batches: Optional
 
     The runner, the model at its full width, and all hooks, schedules,
     samplers, evaluators and parts are those of the run; images are small and
-    few, each step has one iteration, and files go to a temporary folder. Of
-    several processes the main one does it, as if it were alone. What belongs
-    to the process (random numbers, loggers, settings) is left as it was; what
-    the user's own hooks do besides, such as writing elsewhere, they do.
+    few, each step has one iteration, and files go to a temporary folder. In a
+    distributed run the main process does it alone. The state of the process
+    (random numbers, loggers, settings) is restored; side effects of the
+    user's own hooks, such as writing elsewhere, are not prevented.
 
     Args:
         cfg: The user's config.
         scenario: Its scenario.
         batches: Of an epoch of each step, by its number; without them a step
             is taken for a long one.
-        taken: The steps that are not trained: how they would be is no matter.
+        taken: The steps that are not trained, whose settings don't matter.
 
     Returns:
-        Notes on what could not be tried here, and on the model's heads.
+        Notes on what could not be rehearsed here, and on the model's heads.
 
     Raises:
         ValueError: Names the step and the key of the config.
@@ -89,7 +89,7 @@ def rehearse_plans(settings: Settings, scenario: Scenario, plans: Sequence[StepP
 def _rehearse(settings: Settings, scenario: Scenario, batches: Mapping[int, Batches], taken: Container[int],
               world_size: int) -> List[str]:
     short, notes = ShortScenario.of(scenario), []
-    with untouched(), tempfile.TemporaryDirectory() as folder:
+    with isolated(), tempfile.TemporaryDirectory() as folder:
         # A short scenario has all of a scenario that configs are made of.
         configs = [step_config(settings, short, step, folder) for step in range(len(short))]  # type: ignore[arg-type]
         check_pipelines(configs, Path(folder), configs[0].model.backbone.get('in_channels', 3))
@@ -103,8 +103,8 @@ def _rehearse(settings: Settings, scenario: Scenario, batches: Mapping[int, Batc
             if (config.optim_wrapper.get('optimizer') or {}).get('type') == SHARDED:
                 notes.append(f'{SHARDED} shares work between processes: its optimizer was rehearsed without it.')
             dealt = [batches[step] for step in steps if step in batches]
-            lone = any(1 in one.sizes for one in dealt) and not norms_see_others(config.model, world_size)
-            number = min((one.number or MANY for one in dealt), default=MANY)
+            lone = any(1 in epoch.sizes for epoch in dealt) and not norms_see_others(config.model, world_size)
+            number = min((epoch.number or MANY for epoch in dealt), default=MANY)
             notes += _play(miniature(config, images, lone), _name(steps), number)
     return list(dict.fromkeys(notes))
 
@@ -146,7 +146,8 @@ class MiniatureRunner(Runner):
         """As the stock runner; the hook goes by the key of its config."""
         before = list(map(id, self._hooks))
         super().register_hook(hook, priority)
-        self.keys.update((id(one), self.keys.get(id(hook), 'default_hooks')) for one in self._hooks if id(one) not in before)
+        key = self.keys.get(id(hook), 'default_hooks')
+        self.keys.update((id(added), key) for added in self._hooks if id(added) not in before)
 
     def setup_env(self, env_cfg: Dict[str, Any]) -> None:
         """Process groups, threads and ways to start processes are the run's own."""
@@ -201,7 +202,7 @@ class MiniatureRunner(Runner):
 
 
 def _play(config: Config, step: str, number: int) -> List[str]:
-    """Train and test one step; what a user should know of the heads of a model that grows."""
+    """Train and test one step; returns warnings about the heads of a model that grows."""
     runner = MiniatureRunner.__new__(MiniatureRunner)
     runner.batches, runner.keys = number, hook_keys(config)
     try:
@@ -216,7 +217,7 @@ def _play(config: Config, step: str, number: int) -> List[str]:
             raise full from error
         more = (' A batch of the step is a single image; take train_dataloader.drop_last=True, or another '
                 'train_dataloader.batch_size.') if LONE in str(error) else ''
-        text = told(error, runner, config, runner.keys)
+        text = message_of(error, runner, config, runner.keys)
         advice = '' if text.startswith('continual.') else f'.{more}{ALONE}'
         raise ValueError(f'{step}: {text.rstrip(".") if advice else text}{advice}') from error
     finally:

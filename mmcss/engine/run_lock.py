@@ -70,15 +70,15 @@ class RunLock:
             self.path.unlink(missing_ok=True)
 
     def _made(self) -> bool:
-        """Whether the file could be made, with all that stands in it, where none was."""
-        own = self._beside()
-        own.write_text(json.dumps(_this_process()) + '\n')
+        """Make the file with all its content, if there is none; returns whether it was made."""
+        draft = self._beside()
+        draft.write_text(json.dumps(_this_process()) + '\n')
         try:
-            self._put(own)
+            self._put(draft)
         except FileExistsError:
             return False
         finally:
-            own.unlink(missing_ok=True)
+            draft.unlink(missing_ok=True)
         return True
 
     def _put(self, file: Path) -> None:
@@ -92,10 +92,10 @@ class RunLock:
                 lock.write(file.read_text())
 
     def _dead_holder(self) -> Dict[str, Any]:
-        """Who has the lock and works no more.
+        """The holder of the lock, which has ended.
 
         Raises:
-            ValueError: It is still working.
+            ValueError: It is still running.
         """
         holder, age = _read(self.path), self._age()
         # Elsewhere than on POSIX systems the question for a process would end it.
@@ -151,7 +151,7 @@ def _this_process() -> Dict[str, Any]:
 
 
 def _read(path: Path) -> Dict[str, Any]:
-    """What a lock says; a damaged one says nothing."""
+    """The content of a lock; empty if it is damaged."""
     try:
         return read_json(path)
     except (OSError, ValueError):
@@ -173,7 +173,7 @@ def _lives(holder: Dict[str, Any]) -> bool:
 
 
 def _began(process: int) -> Optional[int]:
-    """When a process began, in ticks since the machine did: numbers of processes come again. None where it is not told."""
+    """When a process began, in clock ticks since boot, as process ids are reused; None where the system does not say."""
     try:
         # The name of the program stands in brackets and may hold anything.
         fields = Path(f'/proc/{process}/stat').read_text().rpartition(')')[2].split()

@@ -14,10 +14,10 @@ from ..memory.replay import REPLAYS
 from ..models.part_configs import CLASSIFIERS, DECODE_LOSSES, PARTS, check_losses, classifier_config
 from ..scenario import PROTOCOLS, SCENARIOS, Protocol, Scenario
 from .class_settings import StepClasses
-from .nodes import with_settings
+from .config_nodes import with_settings
 from .outline import check_outline
 from .profiles import PROFILES, with_profile
-from .stated_classes import check_test_names, stated_names, tell_of_background
+from .stated_classes import check_test_names, stated_names, warn_of_background
 from .type_names import with_named_types
 from .typed_settings import MemorySettings, MethodSettings, RunSettings, Settings, UnknownSettings
 
@@ -34,9 +34,9 @@ def read_settings(cfg: Union[Config, Settings]) -> Settings:
     """
     if isinstance(cfg, Settings):
         return cfg
-    given = with_named_types(cfg)
-    check_outline(given)
-    cfg = with_profile(given)
+    named = with_named_types(cfg)
+    check_outline(named)
+    cfg = with_profile(named)
     configs = _merged(cfg, 'first_step'), _merged(cfg, 'next_steps')
     for steps, config in zip(STEPS, configs):
         check_outline(config, changed_by=steps)
@@ -49,7 +49,7 @@ def read_settings(cfg: Union[Config, Settings]) -> Settings:
     preset = next((name for name in PROTOCOLS if read_protocol(cfg, name) == protocol), 'custom')
     file = Path(cfg.filename or 'run')
     run_name = Path(file.absolute().parent.name, file.stem) if cfg.filename else file
-    return Settings(given, cfg, given.get('profile', PROFILES[0]), configs, methods, protocol, preset,
+    return Settings(named, cfg, named.get('profile', PROFILES[0]), configs, methods, protocol, preset,
                     make(RunSettings, plain(cfg.get('run', {})), 'run'),
                     Path(cfg.get('work_dir') or Path('work_dirs') / run_name), run_name)
 
@@ -65,41 +65,41 @@ def _merged(cfg: Config, steps: str) -> Config:
 
 
 def _clash(node: Mapping[str, Any], changes: Mapping[str, Any], place: str) -> Optional[str]:
-    """What to say of the first settings that are merged into something that has none."""
+    """The message for the first dict that would be merged into something else than a dict."""
     for key, value in changes.items():
         here = node.get(key)
         if isinstance(value, Mapping) and here is not None:
-            told = _clash(here, value, f'{place}.{key}') if isinstance(here, Mapping) else (
+            clash = _clash(here, value, f'{place}.{key}') if isinstance(here, Mapping) else (
                 f'{place}.{key}: got {plain(value)}, which changes {here!r}, expected a dict there.')
-            if told:
-                return told
+            if clash:
+                return clash
     return None
 
 
 def read_method(cfg: Config) -> MethodSettings:
-    """What a config says of how steps learn.
+    """The settings of a config for how steps learn.
 
     Raises:
         ValueError: See :func:`read_settings`.
     """
-    given = {key: value for key, value in plain(cfg.get('continual', {})).items() if value is not None}
-    check_names(given, arguments_of(MethodSettings), 'continual')
-    check_losses(given.get('losses', {}), 'continual.losses')
-    given['losses'] = {name: part for name, part in given.get('losses', {}).items() if part is not None}
-    given['classifier'] = classifier_config(given.get('classifier'))
+    values = {key: value for key, value in plain(cfg.get('continual', {})).items() if value is not None}
+    check_names(values, arguments_of(MethodSettings), 'continual')
+    check_losses(values.get('losses', {}), 'continual.losses')
+    values['losses'] = {name: part for name, part in values.get('losses', {}).items() if part is not None}
+    values['classifier'] = classifier_config(values.get('classifier'))
     for key, check in (('targets', PARTS.check), ('loss_decode', DECODE_LOSSES.check), ('classifier', CLASSIFIERS.check),
                        ('online', REPLAYS.build)):  # replays compare their arguments with one another
-        if given.get(key) is not None:
-            check(given[key], f'continual.{key}')
+        if values.get(key) is not None:
+            check(values[key], f'continual.{key}')
     for key, kind in (('memory', MemorySettings), ('unknown', UnknownSettings)):
-        if key in given:
-            if not isinstance(given[key], Mapping):
-                raise ValueError(f'continual.{key}: got {given[key]!r}, expected a dict of {", ".join(arguments_of(kind))}.')
-            options = make(kind, given[key], f'continual.{key}')
-            if key == 'memory' and 'online' in given:
-                _refuse_idle(given['memory'])
-            given[key] = options
-    method = make(MethodSettings, given, 'continual')
+        if key in values:
+            if not isinstance(values[key], Mapping):
+                raise ValueError(f'continual.{key}: got {values[key]!r}, expected a dict of {", ".join(arguments_of(kind))}.')
+            options = make(kind, values[key], f'continual.{key}')
+            if key == 'memory' and 'online' in values:
+                _refuse_idle(values['memory'])
+            values[key] = options
+    method = make(MethodSettings, values, 'continual')
     if cfg.scenario.get('type') == 'DomainIncremental':
         _check_domains(method)
     return method
@@ -108,8 +108,8 @@ def read_method(cfg: Config) -> MethodSettings:
 def _refuse_idle(memory: Collection[str]) -> None:
     idle = sorted({'share', 'iterations'} & set(memory))
     if idle:
-        raise ValueError(f'continual.memory: {idle} mean nothing in online steps, whose batches are those of '
-                         'train_dataloader.batch_size new images and continual.online.images remembered ones.')
+        raise ValueError(f'continual.memory: got {idle}, which have no effect in online steps: a batch has '
+                         'train_dataloader.batch_size new images and continual.online.images remembered ones. Remove them.')
 
 
 def _check_domains(method: MethodSettings) -> None:
@@ -119,7 +119,7 @@ def _check_domains(method: MethodSettings) -> None:
     idle += [f'continual.losses.{name}' for name, part in method.losses.items()
              if PARTS.class_of(part).about_new_classes]
     if idle:
-        raise ValueError(f'steps of domains bring no new classes, so that {", ".join(idle)} mean nothing there; take '
+        raise ValueError(f'steps of domains bring no new classes, so that {", ".join(idle)} have no effect; take '
                          'methods/finetune, lwf, ilt, ewc, pi, rw, er, plop_domain or mib_domain of configs/_base_/.')
 
 
@@ -153,7 +153,7 @@ def build_scenario(cfg: Union[Config, Settings]) -> Scenario:
     from_config = SCENARIOS[kind].from_config
     check_arguments(from_config, options, 'scenario', skip=('classes', 'background'))
     names = stated_names(settings.cfg.train_dataloader.dataset)
-    tell_of_background(names)
+    warn_of_background(names)
     check_test_names(settings.cfg, names)
     # Steps of domains know all classes: there is a background only where the data set has one.
     background = BACKGROUND if kind != 'DomainIncremental' or BACKGROUND in names.raw_ids else None

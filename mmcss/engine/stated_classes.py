@@ -11,7 +11,7 @@ from mmseg.registry import DATASETS
 
 from ..arguments import arguments_of, did_you_mean
 from ..datasets import BACKGROUND, ClassNames, clean_names, is_nothing, name_classes
-from .nodes import class_of
+from .config_nodes import class_of
 
 Config = Mapping[str, Any]
 
@@ -66,7 +66,7 @@ def stated_names(dataset: Config, role: str = 'train') -> ClassNames:
 
 
 def check_test_names(cfg: Config, names: ClassNames) -> None:
-    """See that test data have a background where training data have one, and only there.
+    """Make sure that test data have a background if and only if training data have one.
 
     Raises:
         ValueError: They differ in it, so that label values would be taken
@@ -76,16 +76,16 @@ def check_test_names(cfg: Config, names: ClassNames) -> None:
         loader = cfg.get(f'{role}_dataloader')
         tested = stated_names(loader['dataset'], role) if loader else names
         if (BACKGROUND in tested.raw_ids) != (BACKGROUND in names.raw_ids):
-            raise ValueError(f'{role}_dataloader.dataset: its label values mean {_told(tested)}, those of train_dataloader '
-                             f'{_told(names)}; give both the same metainfo and reduce_zero_label.')
+            raise ValueError(f'{role}_dataloader.dataset: got the label values {_label_values(tested)}, expected those of '
+                             f'train_dataloader, {_label_values(names)}; give both the same metainfo and reduce_zero_label.')
 
 
-def _told(names: ClassNames) -> str:
+def _label_values(names: ClassNames) -> str:
     return ', '.join(f'{value} {name!r}' for name, value in list(names.raw_ids.items())[:3]) + ', ...'
 
 
-def tell_of_background(names: ClassNames) -> None:
-    """Say, on the main process, what a user may have meant otherwise about the background."""
+def warn_of_background(names: ClassNames) -> None:
+    """Warn, on the main process, of a class that may or may not be meant as the background."""
     if not is_main_process():
         return
     if names.spelling != BACKGROUND:

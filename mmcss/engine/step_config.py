@@ -18,7 +18,7 @@ from .deploy import deployed
 from .first_step import first_step_training
 from .folders import StepFolder
 from .model_config import STUDENTS, extended_model, replace_cross_entropy, stock_model, teacher_model, without_pretrained
-from .nodes import walk, with_settings
+from .config_nodes import walk, with_settings
 from .outline import OWN_KEYS
 from .settings import read_settings, step_classes
 from .stated_classes import leaf_configs, with_clean_names
@@ -45,8 +45,8 @@ def step_config(cfg: Union[Config, Settings], scenario: Scenario, step: int, wor
     if work_dir is not None:
         settings = replace(settings, work_dir=Path(work_dir))
     folder = StepFolder(settings.work_dir, step)
-    given = copy.deepcopy(settings.config(step)._cfg_dict.to_dict())
-    plain: Dict[str, Any] = {key: value for key, value in given.items() if key not in OWN_KEYS}
+    settings_of_step = copy.deepcopy(settings.config(step)._cfg_dict.to_dict())
+    plain: Dict[str, Any] = {key: value for key, value in settings_of_step.items() if key not in OWN_KEYS}
     plain.update(work_dir=str(folder.path), load_from=plain.get('load_from') if step == 0 else None, resume=False)
     plain['custom_imports'] = _with_mmcss(plain.get('custom_imports') or {})
     # Bare names of types are MMSegmentation's.
@@ -93,10 +93,10 @@ def _with_mmcss(custom_imports: Mapping[str, Any]) -> Dict[str, Any]:
 
 
 def _refuse_compile(plain: Mapping[str, Any], method: MethodSettings) -> None:
-    """Parts of a method watch the model from iteration to iteration anew, at which torch.compile starts over."""
+    """Refuse torch.compile with parts, which hook into the model anew at each iteration."""
     if plain.get('compile') and method.parts:
-        raise ValueError(f'compile: torch.compile can not hold a graph of a model that {", ".join(method.parts)} of continual '
-                         'watch while it trains: it would compile again at each iteration. Take compile out; it works with '
+        raise ValueError(f'compile: torch.compile would compile the model again at each iteration, because '
+                         f'{", ".join(method.parts)} of continual watch it while it trains. Remove compile; it works with '
                          'methods that have neither targets nor losses.')
 
 
@@ -165,15 +165,15 @@ def _with_own_metric(evaluator: Any) -> Any:
     if isinstance(evaluator, Mapping) and 'metrics' in evaluator:
         return dict(evaluator, metrics=_with_own_metric(evaluator['metrics']))
     metrics = list(evaluator) if isinstance(evaluator, (list, tuple)) else [evaluator]
-    own = [] if any(metric.get('type') == 'ContinualIoUMetric' for metric in metrics) else [dict(type='ContinualIoUMetric')]
-    return metrics + own
+    added = [] if any(metric.get('type') == 'ContinualIoUMetric' for metric in metrics) else [dict(type='ContinualIoUMetric')]
+    return metrics + added
 
 
 def _set_replay(plain: Dict[str, Any], memory: MemorySettings, previous: StepFolder, world_size: int) -> None:
     """Have a training loader replay what the step before has left."""
     loader = plain['train_dataloader']
     if loader.get('batch_sampler'):
-        raise ValueError('continual.memory fills batches itself; take batch_sampler out of train_dataloader.')
+        raise ValueError('continual.memory fills batches itself; remove batch_sampler from train_dataloader.')
     remembered_share(loader.get('batch_size', 1), memory.share)
     loader['dataset'].update(path=str(previous.memory), labels=memory.labels)
     loader['batch_sampler'] = dict(type='ReplayBatchSampler', drop_last=loader.pop('drop_last', False), share=memory.share,
@@ -184,13 +184,13 @@ def _set_stream(plain: Dict[str, Any], memory: MemorySettings, previous: StepFol
     """Have a training loader show each image once."""
     loop, loader = plain['train_cfg'], plain['train_dataloader']
     if loop.get('type') != 'EpochBasedTrainLoop' or loop.get('max_epochs') != 1:
-        raise ValueError(f'continual.online: each image is seen once, but next_steps.train_cfg is {loop}; take '
+        raise ValueError(f'continual.online: each image is trained on once, but next_steps.train_cfg is {loop}; take '
                          "dict(type='EpochBasedTrainLoop', max_epochs=1), or a schedule *_online.py.")
     if loader.get('batch_sampler'):
-        raise ValueError('continual.online deals out batches itself; take batch_sampler out of train_dataloader.')
+        raise ValueError('continual.online makes batches itself; remove batch_sampler from train_dataloader.')
     if any(node.get('type') == 'RepeatDataset' for node in walk(loader['dataset'])):
-        raise ValueError('continual.online: each image is seen once, but train_dataloader.dataset repeats them; take '
-                         'RepeatDataset out.')
+        raise ValueError('continual.online: each image is trained on once, but train_dataloader.dataset repeats them; '
+                         'remove RepeatDataset.')
     if loader.pop('drop_last', False):
         raise ValueError('train_dataloader.drop_last: online steps show each image once; set it to False in next_steps.')
     if not (plain.get('default_hooks', {}).get('checkpoint') or {}).get('by_epoch', True):
@@ -215,7 +215,7 @@ def _set_hooks(plain: Dict[str, Any], settings: Settings, scenario: Scenario, fo
     if split.domains is not None:
         about['domains'] = list(split.domains.new)
     previous = str(StepFolder(folder.work_dir, folder.step - 1).hand_over) if folder.step else None
-    own: List[Dict[str, Any]] = [
+    hooks: List[Dict[str, Any]] = [
         dict(type='FiniteHook'),
         dict(type='ContinualHook'),
         dict(type='HandOverHook', path=str(folder.hand_over), previous=previous,
@@ -225,21 +225,21 @@ def _set_hooks(plain: Dict[str, Any], settings: Settings, scenario: Scenario, fo
         dict(type='RandomStateHook'),
     ]
     if settings.run.hand_over == 'best':
-        own.append(_best_weights(plain))
+        hooks.append(_best_weights(plain))
     if method.frozen or method.row_lr:
         if 'optimizer' not in plain['optim_wrapper']:
             raise ValueError('continual.frozen and row_lr hold rows of one optimizer; this optim_wrapper has several.')
-        own.append(dict(type='RowRatesHook'))
+        hooks.append(dict(type='RowRatesHook'))
     if method.memory:
         replay = dict(replay=plain_dict(method.online)) if method.online and folder.step else {}  # step 0 is no stream
-        own.append(dict(type='MemoryHook', path=str(folder.memory), size=method.memory.size,
+        hooks.append(dict(type='MemoryHook', path=str(folder.memory), size=method.memory.size,
                         policy=plain_dict(method.memory.policy), export=method.memory.export, **replay))
-    plain['custom_hooks'] = list(plain.get('custom_hooks') or []) + own
+    plain['custom_hooks'] = list(plain.get('custom_hooks') or []) + hooks
 
 
 def _best_weights(plain: Mapping[str, Any]) -> Dict[str, Any]:
     """The hook that a step needs to hand over the best weights in place of the last ones."""
     if not (plain.get('default_hooks', {}).get('checkpoint') or {}).get('save_best') or not plain.get('val_dataloader'):
         raise ValueError("run.hand_over='best' needs save_best in default_hooks.checkpoint, and val_dataloader, val_evaluator "
-                         'and val_cfg, by which the best weights are found.')
+                         'and val_cfg, which determine the best weights.')
     return dict(type='BestWeightsHook')

@@ -1,4 +1,4 @@
-"""Where a step of a run stands, and what becomes of what its folder holds: decided from facts alone."""
+"""The state of a step of a run, and the fate of the files in its folder: decided from facts alone."""
 from __future__ import annotations
 
 import enum

@@ -21,8 +21,8 @@ def load_first_step(source: Path, classes: Sequence[str], names: Optional[Sequen
     Args:
         source: The file.
         classes: The classes of step 0, in learning order.
-        names: Those of the checkpoint, in the order of its channels, where
-            it does not say them; or a file with one a line.
+        names: The classes of the checkpoint, in the order of its channels, if
+            it does not contain them; or a file with one name a line.
 
     Returns:
         As :func:`load_hand_over`.
@@ -37,14 +37,14 @@ def load_first_step(source: Path, classes: Sequence[str], names: Optional[Sequen
         checkpoint = load_from_plain_file(str(source), 'cpu')
     state = _state_dict(source, checkpoint)
     meta = checkpoint.get('meta') if isinstance(checkpoint.get('meta'), Mapping) else {}
-    found = _names(names) or _noted_classes(meta)
-    if not found:
+    known = _names(names) or _written_classes(meta)
+    if not known:
         raise ValueError(f'{source} is a checkpoint of MMSegmentation or another tool, and does not say the names of its '
                          f'classes. Give them: --classes {" ".join(classes)} (these are the classes of step 0). {RECIPE}')
-    if found != list(classes):
-        raise ValueError(f'{source}, a checkpoint of MMSegmentation, knows the {len(found)} classes {found}; step 0 of this '
-                         f'scenario has the {len(classes)} classes {list(classes)}. {RECIPE}')
-    return dict(state_dict=state, meta=dict(id=tensors_id(state), classes=found))
+    if known != list(classes):
+        raise ValueError(f'{source}, a checkpoint of MMSegmentation: got {len(known)} classes, {known}, expected the '
+                         f'{len(classes)} of step 0, {list(classes)}. {RECIPE}')
+    return dict(state_dict=state, meta=dict(id=tensors_id(state), classes=known))
 
 
 def check_fits(source: Path, state: Mapping[str, Tensor], model: Mapping[str, Tensor]) -> None:
@@ -81,7 +81,7 @@ def _names(names: Optional[Sequence[str]]) -> List[str]:
     return [name.strip() for name in names if name.strip()]
 
 
-def _noted_classes(meta: Mapping[str, Any]) -> List[str]:
+def _written_classes(meta: Mapping[str, Any]) -> List[str]:
     """The class names that MMSegmentation, of this or an earlier age, has written into a checkpoint."""
     noted = meta.get('dataset_meta') or {}
     return list(noted.get('classes') or noted.get('CLASSES') or meta.get('CLASSES') or [])

@@ -15,7 +15,7 @@ from mmengine.registry import Registry
 from mmengine.utils import get_object_from_string
 
 from ..files import plain
-from .nodes import walk, with_settings
+from .config_nodes import walk, with_settings
 
 
 def with_named_types(cfg: Config) -> Config:

@@ -1,4 +1,4 @@
-"""What of the user's config is mmcss's own, as types: each setting, its kind and its default."""
+"""The settings of mmcss in the user's config, with their types and defaults."""
 from __future__ import annotations
 
 from dataclasses import dataclass, field
@@ -14,7 +14,7 @@ from ..losses.decode_loss import AVERAGE, Average
 from ..memory.labels import DEFAULT_LABELS, LABELS
 from ..memory.policies import POLICIES, named
 from ..memory.samplers import Iterations
-from ..models.extended import DEFAULT_SCORES, UNKNOWN_SCORES
+from ..models.extended_segmentors import DEFAULT_SCORES, UNKNOWN_SCORES
 from ..models.learning import Learning
 from ..scenario import Protocol, TrainView
 from ..scenario.views import Unknown
@@ -38,17 +38,17 @@ class MemorySettings:
     def __post_init__(self) -> None:
         policy, labels = POLICIES.check(named(self.policy), 'policy'), LABELS[self.labels]
         if self.export and not labels.from_copies:
-            raise ValueError(f"labels='{self.labels}' asks for labels that copies have not; leave export out.")
+            raise ValueError(f"labels: got '{self.labels}', which copies of images don't have; leave export out.")
         if policy.uses_features and not labels.true_classes:
-            raise ValueError(f"policy: {policy.__name__} would look at wrong classes with labels='{self.labels}'.")
+            raise ValueError(f"policy: {policy.__name__} would use wrong classes with labels='{self.labels}'; take 'stored'.")
 
 
 @dataclass(frozen=True)
 class UnknownSettings:
-    """What is no class yet, and has a channel of its own (SSUL): ``continual.unknown``.
+    """The unknown class, a channel for what is no class yet (SSUL): ``continual.unknown``.
 
-    ``of='nothing'`` with ``scores='none'`` is a channel that has no label and
-    no say in predictions: its rows are a part's affair (DKD).
+    With ``of='nothing'`` and ``scores='none'`` the channel has no label and
+    no effect on predictions; a part uses its rows (DKD).
     """
 
     of: Unknown
@@ -73,8 +73,8 @@ class MethodSettings(Learning):
 
     def __post_init__(self) -> None:
         if self.memory and not LABELS[self.memory.labels].true_classes and not self.unknown:
-            raise ValueError(f"memory: labels='{self.memory.labels}' is a slip about the unknown class; set "
-                             'continual.unknown.')
+            raise ValueError(f"memory: got labels='{self.memory.labels}', a mistake of released code about the unknown class; "
+                             'set continual.unknown.')
         if self.online and not self.memory:
             raise ValueError('online: there is no memory to replay; set continual.memory.')
 
@@ -91,7 +91,7 @@ class RunSettings:
 
     ``steps`` is '3' or '1-4' (default all), ``first_step_from`` a work_dir or
     hand-over file of a trained step 0 or a checkpoint of MMSegmentation, with
-    its ``classes`` where it does not say them (names, or a file of them).
+    the names of its ``classes`` (or a file of them) where it has none.
     """
 
     steps: Union[Number, str, None] = None
@@ -108,8 +108,8 @@ class Settings:
     """A config that has been read.
 
     Attributes:
-        given: The config as it was given, with types by name.
-        cfg: That of its profile.
+        user_cfg: The user's config, with types by name.
+        cfg: The same with its profile.
         profile: Name of the profile.
         configs: How step 0 and later steps are trained: ``cfg`` with
             ``first_step`` and ``next_steps`` merged into it.
@@ -122,7 +122,7 @@ class Settings:
             method, and name.
     """
 
-    given: Config
+    user_cfg: Config
     cfg: Config
     profile: str
     configs: Tuple[Config, Config]
@@ -143,5 +143,5 @@ class Settings:
 
     @property
     def stated_method(self) -> Dict[str, Any]:
-        """``continual`` by the letter, which tells runs of a work_dir from others."""
+        """``continual`` as the config has it, which distinguishes the runs of a work_dir."""
         return plain(self.cfg.get('continual', {}))

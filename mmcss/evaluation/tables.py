@@ -61,7 +61,7 @@ def comparison_notes(runs: Mapping[str, Mapping[str, Any]]) -> List[str]:
     scenarios = {name: [len(step) for step in results['scenario']] for name, results in runs.items()}
     in_steps = [results['scenario'] for results in runs.values() if len(results['scenario']) > 1]
     learned = [sorted(sum(results['scenario'], [])) for results in runs.values()]
-    if any(one != in_steps[0] for one in in_steps) or any(one != learned[0] for one in learned):
+    if any(other != in_steps[0] for other in in_steps) or any(other != learned[0] for other in learned):
         notes.append(f'they are of different scenarios (classes or domains of each step): {_listed(scenarios)}.')
     return notes
 

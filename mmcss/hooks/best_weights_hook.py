@@ -44,8 +44,8 @@ class BestWeightsHook(Hook):
             raise ValueError("run.hand_over='best': no checkpoint was kept as the best one. It needs save_best in "
                              'default_hooks.checkpoint, val_dataloader, and a val_interval of train_cfg within the step.')
         runner.logger.info(f'the weights of {path} are handed over')
-        own = Path(runner.work_dir) / Path(path).name  # mmengine notes an absolute path, which a moved folder breaks
-        state = CheckpointLoader.load_checkpoint(str(own if own.is_file() else path), 'cpu')['state_dict']
+        local = Path(runner.work_dir) / Path(path).name  # mmengine notes an absolute path, which a moved folder breaks
+        state = CheckpointLoader.load_checkpoint(str(local if local.is_file() else path), 'cpu')['state_dict']
         for model in {id(model): model for model in (bare_model(runner), averaged_model(runner))}.values():
             model.load_state_dict(state, strict=True)
 

@@ -54,8 +54,8 @@ def set_class_means(runner: Runner, exemplars: Sequence[Exemplar]) -> None:
     sums, counts = means.new_zeros(means.shape[:2]), means.new_zeros(len(means))
     for batch in Pass(runner, Needs(embedding=True), True, range(len(images)), images):
         features = F.normalize(batch.student.embedding.float(), dim=1)
-        found = class_sums(features, batch.raw_target, len(means), batch.student.align_corners)
-        sums, counts = sums + found[0].sum(dim=0), counts + found[1].sum(dim=0)
+        batch_sums = class_sums(features, batch.raw_target, len(means), batch.student.align_corners)
+        sums, counts = sums + batch_sums[0].sum(dim=0), counts + batch_sums[1].sum(dim=0)
     all_reduce(sums)
     all_reduce(counts)
     for classifier in classifiers:

@@ -13,7 +13,7 @@ from torch.utils.hooks import RemovableHandle
 
 from ..files import is_there
 from ..models import forget_hand_over, load_hand_over
-from ..parts import Look, Part, overrides
+from ..parts import ImagePasses, Part, overrides
 from ..session import Moments, PartStates
 from ..session.part_states import Found, State, part_file, read_state, save_state
 from .data_pass import Pass, averaged_model, bare_model, training_of
@@ -73,11 +73,11 @@ class ContinualHook(Hook):
                                       if not part.watches_first_step})
 
     def _moments(self, runner: Runner) -> Moments:
-        return Moments(bare_model(runner), partial(look, runner), StateFiles(runner, self._resumed))
+        return Moments(bare_model(runner), partial(image_passes, runner), StateFiles(runner, self._resumed))
 
 
-def look(runner: Runner, name: str, part: Part, student: bool) -> Look:
-    """A part's look at the images of a runner's step."""
+def image_passes(runner: Runner, name: str, part: Part, student: bool) -> ImagePasses:
+    """A part's passes over the images of a runner's step."""
     runner.logger.info(f'{name}: finishing the step' if student else
                        f'{name}: looking at the training images with the teacher')
     return Pass(runner, part.needs, student)

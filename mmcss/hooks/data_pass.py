@@ -75,10 +75,10 @@ class Pass(ImagePass):
         model = averaged_model(runner) if student else bare_model(runner)
         super().__init__(model, needs, student, self._batches, lambda: training_of(runner).precision())
         self.runner = runner
-        own = step_dataset(runner)
-        shown = own.with_true_background() if needs.true_background else own
+        step_images = step_dataset(runner)
+        shown = step_images.with_true_background() if needs.true_background else step_images
         self.dataset = shown if dataset is None else dataset
-        self.images = own.each_once() if images is None else images
+        self.images = step_images.each_once() if images is None else images
 
     def _batches(self, number: int) -> Iterator[Dict[str, Any]]:
         """Those of the training loader, in order and without dropping or repeating."""

@@ -17,7 +17,7 @@ ADVICE = ('Nothing of the step is handed over. Lower the learning rate (optim_wr
           'in next_steps), clip gradients (optim_wrapper.clip_grad), train without --amp, or look at the images and labels.')
 NAMED = 3  # how many weights a message names
 
-Told = Tuple[int, str]  # iterations done, and what was found
+Problem = Tuple[int, str]  # iterations done, and what was found
 
 
 class Losses(NamedTuple):
@@ -64,8 +64,8 @@ class FiniteHook(Hook):
     def before_train(self, runner: Runner) -> None:
         self._losses = []
         bad = not_finite(bare_model(runner))
-        told = runner.iter, f'the model that it begins with holds NaN or infinite values in {few(bad)}'
-        stop_together(runner, told if bad else None)
+        problem = runner.iter, f'the model that it begins with holds NaN or infinite values in {few(bad)}'
+        stop_together(runner, problem if bad else None)
 
     def after_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None,
                          outputs: Optional[Mapping[str, Any]] = None) -> None:
@@ -74,12 +74,12 @@ class FiniteHook(Hook):
             values = torch.stack([value.detach().float().reshape(()) for value in losses.values()])
             self._losses.append(Losses(runner.iter + 1, tuple(losses), values, files_of(data_batch)))
         if saves_now(runner):
-            self._look(runner, runner.iter + 1)
+            self._check_numbers(runner, runner.iter + 1)
         elif self.every_n_train_iters(runner, self.interval):
             stop_together(runner, self._first_loss())
 
     def after_train_epoch(self, runner: Runner) -> None:
-        self._look(runner, runner.iter)
+        self._check_numbers(runner, runner.iter)
 
     before_val_epoch = after_train = after_train_epoch
 
@@ -89,27 +89,27 @@ class FiniteHook(Hook):
         if bad:
             raise FloatingPointError(f'the checkpoint after iteration {runner.iter} would hold NaN in {few(bad)}. {ADVICE}')
 
-    def _look(self, runner: Runner, done: int) -> None:
-        """Look at losses and weights, after that many iterations."""
-        told = self._first_loss()
-        if told is None:
+    def _check_numbers(self, runner: Runner, done: int) -> None:
+        """Stop all processes if a loss or a weight is not finite after ``done`` iterations."""
+        problem = self._first_loss()
+        if problem is None:
             model, average = bare_model(runner), averaged_model(runner)
             bad = not_finite(model)
             bad += [f'the average of {name}' for name in not_finite(average)] if average is not model else []
             if bad:
-                told = done, (f'after iteration {done} the model holds NaN or infinite values in {few(bad)}, '
+                problem = done, (f'after iteration {done} the model holds NaN or infinite values in {few(bad)}, '
                               'though no loss was one')
-        stop_together(runner, told)
+        stop_together(runner, problem)
 
-    def _first_loss(self) -> Optional[Told]:
+    def _first_loss(self) -> Optional[Problem]:
         """The first iteration with a loss that is not finite; all that were kept are forgotten."""
-        kept, self._losses = self._losses, []
-        if not kept:
+        pending, self._losses = self._losses, []
+        if not pending:
             return None
-        values = torch.cat([losses.values for losses in kept]).cpu()  # the one place that waits for the device
-        for losses, own in zip(kept, values.split([len(losses.names) for losses in kept])):
-            if not own.isfinite().all():
-                bad = {name: value for name, value in zip(losses.names, own.tolist()) if not math.isfinite(value)}
+        values = torch.cat([losses.values for losses in pending]).cpu()  # the one place that waits for the device
+        for losses, numbers in zip(pending, values.split([len(losses.names) for losses in pending])):
+            if not numbers.isfinite().all():
+                bad = {name: value for name, value in zip(losses.names, numbers.tolist()) if not math.isfinite(value)}
                 if len(bad) > 1:
                     bad.pop('loss', None)  # their sum
                 named = ', '.join(f'{name} is {value}' for name, value in bad.items())
@@ -125,17 +125,17 @@ def saves_now(runner: Runner) -> bool:
         or (hook.save_last and hook.is_last_train_iter(runner))) for hook in runner.hooks)
 
 
-def stop_together(runner: Runner, told: Optional[Told]) -> None:
+def stop_together(runner: Runner, problem: Optional[Problem]) -> None:
     """Stop all processes if one of them has found something.
 
     Args:
         runner: The step's runner.
-        told: What this process has found, None for nothing.
+        problem: What this process has found, None for nothing.
 
     Raises:
         FloatingPointError: Tells of the earliest iteration.
     """
-    first = min((one for one in all_gather_object(told) if one is not None), default=None)
+    first = min((each for each in all_gather_object(problem) if each is not None), default=None)
     if first is not None:
         raise FloatingPointError(f'step {bare_model(runner).split.step}: {first[1]}. {ADVICE}')
 

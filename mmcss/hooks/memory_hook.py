@@ -59,7 +59,7 @@ class MemoryHook(Hook):
             return
         self.buffer = buffer = self._buffer(runner)
         if self._policy.uses_features:
-            buffer.look(self._evidence(runner, buffer.numbers_stored))
+            buffer.add_evidence(self._evidence(runner, buffer.stored_numbers))
         buffer.offer([])  # what was stored may be more than there is room for
         # For as long as this step's model lives.
         self._last = LastBatch(self.replay.uses_confidence, self._policy.uses_features)
@@ -86,8 +86,8 @@ class MemoryHook(Hook):
         if self._policy.uses_features:
             batch = self._last.batch
             evidence = evidence_of(bare_model(runner), batch.student, batch.raw_target, batch.split)[:len(self._new)]
-        for numbers, found in all_gather_object((self._new, evidence)):
-            self.buffer.offer(numbers, found)
+        for numbers, batch_evidence in all_gather_object((self._new, evidence)):
+            self.buffer.offer(numbers, batch_evidence)
 
     def after_train_epoch(self, runner: Runner) -> None:
         # Before the checkpoint: a run that is stopped behind it finds the memory.
@@ -104,11 +104,11 @@ class MemoryHook(Hook):
     def finish_step(self, runner: Runner) -> None:
         """Offer all images of a step; also called for a step that was trained elsewhere, which is none of a stream."""
         buffer = self._buffer(runner)
-        stored, numbers = buffer.numbers_stored, buffer.numbers
+        stored, numbers = buffer.stored_numbers, buffer.numbers
         evidence: List[Evidence] = []
         if self._policy.uses_features:
             evidence = self._evidence(runner, [*stored, *numbers])
-            buffer.look(evidence[:len(stored)])
+            buffer.add_evidence(evidence[:len(stored)])
         buffer.offer(numbers, evidence[len(stored):])
         self._write(runner, buffer, buffer.dataset.memory.confidence)
 
@@ -122,13 +122,13 @@ class MemoryHook(Hook):
             exemplars = written(buffer.dataset, chosen, self.path.parent, self.export)
             buffer.memory(exemplars, confidence).save(self.path)
         barrier()
-        set_class_means(runner, [shown(one) for one in chosen])
+        set_class_means(runner, [shown(candidate) for candidate in chosen])
 
     def _evidence(self, runner: Runner, numbers: Sequence[int]) -> List[Evidence]:
         """How the model sees images, given by their numbers in the data set."""
-        model, own, dataset = averaged_model(runner), [], memory_dataset(runner)
+        model, share, dataset = averaged_model(runner), [], memory_dataset(runner)
         for batch in Pass(runner, Needs(embedding=True), student=True, images=numbers):
-            own.extend(evidence_of(model, batch.student, batch.raw_target, dataset.split))
+            share.extend(evidence_of(model, batch.student, batch.raw_target, dataset.split))
         # Processes took turns in the order of the numbers.
-        shares = all_gather_object(own)
+        shares = all_gather_object(share)
         return [shares[i % len(shares)][i // len(shares)] for i in range(len(numbers))]

@@ -10,7 +10,7 @@ from .decode_loss import DecodeLoss
 from .ewc import ElasticWeightConsolidation
 from .gradient_projection import project
 from .ilt import FeatureDistillation
-from .latent_shaping import LatentShaping
+from .sdr_part import LatentShaping
 from .lwf import KnowledgeDistillation, knowledge_distillation
 from .mib import UnbiasedCrossEntropyLoss, UnbiasedDistillation, unbiased_cross_entropy, unbiased_distillation
 from .online_em import CompositeLoss

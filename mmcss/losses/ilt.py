@@ -20,11 +20,11 @@ class FeatureDistillation(Part):
         loss_weight: Factor on the loss (MiB's and PLOP's comparisons: 100).
     """
 
-    needs = Needs(body=True)
+    needs = Needs(backbone_output=True)
     takes_unknown = True
 
     def __init__(self, loss_weight: NotNegative = 100.0) -> None:
         self.loss_weight = loss_weight
 
     def loss(self, batch: StepBatch) -> Tensor:
-        return self.loss_weight * F.mse_loss(batch.student.body.float(), batch.teacher.body.float())
+        return self.loss_weight * F.mse_loss(batch.student.backbone_output.float(), batch.teacher.backbone_output.float())

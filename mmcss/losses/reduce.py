@@ -48,10 +48,10 @@ def averaged(*values: Tensor) -> Tuple[Tensor, ...]:
     Returns:
         The mean of each over the processes, with the gradient of this one's.
     """
-    own = torch.cat([value.flatten().float() for value in values])
-    mean = own.detach().clone()
+    flat = torch.cat([value.flatten().float() for value in values])
+    mean = flat.detach().clone()
     all_reduce(mean, 'mean')
-    mean = mean + (own - own.detach())
+    mean = mean + (flat - flat.detach())
     pieces = mean.split([value.numel() for value in values])
     return tuple(piece.view(value.shape) for piece, value in zip(pieces, values))
 

@@ -134,14 +134,14 @@ class ClassSimilarityWeightedKD(Part):
         return self.loss_weight * loss.mean() * (1 if batch.image_share is None else batch.image_share)
 
     def after_step(self, split: Split, batches: Iterable[StepBatch]) -> None:
-        own: Optional[Tuple[Tensor, Tensor]] = None
+        local: Optional[Tuple[Tensor, Tensor]] = None
         for batch in batches:
             sums, counts = self._sums(batch.student, batch.raw_target - split.num_old, split.num_new)
             sums, counts = sums.sum(dim=0).double(), counts.sum(dim=0).double()
             if self.weighting == 'batches':
                 sums, counts = class_means(sums, counts), (counts > 0).double()
-            own = (sums, counts) if own is None else (own[0] + sums, own[1] + counts)
-        shares = all_gather_object(None if own is None else tuple(values.cpu() for values in own))
+            local = (sums, counts) if local is None else (local[0] + sums, local[1] + counts)
+        shares = all_gather_object(None if local is None else tuple(values.cpu() for values in local))
         # A process may have had no image.
         total, weight = (sum(values) for values in zip(*filter(None, shares)))
         new = class_means(total, weight).float()

@@ -157,10 +157,10 @@ class WeightRegulariser(Part):
         return {f'{kind}/{name}': tensor
                 for kind, tensors in kinds.items() for name, tensor in zip(self._names, tensors)}
 
-    def _aligned(self, found: Mapping[str, Tensor], fill: float = 0.0) -> Dict[int, Tensor]:
+    def _aligned(self, state: Mapping[str, Tensor], fill: float = 0.0) -> Dict[int, Tensor]:
         """Tensors of the step before in this step's shapes, by number of the parameter."""
-        return {i: self._widen(name, found[name].to(self._parameters[i], copy=True), fill)
-                for i, name in enumerate(self._names) if name in found}
+        return {i: self._widen(name, state[name].to(self._parameters[i], copy=True), fill)
+                for i, name in enumerate(self._names) if name in state}
 
 
 def pick(tensors: Union[Sequence[Tensor], Mapping[int, Tensor]], numbers: Sequence[int]) -> PerParameter:

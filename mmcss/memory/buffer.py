@@ -1,4 +1,4 @@
-"""What is stored while the images of a step come: all at once at its end, or batch by batch."""
+"""Which images are stored, as those of a step arrive: all at once at its end, or batch by batch."""
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
@@ -24,7 +24,7 @@ class Candidate:
         exemplar: What would be remembered.
         numbers: Its numbers in the step's data set: as an image of the step,
             as a remembered one, or both.
-        shown: As it is read until it is written, where that is not the same.
+        shown: As it is read until it is written, where that differs.
     """
 
     exemplar: Exemplar
@@ -33,13 +33,15 @@ class Candidate:
 
     @property
     def key(self) -> Tuple[Any, ...]:
-        """What names the image: its leaf and file; where it is of none of the step's data, the files it was chosen from."""
-        one = self.exemplar
-        return (one.leaf, one.name) if one.leaf is not None else (None, one.origin.image, one.origin.labels)
+        """Identifies the image: by its leaf and file; if it is not in the step's data, by the files it was chosen from."""
+        exemplar = self.exemplar
+        if exemplar.leaf is not None:
+            return exemplar.leaf, exemplar.name
+        return None, exemplar.origin.image, exemplar.origin.labels
 
 
 class MemoryBuffer:
-    """The images that are stored, and those that may be.
+    """The stored images, and the candidates for it.
 
     Several processes keep equal buffers with equal random numbers.
 
@@ -55,72 +57,72 @@ class MemoryBuffer:
         numbers: Those of the step's images in its data set, each once.
         classes: The foreground classes seen so far.
         holds: ``[n, C]`` bool: which of them each candidate is known to show.
-        images_seen: How many images have come, in all steps.
+        images_seen: How many images have arrived, in all steps.
         classes_seen: ``[C]`` how many of them held each class.
     """
 
     def __init__(self, dataset: WithMemory, size: int, policy: Policy, random: RandomState) -> None:
         self.dataset, self.size, self.policy, self.random = dataset, size, policy, random
         before = dataset.memory
-        old = [Candidate(one, (len(dataset) + number, )) for number, one in enumerate(before.exemplars)]
-        new = _brought(dataset)
+        old = [Candidate(exemplar, (len(dataset) + number, )) for number, exemplar in enumerate(before.exemplars)]
+        new = _step_candidates(dataset)
         self.candidates = old + new
         self.stored = list(range(len(old)))
-        self.numbers = [one.numbers[0] for one in new]
+        self.numbers = [candidate.numbers[0] for candidate in new]
         self.classes = dataset.split.foreground(dataset.split.seen)
-        shown = [[name in one.exemplar.holds for name in self.classes] for one in self.candidates]
+        shown = [[name in candidate.exemplar.holds for name in self.classes] for candidate in self.candidates]
         self.holds = np.array(shown, dtype=bool).reshape(len(shown), len(self.classes))
         self.images_seen = before.images_seen
         # A stored image may show a class that an older run did not count.
         self.classes_seen = np.maximum([before.classes_seen.get(name, 0) for name in self.classes],
                                        self.holds[:len(old)].sum(axis=0))
         self._place = {number: len(old) + i for i, number in enumerate(self.numbers)}
-        stored = {one.key: i for i, one in enumerate(old)}
-        self._twins = {len(old) + i: stored[one.key] for i, one in enumerate(new) if one.key in stored}
-        self._come: Set[int] = set()
+        stored = {candidate.key: i for i, candidate in enumerate(old)}
+        self._twins = {len(old) + i: stored[candidate.key] for i, candidate in enumerate(new) if candidate.key in stored}
+        self._arrived: Set[int] = set()
         self._evidence: Dict[int, Evidence] = {}
 
     @property
-    def numbers_stored(self) -> List[int]:
+    def stored_numbers(self) -> List[int]:
         """Numbers in the data set of the images that were remembered at the start."""
-        return [one.numbers[0] for one in self.candidates[:self.dataset.num_memory]]
+        return [candidate.numbers[0] for candidate in self.candidates[:self.dataset.num_memory]]
 
-    def look(self, evidence: Sequence[Evidence]) -> None:
-        """Take what the model says of the images that were remembered at the start, for policies that use features."""
+    def add_evidence(self, evidence: Sequence[Evidence]) -> None:
+        """Take the model's evidence on the images that were remembered at the start, for policies that use features."""
         self._evidence.update(enumerate(evidence))
 
     def offer(self, numbers: Sequence[int], evidence: Sequence[Optional[Evidence]] = ()) -> None:
-        """Images have been trained on and may be stored.
+        """Offer images that have been trained on.
 
-        Each counts once, however often it comes: where a data set holds it
-        twice, fills up a short step, or brings an image that is stored. Such
-        a one stays stored, with the labels of both.
+        Each counts once, however often it arrives: a data set may hold it
+        twice, or repeat it to fill up a short step. An image that is stored
+        already stays stored, with the labels of both.
 
         Args:
             numbers: Their numbers in the data set.
-            evidence: What the model says of them, if the policy uses features.
+            evidence: The model's evidence on them, if the policy uses features.
         """
         before = self.images_seen, self.classes_seen.copy()
-        come: List[int] = []
-        for number, found in zip_longest(numbers, evidence):
+        arrived: List[int] = []
+        for number, of_image in zip_longest(numbers, evidence):
             image = self._place.get(number % self.dataset.num_images)
-            if image is None or image in self._come:
+            if image is None or image in self._arrived:
                 continue
-            self._come.add(image)
+            self._arrived.add(image)
             twin = self._twins.get(image)
             if twin is not None and twin in self.stored:
-                self._join(twin, image, found)
+                self._join(twin, image, of_image)
                 continue
-            come.append(image)
-            if found is not None:
-                self._evidence[image] = found
-        self.images_seen += len(come)
-        self.classes_seen += self.holds[come].sum(axis=0, dtype=int)
-        if come or len(self.stored) > self.size:
-            self._choose(come, *before)
+            arrived.append(image)
+            if of_image is not None:
+                self._evidence[image] = of_image
+        self.images_seen += len(arrived)
+        self.classes_seen += self.holds[arrived].sum(axis=0, dtype=int)
+        if arrived or len(self.stored) > self.size:
+            self._choose(arrived, *before)
 
-    def _join(self, stored: int, image: int, found: Optional[Evidence]) -> None:
-        """An image comes that is stored with the labels of an earlier step."""
+    def _join(self, stored: int, image: int, evidence: Optional[Evidence]) -> None:
+        """Join an image that arrives with its stored twin, which has the labels of an earlier step."""
         self.classes_seen += self.holds[image] & ~self.holds[stored]
         self.holds[stored] |= self.holds[image]
         old, new = self.candidates[stored], self.candidates[image]
@@ -131,16 +133,16 @@ class MemoryBuffer:
             whole = self.dataset.storage.has_labels_of(both)
             shown = replace(both, image=None, labels=None, saliency=None) if whole else old.exemplar
         self.candidates[stored] = Candidate(both, old.numbers + new.numbers, shown)
-        if found is not None:
-            self._evidence[stored] = self._evidence[stored].joined(found) if stored in self._evidence else found
+        if evidence is not None:
+            self._evidence[stored] = self._evidence[stored].joined(evidence) if stored in self._evidence else evidence
 
-    def _choose(self, come: Sequence[int], images_seen: int, classes_seen: np.ndarray) -> None:
-        images = [*self.stored, *come]
+    def _choose(self, arrived: Sequence[int], images_seen: int, classes_seen: np.ndarray) -> None:
+        images = [*self.stored, *arrived]
         pool = Pool(self.holds[images], len(self.stored), images_seen, classes_seen)
         if self.policy.uses_features:
             evidence = [self._evidence.get(i, UNSEEN) for i in images]
-            pool.class_features = class_features([one.features for one in evidence], pool.holds)
-            pool.certainty = np.array([one.certainty for one in evidence])
+            pool.class_features = class_features([of_image.features for of_image in evidence], pool.holds)
+            pool.certainty = np.array([of_image.certainty for of_image in evidence])
         self.stored = [images[i] for i in self.policy.select(pool, self.size, self.random)]
         self._evidence = {i: self._evidence[i] for i in self.stored if i in self._evidence}  # the others can't come back
 
@@ -153,31 +155,31 @@ class MemoryBuffer:
         return self.dataset.load_exemplar(shown(self.candidates[image]))
 
     def memory(self, exemplars: List[Exemplar], confidence: Dict[str, Optional[float]]) -> Memory:
-        """What is remembered, as it was written; ``confidence`` of each class (:class:`Memory`)."""
+        """The memory of these written exemplars; ``confidence`` of each class (:class:`Memory`)."""
         return Memory(exemplars, self.images_seen, dict(zip(self.classes, self.classes_seen.tolist())), confidence)
 
 
-def shown(one: Candidate) -> Exemplar:
+def shown(candidate: Candidate) -> Exemplar:
     """A candidate as it is read now."""
-    return one.exemplar if one.shown is None else one.shown
+    return candidate.exemplar if candidate.shown is None else candidate.shown
 
 
 def _union(names: Tuple[str, ...], more: Tuple[str, ...]) -> Tuple[str, ...]:
     return names + tuple(name for name in more if name not in names)
 
 
-def _brought(dataset: WithMemory) -> List[Candidate]:
-    """The images that a step brings, each once, with the labels that it gives them."""
-    found: Dict[Tuple[Any, ...], Candidate] = {}
+def _step_candidates(dataset: WithMemory) -> List[Candidate]:
+    """The images of a step, each once, with the labels that the step gives them."""
+    candidates: Dict[Tuple[Any, ...], Candidate] = {}
     images, split = dataset.images, dataset.split
-    classes = split.foreground(dataset.view.kept(split))
+    classes = split.foreground(dataset.view.labelled_classes(split))
     raw = [images.names.raw_ids[name] for name in classes]
     # A leaf that is repeated goes by its first number.
     first = {id(leaf): number for number, leaf in reversed(list(enumerate(images.leaves)))}
     for number, (leaf_number, image) in enumerate(dataset.index[:dataset.num_images].tolist()):
         leaf = images.leaves[leaf_number]
         key = (first[id(leaf)], image_name(leaf, leaf.get_data_info(image)))
-        if key not in found:
+        if key not in candidates:
             holds = np.asarray(classes)[images.presence[leaf_number][image, raw]]
-            found[key] = Candidate(Exemplar(*key, labelled=classes, holds=tuple(holds.tolist())), (number, ))
-    return list(found.values())
+            candidates[key] = Candidate(Exemplar(*key, labelled=classes, holds=tuple(holds.tolist())), (number, ))
+    return list(candidates.values())

@@ -33,9 +33,9 @@ def written(dataset: WithMemory, chosen: Sequence[Candidate], folder: Path, expo
     Returns:
         First the copies, then references, with what later steps find them by.
     """
-    copied = [one for one in chosen if export or one.exemplar.image]
+    copied = [candidate for candidate in chosen if export or candidate.exemplar.image]
     exemplars = write_copies(dataset, copied, folder) if copied else []
-    return exemplars + [noted(dataset, one.exemplar) for one in chosen if not (export or one.exemplar.image)]
+    return exemplars + [noted(dataset, candidate.exemplar) for candidate in chosen if not (export or candidate.exemplar.image)]
 
 
 def noted(dataset: WithMemory, exemplar: Exemplar) -> Exemplar:
@@ -67,7 +67,7 @@ def write_copies(dataset: WithMemory, chosen: Sequence[Candidate], folder: Path)
     remove(partial)
     for kind in ('images', 'labels', 'saliency'):
         (partial / kind).mkdir(parents=True)
-    exemplars = [_write_copy(dataset, one, partial, number) for number, one in enumerate(chosen)]
+    exemplars = [_write_copy(dataset, candidate, partial, number) for number, candidate in enumerate(chosen)]
     flush_files(partial)
     remove(folder / 'memory')
     partial.rename(folder / 'memory')
@@ -75,19 +75,19 @@ def write_copies(dataset: WithMemory, chosen: Sequence[Candidate], folder: Path)
     return exemplars
 
 
-def _write_copy(dataset: WithMemory, one: Candidate, folder: Path, number: int) -> Exemplar:
-    old = noted(dataset, one.exemplar)
+def _write_copy(dataset: WithMemory, candidate: Candidate, folder: Path, number: int) -> Exemplar:
+    old = noted(dataset, candidate.exemplar)
     before, label_map = dataset.storage.folder, None
     if old.image and old.labels:
         source, saliency = before / old.image, before / old.saliency if old.saliency else None
         label_map = np.array(Image.open(before / old.labels))
     else:
-        info = dataset.get_data_info(one.numbers[0])
+        info = dataset.get_data_info(candidate.numbers[0])
         source, saliency = info['img_path'], info.get('saliency_path')
     image, labels = f'images/{number:05d}{Path(source).suffix}', f'labels/{number:05d}.png'
     (folder / image).write_bytes(get(str(source)))
-    if label_map is None or any(i < len(dataset) for i in one.numbers):
-        now = _labels(dataset, one)
+    if label_map is None or any(i < len(dataset) for i in candidate.numbers):
+        now = _labels(dataset, candidate)
         label_map = now if label_map is None else np.where(label_map == 0, now, label_map)
     mmcv.imwrite(label_map, str(folder / labels))
     copied = None
@@ -98,10 +98,10 @@ def _write_copy(dataset: WithMemory, one: Candidate, folder: Path, number: int) 
                    saliency=f'memory/{copied}' if copied else None)
 
 
-def _labels(dataset: WithMemory, one: Candidate) -> np.ndarray:
+def _labels(dataset: WithMemory, candidate: Candidate) -> np.ndarray:
     """``[H, W]`` labels of an image of the data set, in learning order, without unknown."""
-    leaf_number, info = dataset.locate(one.numbers[-1])
-    leaf, own = dataset.images.leaves[leaf_number], dataset.view
-    view = TrainView(regime=own.regime, ignore_as_background=own.ignore_as_background)
-    raw_ids = one.exemplar.origin.values if one.exemplar.leaf is None else dataset.images.names.raw_ids
-    return view.table(dataset.split, raw_ids, one.exemplar.labelled)[LabelReader(leaf)(info)]
+    leaf_number, info = dataset.locate(candidate.numbers[-1])
+    leaf, step_view = dataset.images.leaves[leaf_number], dataset.view
+    view = TrainView(regime=step_view.regime, ignore_as_background=step_view.ignore_as_background)
+    raw_ids = candidate.exemplar.origin.values if candidate.exemplar.leaf is None else dataset.images.names.raw_ids
+    return view.table(dataset.split, raw_ids, candidate.exemplar.labelled)[LabelReader(leaf)(info)]

@@ -6,7 +6,7 @@ from typing import Any, Dict, Mapping, Optional, Tuple, Union
 from mmengine.dataset import BaseDataset
 from mmseg.registry import DATASETS
 
-from ..datasets.step_dataset import MAX_REFETCH, StepDataset, told
+from ..datasets.step_dataset import MAX_REFETCH, StepDataset, with_labelled_classes
 from ..scenario import Split, TrainView
 from .exemplar import Exemplar, Memory
 from .labels import DEFAULT_LABELS
@@ -62,17 +62,17 @@ class WithMemory(StepDataset):
             return super().locate(idx)
         return self.storage.read(self.memory.exemplars[idx - len(self)])
 
-    def load_exemplar(self, one: Exemplar) -> Any:
+    def load_exemplar(self, exemplar: Exemplar) -> Any:
         """Load and augment an exemplar, of the memory or as one may become of an image of the step."""
         for _ in range(MAX_REFETCH):
-            data = self._read(one)
+            data = self._read(exemplar)
             if data is not None:
                 return data
-        raise RuntimeError(f'the pipeline gave no data of {one.name} in {MAX_REFETCH} tries; look for a transform that '
-                           'returns None.')
+        raise RuntimeError(f'the pipeline returned no data of {exemplar.name} in {MAX_REFETCH} tries; look for a transform '
+                           'that returns None.')
 
-    def _read(self, one: Exemplar) -> Optional[Any]:
-        return told(self.load(*self.storage.read(one)), self.split, self.storage.told(one))
+    def _read(self, exemplar: Exemplar) -> Optional[Any]:
+        return with_labelled_classes(self.load(*self.storage.read(exemplar)), self.split, self.storage.labelled_classes(exemplar))
 
     def _prepare(self, idx: int) -> Optional[Any]:
         return super()._prepare(idx) if idx < len(self) else self._read(self.memory.exemplars[idx - len(self)])

@@ -1,4 +1,4 @@
-"""What a policy or a replay asks of the model about images."""
+"""What policies and replays use of the model's view on images: features, certainty, confidence."""
 from __future__ import annotations
 
 from dataclasses import dataclass
@@ -76,8 +76,8 @@ def certainty(classify: nn.Module, features: Tensor, draws: int = 10, ratio: flo
     """
     features = features.float()  # mixed precision ends before
     generator = torch.Generator().manual_seed(0)
-    kept = (torch.rand(draws, 1, features.shape[1], 1, 1, generator=generator) >= ratio) / (1 - ratio)
-    answers = torch.stack([classify(features * mask.to(features)).softmax(dim=1) for mask in kept])
+    masks = (torch.rand(draws, 1, features.shape[1], 1, 1, generator=generator) >= ratio) / (1 - ratio)
+    answers = torch.stack([classify(features * mask.to(features)).softmax(dim=1) for mask in masks])
     return -answers.var(dim=0, unbiased=False).mean(dim=(1, 2, 3))
 
 
@@ -89,7 +89,7 @@ def class_features(features: Sequence[Mapping[int, np.ndarray]], holds: np.ndarr
         holds: ``[n, C]`` bool. A class that an image holds and does not show
             (a crop may lose it) has a zero vector.
     """
-    nothing = np.zeros(next((len(vector) for own in features for vector in own.values()), 1), dtype=np.float32)
+    nothing = np.zeros(next((len(vector) for vectors in features for vector in vectors.values()), 1), dtype=np.float32)
     stacked = []
     for c in range(holds.shape[1]):
         rows = np.reshape([features[i].get(c, nothing) for i in np.flatnonzero(holds[:, c]).tolist()], (-1, len(nothing)))
@@ -120,11 +120,11 @@ def class_confidence(logits: Tensor, target: Tensor) -> Tensor:
 
 
 class LastBatch(Part):
-    """Keeps what a policy and a replay ask of the batch that was trained last.
+    """Keeps what a policy and a replay use of the batch that was trained last.
 
     Args:
-        confidence: Whether :func:`class_confidence` is asked for.
-        features: Whether the embedding is.
+        confidence: Whether to compute :func:`class_confidence`.
+        features: Whether to keep the embedding.
 
     Attributes:
         confidence: Of that batch, ``[2, C]``.

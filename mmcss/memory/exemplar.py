@@ -12,7 +12,7 @@ from ..arguments import Number
 from ..files import PathLike, read_json, short, write_json
 from ..scenario import Split
 
-_BY_THE_LETTER = ConfigDict(extra='forbid', strict=True)
+_STRICT = ConfigDict(extra='forbid', strict=True)
 LabelValues = Dict[str, Annotated[int, Field(ge=0, le=255)]]  # of each class in a label map
 
 
@@ -28,7 +28,7 @@ class Source:
         saliency: Its saliency map, if the method had one.
     """
 
-    __pydantic_config__ = _BY_THE_LETTER
+    __pydantic_config__ = _STRICT
 
     image: str
     labels: str
@@ -60,7 +60,7 @@ class Exemplar:
         ValueError: It is nowhere to be found.
     """
 
-    __pydantic_config__ = _BY_THE_LETTER
+    __pydantic_config__ = _STRICT
 
     leaf: Optional[Number]
     name: str
@@ -97,7 +97,7 @@ class Memory:
             the images to replay are drawn by that (online EM).
     """
 
-    __pydantic_config__ = _BY_THE_LETTER
+    __pydantic_config__ = _STRICT
 
     exemplars: List[Exemplar] = field(default_factory=list)
     images_seen: Number = 0
@@ -108,12 +108,12 @@ class Memory:
         """Write the memory as JSON, atomically; the label values of a data set stand in it once."""
         written = asdict(self)
         data_sets: List[Dict[str, int]] = []
-        for one in written['exemplars']:
-            if one['source'] is not None:
-                values = one['source'].pop('values')
+        for exemplar in written['exemplars']:
+            if exemplar['source'] is not None:
+                values = exemplar['source'].pop('values')
                 if values not in data_sets:
                     data_sets.append(values)
-                one['source']['data_set'] = data_sets.index(values)
+                exemplar['source']['data_set'] = data_sets.index(values)
         write_json(path, dict(written, data_sets=data_sets))
 
     @classmethod
@@ -136,8 +136,8 @@ class Memory:
                                     'this config, or take step 0 over with --first-step-from.')
         try:
             memory = _parsed(read_json(path))
-            for one in memory.exemplars:
-                _check_inside(path.parent, one)
+            for exemplar in memory.exemplars:
+                _check_inside(path.parent, exemplar)
             if split is not None:
                 _check_classes(memory, split)
         except ValueError as error:
@@ -156,15 +156,15 @@ def _parsed(values: Dict[str, Any]) -> Memory:
         # As JSON, whose lists may be tuples.
         return TypeAdapter(Memory).validate_json(json.dumps(values))
     except ValidationError as error:
-        found = error.errors(include_url=False)[0]
-        place = ''.join(f'[{step}]' if isinstance(step, int) else f'.{step}' for step in found['loc'])
-        raise ValueError(f'{place.lstrip(".") or "it"} is {short(found["input"], 60)}: {found["msg"]}') from None
+        first_error = error.errors(include_url=False)[0]
+        place = ''.join(f'[{step}]' if isinstance(step, int) else f'.{step}' for step in first_error['loc'])
+        raise ValueError(f'{place.lstrip(".") or "it"} is {short(first_error["input"], 60)}: {first_error["msg"]}') from None
 
 
 def _write_out(exemplars: Any, data_sets: Any) -> None:
     """Put the label values of its data set into each source, in place; what else is wrong is left to be found."""
-    for number, one in enumerate(exemplars if isinstance(exemplars, list) else []):
-        source = one.get('source') if isinstance(one, dict) else None
+    for number, exemplar in enumerate(exemplars if isinstance(exemplars, list) else []):
+        source = exemplar.get('source') if isinstance(exemplar, dict) else None
         if isinstance(source, dict) and 'data_set' in source:
             data_set = source.pop('data_set')
             if not isinstance(data_sets, list) or data_set not in range(len(data_sets)):
@@ -173,19 +173,19 @@ def _write_out(exemplars: Any, data_sets: Any) -> None:
             source['values'] = data_sets[data_set]
 
 
-def _check_inside(folder: Path, one: Exemplar) -> None:
+def _check_inside(folder: Path, exemplar: Exemplar) -> None:
     """See that the copies of an exemplar lie in the folder of the file, links followed."""
     for key in ('image', 'labels', 'saliency'):
-        name = getattr(one, key)
+        name = getattr(exemplar, key)
         if name is not None and folder.resolve() not in (folder / name).resolve().parents:
-            raise ValueError(f'the {key} of {one.name} is {name}, which lies outside of its folder (links are followed)')
+            raise ValueError(f'the {key} of {exemplar.name} is {name}, which lies outside of its folder (links are followed)')
 
 
 def _check_classes(memory: Memory, split: Split) -> None:
     """See that all names are those of classes seen by now."""
     seen = split.foreground(split.seen)
-    named: Dict[str, Any] = {f'{key} of {one.name}': getattr(one, key)
-                             for one in memory.exemplars for key in ('labelled', 'holds')}
+    named: Dict[str, Any] = {f'{key} of {exemplar.name}': getattr(exemplar, key)
+                             for exemplar in memory.exemplars for key in ('labelled', 'holds')}
     tables: Mapping[str, Any] = dict(classes_seen=memory.classes_seen, confidence=memory.confidence)
     for where, names in {**named, **tables}.items():
         unknown = [name for name in names if name not in seen]

@@ -1,4 +1,4 @@
-"""Which labels a remembered image is taught with: ``continual.memory.labels``."""
+"""Which labels a remembered image is trained with: ``continual.memory.labels``."""
 from __future__ import annotations
 
 from typing import Dict, Mapping, Tuple
@@ -22,24 +22,24 @@ class StoredLabels:
     with_saliency = True
     true_classes = True
 
-    def told(self, one: Exemplar, split: Split, view: TrainView, brought: bool) -> Tuple[str, ...]:
+    def labelled_classes(self, exemplar: Exemplar, split: Split, view: TrainView, brought: bool) -> Tuple[str, ...]:
         """The classes whose labels are read.
 
         Args:
-            one: The exemplar.
+            exemplar: The exemplar.
             split: The step that replays it.
             view: Its view of the data.
             brought: Whether it is an image of the step as well.
         """
-        return (*one.labelled, *(view.kept(split) if brought else ()))
+        return (*exemplar.labelled, *(view.labelled_classes(split) if brought else ()))
 
-    def table(self, told: Tuple[str, ...], split: Split, view: TrainView, raw_ids: Mapping[str, int]) -> np.ndarray:
+    def table(self, labelled: Tuple[str, ...], split: Split, view: TrainView, raw_ids: Mapping[str, int]) -> np.ndarray:
         """``[256]`` uint8: the training label of each value of the data set's label maps.
 
         Raises:
             ValueError: The data set lacks a class that is asked for.
         """
-        return view.table(split, raw_ids, told)
+        return view.table(split, raw_ids, labelled)
 
 
 class SeenLabels(StoredLabels):
@@ -47,14 +47,14 @@ class SeenLabels(StoredLabels):
 
     from_copies = False
 
-    def told(self, one: Exemplar, split: Split, view: TrainView, brought: bool) -> Tuple[str, ...]:
+    def labelled_classes(self, exemplar: Exemplar, split: Split, view: TrainView, brought: bool) -> Tuple[str, ...]:
         return split.seen
 
-    def table(self, told: Tuple[str, ...], split: Split, view: TrainView, raw_ids: Mapping[str, int]) -> np.ndarray:
-        unknown = [name for name in split.foreground(told) if name not in raw_ids]
+    def table(self, labelled: Tuple[str, ...], split: Split, view: TrainView, raw_ids: Mapping[str, int]) -> np.ndarray:
+        unknown = [name for name in split.foreground(labelled) if name not in raw_ids]
         if unknown:
             raise ValueError(f'it has no labels of {unknown}')
-        return view.table(split, raw_ids, told)
+        return view.table(split, raw_ids, labelled)
 
 
 LABELS: Dict[str, StoredLabels] = dict(stored=StoredLabels(), seen=SeenLabels())

@@ -1,4 +1,4 @@
-"""Where remembered images lie: among those of the step, or where they were chosen."""
+"""Finds remembered images: among those of the step, or where they were chosen."""
 from __future__ import annotations
 
 import hashlib
@@ -20,7 +20,7 @@ ADVICE = ('keep the images that memory.json names, or remember copies (continual
 
 
 def digest_of(leaf: BaseDataset, image: str, labels: str) -> str:
-    """What tells an image from all others, wherever it lies: a digest of its file's and its label map's bytes.
+    """Identifies an image, wherever it lies: a digest of the bytes of its file and its label map.
 
     Args:
         leaf: A stock data set whose loader knows how to reach the files.
@@ -52,7 +52,7 @@ class Places:
     def __init__(self, images: LabelledImages) -> None:
         self.images = images
         # A leaf that is repeated goes by its first number.
-        self.first = [next(i for i, one in enumerate(images.leaves) if one is leaf) for leaf in images.leaves]
+        self.first = [next(i for i, other in enumerate(images.leaves) if other is leaf) for leaf in images.leaves]
         self._by_name: Dict[int, Dict[str, int]] = {}
 
     def number(self, leaf: Optional[int], name: str) -> Optional[int]:
@@ -60,8 +60,8 @@ class Places:
         if leaf is None or leaf >= len(self.images.leaves):
             return None
         if leaf not in self._by_name:
-            own = self.images.leaves[leaf]
-            self._by_name[leaf] = {image_name(own, own.get_data_info(i)): i for i in range(len(own))}
+            stock = self.images.leaves[leaf]
+            self._by_name[leaf] = {image_name(stock, stock.get_data_info(i)): i for i in range(len(stock))}
         return self._by_name[leaf].get(name)
 
     def settled(self, exemplars: Sequence[Exemplar]) -> List[Exemplar]:
@@ -85,63 +85,63 @@ class Places:
             raise box[1]
         return box[0]
 
-    def _settle(self, one: Exemplar) -> Exemplar:
-        if one.source is None:
-            if not one.image:
-                self._check_shows(one)
-            return one
+    def _settle(self, exemplar: Exemplar) -> Exemplar:
+        if exemplar.source is None:
+            if not exemplar.image:
+                self._check_shows(exemplar)
+            return exemplar
         # Its own leaf is tried first: others may hold the same image.
-        for leaf in sorted(set(self.first), key=lambda leaf: leaf != one.leaf):
-            image = self.number(leaf, one.name)
-            if image is not None and self._digest(leaf, image) == one.source.digest:
-                return replace(one, leaf=leaf)
-        if not one.image:
-            self._check_is_there(one)
-        return replace(one, leaf=None)
+        for leaf in sorted(set(self.first), key=lambda leaf: leaf != exemplar.leaf):
+            image = self.number(leaf, exemplar.name)
+            if image is not None and self._digest(leaf, image) == exemplar.source.digest:
+                return replace(exemplar, leaf=leaf)
+        if not exemplar.image:
+            self._check_is_there(exemplar)
+        return replace(exemplar, leaf=None)
 
     def _digest(self, leaf: int, image: int) -> str:
         info = self.images.leaves[leaf].get_data_info(image)
         return digest_of(self.images.leaves[leaf], info['img_path'], info['seg_map_path'])
 
-    def _check_shows(self, one: Exemplar) -> None:
-        """Of an image that goes by its name alone, see that it still shows what it is remembered for."""
-        image = self.number(one.leaf, one.name)
-        if image is None or one.leaf is None:
-            raise FileNotFoundError(f'the remembered image {one.name} is no longer in the data set; {ADVICE}.')
-        row, raw_ids = self.images.presence[one.leaf][image], self.images.names.raw_ids
-        lost = [name for name in one.holds if name not in raw_ids or not row[raw_ids[name]]]
+    def _check_shows(self, exemplar: Exemplar) -> None:
+        """Make sure that an image which goes by its name alone still shows the classes it is remembered with."""
+        image = self.number(exemplar.leaf, exemplar.name)
+        if image is None or exemplar.leaf is None:
+            raise FileNotFoundError(f'the remembered image {exemplar.name} is no longer in the data set; {ADVICE}.')
+        row, raw_ids = self.images.presence[exemplar.leaf][image], self.images.names.raw_ids
+        lost = [name for name in exemplar.holds if name not in raw_ids or not row[raw_ids[name]]]
         if lost and row.any():  # else its label map can't be read
-            info = self.images.leaves[one.leaf].get_data_info(image)
-            raise ValueError(f"memory.json remembers an image {one.name} with {list(one.holds)}, but the label map of "
+            info = self.images.leaves[exemplar.leaf].get_data_info(image)
+            raise ValueError(f"memory.json remembers an image {exemplar.name} with {list(exemplar.holds)}, but the label map of "
                              f"{info['img_path']} lacks {lost}: it is another image, or was labelled anew; {ADVICE}.")
 
-    def _check_is_there(self, one: Exemplar) -> None:
-        """See that an image of other data is still what was remembered."""
-        source, leaf = one.origin, self.images.leaves[0]
+    def _check_is_there(self, exemplar: Exemplar) -> None:
+        """Make sure that an image of other data is still the remembered one."""
+        source, leaf = exemplar.origin, self.images.leaves[0]
         backend_args = LabelReader(leaf).backend_args
         for path in (source.image, source.labels):
             try:
                 get(path, backend_args)
             except OSError as error:
-                raise FileNotFoundError(f'the remembered image {one.name} is no longer in the data set, nor can {path} be '
+                raise FileNotFoundError(f'the remembered image {exemplar.name} is no longer in the data set, nor can {path} be '
                                         f'read ({type(error).__name__}), from where it was chosen; {ADVICE}.') from error
         if digest_of(leaf, source.image, source.labels) != source.digest:
             raise ValueError(f'memory.json remembers the image {source.image}, but that file or its label map '
                              f'{source.labels} is another one by now; {ADVICE}.')
 
 
-def with_source(images: LabelledImages, one: Exemplar, leaf: BaseDataset, image: int,
+def with_source(images: LabelledImages, exemplar: Exemplar, leaf: BaseDataset, image: int,
                 saliency: Optional[str] = None) -> Exemplar:
     """An exemplar of a step's data with what a later step finds it by.
 
     Args:
         images: The step's data.
-        one: The exemplar.
+        exemplar: The exemplar.
         leaf: The stock data set that it is of.
         image: Its number there.
         saliency: Its saliency map, if there is one.
     """
     info = leaf.get_data_info(image)
     files = str(info['img_path']), str(info['seg_map_path'])
-    digest = one.source.digest if one.source else digest_of(leaf, *files)
-    return replace(one, source=Source(*files, digest, file_values(images.names, info), saliency))
+    digest = exemplar.source.digest if exemplar.source else digest_of(leaf, *files)
+    return replace(exemplar, source=Source(*files, digest, file_values(images.names, info), saliency))

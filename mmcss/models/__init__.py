@@ -1,6 +1,6 @@
 """The student's body: growth, the frozen teacher, taps, and how targets are completed."""
 from .cosine_classifier import CosineClassifier
-from .extended import ExtendedCascadeEncoderDecoder, ExtendedEncoderDecoder, merge_unknown
+from .extended_segmentors import ExtendedCascadeEncoderDecoder, ExtendedEncoderDecoder, merge_unknown
 from .growth import class_axes, grow
 from .hand_over import check_hand_over, forget_hand_over, hand_over_meta, load_hand_over, save_hand_over
 from .inplace_abn import LeakyResNet, SharedNormASPPHead

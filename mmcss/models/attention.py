@@ -141,10 +141,10 @@ def attention_source(backbone: BaseModule) -> List[Stage]:
 def tap_attention(backbone: BaseModule, stack: ExitStack) -> List[Attention]:
     """A list that the next pass of a backbone fills with the attention of each stage's last block."""
     stages = attention_source(backbone)
-    kept: List[Attention] = [ABSENT] * len(stages)
+    attention: List[Attention] = [ABSENT] * len(stages)
     for number, stage in enumerate(stages):
-        stage.watch(partial(kept.__setitem__, number), stack)
-    return kept
+        stage.watch(partial(attention.__setitem__, number), stack)
+    return attention
 
 
 def _run_once(block: BaseModule, stack: ExitStack) -> None:

@@ -1,4 +1,4 @@
-"""What of a model stands still after step 0, and what moves more slowly."""
+"""Which parameters of a model are frozen after step 0, and which learn more slowly."""
 from __future__ import annotations
 
 from typing import Any, Dict, List, Mapping, Sequence
@@ -13,15 +13,15 @@ from torch.optim import Optimizer
 from torch.utils.hooks import RemovableHandle
 
 from ..scenario import Split
-from .bodies import parts_at_rest
-from .brought import of_parts
+from .backbones import eval_mode_modules
+from .part_modules import part_tensors
 from .growing import growing
 
 GROUPS = ('background', 'old', 'new', 'unknown')
 
 
 def row_groups(split: Split, reserved: int) -> List[str]:
-    """Whose each row of a class-dependent tensor is: one of :data:`GROUPS`."""
+    """The group of each row of a class-dependent tensor: one of :data:`GROUPS`."""
     groups = ['old'] * split.num_old + ['new'] * split.num_new + ['unknown'] * reserved
     if split.background is not None:
         groups[0] = 'background'
@@ -32,18 +32,17 @@ def freeze(model: EncoderDecoder, split: Split, dimensions: Mapping[str, int], f
            rates: Mapping[str, float]) -> Dict[str, Tensor]:
     """Switch off the gradients of what is frozen.
 
-    Rows can't be switched off by themselves: what is left to do for them is
-    returned, for :func:`hold_rows`.
+    Single rows of a parameter can't be switched off; their rates are returned,
+    for :func:`hold_rows`.
 
     Args:
         model: The student.
         split: Its step.
         dimensions: Dimension of the classes by tensor name
             (:class:`ClassAxes`).
-        frozen: 'shared' (all that does not depend on the classes, but for
-            what parts bring), 'norms'
-            (all norm layers), one of :data:`GROUPS` (its rows), or the name of
-            a module.
+        frozen: 'shared' (all that does not depend on the classes, except the
+            modules of parts), 'norms' (all norm layers), one of
+            :data:`GROUPS` (its rows), or the name of a module.
         rates: Factor on the learning rate of groups of rows.
 
     Returns:
@@ -61,15 +60,15 @@ def freeze(model: EncoderDecoder, split: Split, dimensions: Mapping[str, int], f
     prefixes = tuple(f'{name}.' for name in frozen if name not in ('shared', 'norms', *GROUPS))
     left: Dict[str, Tensor] = {}
     for name, parameter in model.named_parameters():
-        told = [group for prefix, module in owners if name.startswith(prefix) and (group := module.group_of(name[len(prefix):]))]
-        if told:
-            factors = torch.tensor([factor[told[-1]]])
+        named = [group for prefix, module in owners if name.startswith(prefix) and (group := module.group_of(name[len(prefix):]))]
+        if named:
+            factors = torch.tensor([factor[named[-1]]])
         elif name in dimensions:
             # A mask head's last row, "no object", is what the background is to others.
             behind = parameter.shape[dimensions[name]] - len(groups)
             factors = torch.tensor([factor[group] for group in groups + ['background'] * behind])
         else:
-            factors = torch.tensor([0.0 if 'shared' in frozen and not of_parts({name: parameter}) else 1.0])
+            factors = torch.tensor([0.0 if 'shared' in frozen and not part_tensors({name: parameter}) else 1.0])
         if name.startswith(prefixes) or ('norms' in frozen and id(parameter) in norms) or not factors.any():
             parameter.requires_grad_(False)
         elif (factors != 1).any():
@@ -80,12 +79,12 @@ def freeze(model: EncoderDecoder, split: Split, dimensions: Mapping[str, int], f
 
 
 def hold_rows(optimizer: Optimizer, model: EncoderDecoder, row_rates: Mapping[str, Tensor]) -> List[RemovableHandle]:
-    """Let each update of an optimizer reach rows by their rate.
+    """Scale each update of an optimizer by the rates of the rows.
 
-    After each update a row moves back to ``rate`` times the way it has come:
-    the same as a parameter group with that factor on its learning rate, also
-    with momentum and weight decay. A row of rate 0 stays bit by bit, and
-    shows the optimizer no gradient.
+    After each update a row moves back to ``rate`` times its update. That
+    equals a parameter group with this factor on its learning rate, also with
+    momentum and weight decay. A row of rate 0 stays exactly the same, and
+    gives the optimizer no gradient.
 
     Args:
         optimizer: The optimizer.
@@ -123,13 +122,17 @@ def still_modules(model: EncoderDecoder) -> List[nn.Module]:
     Dropout of a decode head stays as the model's mode has it.
     """
     still = [module for module in model.modules() if isinstance(module, _NormBase) and _is_frozen(module)]
-    bodies = [getattr(model, name, None) for name in ('backbone', 'neck')]
-    return still + [part for body in bodies if body is not None and _is_frozen(body) for part in parts_at_rest(body)]
+    frozen = [module for module in _feature_extractors(model) if _is_frozen(module)]
+    return still + [module for extractor in frozen for module in eval_mode_modules(extractor)]
 
 
-def body_is_frozen(model: EncoderDecoder) -> bool:
-    """Whether nothing before the decode head changes any more."""
-    return all(_is_frozen(body) for body in (model.backbone, getattr(model, 'neck', None)) if body is not None)
+def backbone_is_frozen(model: EncoderDecoder) -> bool:
+    """Whether all before the decode head, backbone and neck, is frozen."""
+    return all(_is_frozen(module) for module in _feature_extractors(model))
+
+
+def _feature_extractors(model: EncoderDecoder) -> List[nn.Module]:
+    return [module for module in (model.backbone, getattr(model, 'neck', None)) if module is not None]
 
 
 def _is_frozen(module: nn.Module) -> bool:
@@ -142,7 +145,7 @@ def _check(model: EncoderDecoder, frozen: Sequence[str], rates: Mapping[str, flo
     unknown = [name for name in frozen if name not in ('shared', 'norms', *GROUPS) and name not in modules]
     if unknown:
         top = [name for name, _ in model.named_children()]
-        raise ValueError(f'continual.frozen: {unknown} mean nothing here; valid are shared, norms, {", ".join(GROUPS)}, and '
-                         f'names of modules such as {", ".join(top)}.')
+        raise ValueError(f'continual.frozen: got {unknown}, valid are shared, norms, {", ".join(GROUPS)}, and names of modules '
+                         f'such as {", ".join(top)}.')
     if set(rates) - set(GROUPS):
         raise ValueError(f'continual.row_lr: got {sorted(set(rates) - set(GROUPS))}, valid are {", ".join(GROUPS)}.')

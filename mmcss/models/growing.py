@@ -1,4 +1,4 @@
-"""Modules that have a say in how a model goes from one step to the next."""
+"""Modules that control how they grow from one step to the next."""
 from __future__ import annotations
 
 from typing import Dict, Mapping, Optional
@@ -12,15 +12,15 @@ StateDict = Mapping[str, Tensor]
 class GrowingModule(nn.Module):
     """A module that grows, or is handed over, in a way of its own.
 
-    For any module of a model: a classifier, one that a part brings
-    (:meth:`mmcss.parts.Part.modules`), a segmentor. What it does not override
-    is as with every module: rows of classes are found by their shapes, and
-    copied. Its ``__init__``, if it is a classifier that takes ``steps``, is
-    given the number of foreground classes of each step so far.
+    For any module of a model: a classifier, a module of a part
+    (:meth:`mmcss.parts.Part.modules`), a segmentor. Without overrides it is
+    treated like every module: rows of classes are found by their shapes, and
+    copied. A classifier whose ``__init__`` takes ``steps`` gets the number of
+    foreground classes of each step so far.
 
     Attributes:
-        predicting: Whether it is asked for predictions, in which it may answer
-            otherwise than it is trained; set by the segmentor.
+        predicting: Whether the segmentor predicts, which may differ from what
+            is trained; set by the segmentor.
         reserved_rows: Of a segmentor: how many rows of its class-dependent
             tensors stay behind those of all classes.
     """
@@ -42,11 +42,11 @@ class GrowingModule(nn.Module):
         return old
 
     def group_of(self, name: str) -> Optional[str]:
-        """Whose a parameter is, by its name here: 'background', 'old', 'new', 'unknown', or None for its rows to say."""
+        """The group of a parameter, by its name here: 'background', 'old', 'new', 'unknown', or None if its rows differ."""
         return None
 
     def folded(self, state: StateDict, prefix: str) -> StateDict:
-        """What stock MMSegmentation has in place of this module and of those that it does the work of.
+        """Fold this module's tensors into those of the stock modules that it stands for.
 
         Args:
             state: State dict of the whole model.
@@ -59,7 +59,7 @@ class GrowingModule(nn.Module):
         return state
 
     def unfolded(self, state: StateDict, prefix: str) -> StateDict:
-        """The way back from :meth:`folded`: ``state`` with this module's tensors in place of the stock ones."""
+        """Inverse of :meth:`folded`: ``state`` with this module's tensors in place of the stock ones."""
         return state
 
 
@@ -69,7 +69,7 @@ def growing(model: nn.Module) -> Dict[str, GrowingModule]:
 
 
 def reserved_rows(model: nn.Module) -> int:
-    """Those of a segmentor; stock ones have none."""
+    """The reserved rows of a segmentor; 0 for stock ones."""
     return model.reserved_rows if isinstance(model, GrowingModule) else 0
 
 
@@ -86,7 +86,7 @@ def folded(model: nn.Module, state: StateDict) -> StateDict:
 
 
 def unfolded(model: nn.Module, state: StateDict) -> StateDict:
-    """The way back from :func:`folded`."""
+    """Inverse of :func:`folded`."""
     for prefix, module in growing(model).items():
         state = module.unfolded(state, prefix)
     return state

@@ -7,7 +7,7 @@ import torch
 from mmseg.models.segmentors import EncoderDecoder
 from torch import Tensor
 
-from .brought import of_parts
+from .part_modules import part_tensors, stock_tensors
 from .growing import StateDict, growing, inherits, reserved_rows, unfolded
 from .heads import OtherAxes, other_axes
 from .new_rows import DEFAULT_NEW_ROWS, NEW_ROWS
@@ -28,7 +28,7 @@ class ClassAxes(NamedTuple):
 
 
 class Widening(NamedTuple):
-    """Where what belongs to tensors of the step before stands in those of a model with more classes.
+    """Where the entries of tensors of the step before go in those of a model with more classes.
 
     Attributes:
         axes: The tensors that gain classes.
@@ -76,8 +76,8 @@ def class_axes(old: StateDict, new: StateDict, num_old: int, num_seen: int, requ
         others: Tensors in which classes are not all that a dimension holds.
 
     Raises:
-        ValueError: The two are no models of the same config, or a tensor
-            differs in a way that classes do not explain, or none differs.
+        ValueError: The two differ in more than the number of classes, or no
+            tensor differs.
     """
     _check_names(old, new)
     axes, unclear = ClassAxes({}, {}), []
@@ -94,9 +94,9 @@ def class_axes(old: StateDict, new: StateDict, num_old: int, num_seen: int, requ
         else:
             unclear.append(f'{name} {before} -> {after}')
     if unclear or (required and not axes.rows):
-        raise ValueError(f'the class-dependent tensors of this model can not be found: from {num_old} to {num_seen} '
+        raise ValueError(f'the class-dependent tensors of this model can not be identified: from {num_old} to {num_seen} '
                          f'classes, {_some(unclear) if unclear else "no tensor changes its shape"}. '
-                         'Each has to have exactly one dimension of the number of classes.')
+                         'Each must have exactly one dimension of the number of classes.')
     return axes
 
 
@@ -128,7 +128,7 @@ def grow(model: EncoderDecoder, old: StateDict, num_old: int, new_rows: str = DE
             new = slice(num_old, num_seen)
             rows = grown[name].movedim(axes.rows[name], 0)
             rows[new] = tensor.movedim(axes.rows[name], 0)[new]
-            if not of_parts({name: tensor}):  # these have their own
+            if not part_tensors({name: tensor}):  # these have their own
                 initialise(name, rows, new)
     model.load_state_dict(grown, strict=True)
 
@@ -154,9 +154,9 @@ def growing_tensors(model: EncoderDecoder, old: StateDict, num_old: int,
         tensors.
     """
     reserved, state = reserved_rows(model), model.state_dict()
-    # What a part brings may be new, and what it brought before is no longer asked for.
+    # Modules of parts may be new at this step, and those of the step before may be gone.
     old = unfolded(model, old)
-    old = {**of_parts(state), **of_parts(old, False), **{name: old[name] for name in of_parts(state) if name in old}}
+    old = {**part_tensors(state), **stock_tensors(old), **{name: old[name] for name in part_tensors(state) if name in old}}
     for prefix, module in growing(model).items():
         old = module.inherit(old, prefix, new_rows)
     if model.num_classes == num_old + reserved:
@@ -176,7 +176,7 @@ def _check_names(old: StateDict, new: StateDict) -> None:
     missing, unexpected = sorted(set(new) - set(old)), sorted(set(old) - set(new))
     if missing or unexpected:
         raise ValueError('the hand-over of the step before does not fit this model: it '
-                         f'lacks {_some(missing)} and has {_some(unexpected)} besides. Was it trained with another config?')
+                         f'lacks {_some(missing)}, and has {_some(unexpected)} in addition. Was it trained with another config?')
 
 
 def _some(names: Sequence[str], most: int = 6) -> str:

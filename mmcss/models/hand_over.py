@@ -105,11 +105,10 @@ def load_hand_over(path: PathLike, classes: Optional[Sequence[str]] = None) -> D
         forget_hand_over()
         _last[key] = _checked(path)
     hand_over = _last[key]
-    found = hand_over['meta']['classes']
-    if classes is not None and list(found) != list(classes):
-        raise ValueError(f'{path} is of another scenario or step: it knows {len(found)} classes {list(found)}, '
-                         f'but {len(classes)} are expected, {list(classes)}. '
-                         'Give the work_dir or --first-step-from of the same scenario.')
+    known = hand_over['meta']['classes']
+    if classes is not None and list(known) != list(classes):
+        raise ValueError(f'{path} is of another scenario or step: got {len(known)} classes, {list(known)}, expected '
+                         f'{len(classes)}, {list(classes)}. Give the work_dir or --first-step-from of the same scenario.')
     return hand_over
 
 
@@ -131,11 +130,11 @@ def _checked(path: Path) -> Dict[str, Any]:
     """A hand-over whose bytes are those that were written."""
     hand_over = _read(path)
     check_archive(path)
-    found, meta = tensors_id(hand_over['state_dict']), dict(hand_over['meta'])
-    noted = meta.setdefault('id', found)
-    if HASH.fullmatch(str(noted)) and noted != found:
-        raise ValueError(f'{path} is damaged: its tensors are not those that were written. Bring back a copy of it, or '
-                         "train its step anew; if you have changed them on purpose, take 'id' out of its meta.")
+    computed, meta = tensors_id(hand_over['state_dict']), dict(hand_over['meta'])
+    noted = meta.setdefault('id', computed)
+    if HASH.fullmatch(str(noted)) and noted != computed:
+        raise ValueError(f'{path} is damaged: its tensors are not those that were written. Restore a copy of it, or train '
+                         "its step again; if you changed them on purpose, remove 'id' from its meta.")
     return dict(hand_over, meta=meta)
 
 
@@ -146,13 +145,13 @@ def _read(path: Path, **options: Any) -> Dict[str, Any]:
         raise ValueError(f'{path} can not be read: {error}.') from error
     except Exception as error:  # torch has no common error for these
         raise NoHandOver(f'{path} can not be read as a checkpoint of plain tensors: it is truncated or of another kind '
-                         f'({type(error).__name__}: {_first_line(error)}). Bring back a copy of it, or train its step '
-                         'anew (--overwrite).') from error
+                         f'({type(error).__name__}: {_first_line(error)}). Restore a copy of it, or train its step again '
+                         '(--overwrite).') from error
     meta = hand_over.get('meta') if isinstance(hand_over, dict) else None
     state = hand_over.get('state_dict') if isinstance(hand_over, dict) else None
     if not isinstance(meta, dict) or not _names(meta.get('classes')) or not _tensors(state):
-        raise NoHandOver(f"{path} is no hand-over of mmcss: it lacks state_dict or meta['classes']. Have it taken over "
-                         'as step 0 with --first-step-from, which takes checkpoints of MMSegmentation too.')
+        raise NoHandOver(f"{path} is no hand-over file of mmcss: it lacks state_dict or meta['classes']. To use a checkpoint "
+                         'of MMSegmentation as step 0, give it to --first-step-from.')
     return hand_over
 
 

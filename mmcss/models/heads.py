@@ -1,7 +1,7 @@
-"""What has to be known of decode heads by name.
+"""Decode heads that need special treatment, by name.
 
-All else is found by looking at the model. A head counts as one of a name if it
-is of that class or inherits from it.
+All else is derived from the model itself. A head goes by the name of its class
+and of those that it inherits from.
 """
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def decode_heads(segmentor: EncoderDecoder) -> List[BaseModule]:
 
 
 def map_head(segmentor: EncoderDecoder) -> BaseModule:
-    """The last decode head that has logits of the whole map: whose they are that student and teacher compare."""
+    """The last decode head with logits of the whole map, which student and teacher are compared by."""
     return [head for head in decode_heads(segmentor) if not is_a(head, POINT_HEADS)][-1]
 
 
@@ -107,11 +107,11 @@ def output_layer(head: BaseModule) -> nn.Module:
     Raises:
         ValueError: Its logits come from elsewhere.
     """
-    found = getattr(head, 'conv_seg', None)
-    if found is None:
+    layer = getattr(head, 'conv_seg', None)
+    if layer is None:
         raise ValueError(f'{type(head).__name__} has no conv_seg that gives its logits; use a decode head that keeps to '
                          'BaseDecodeHead.')
-    return found
+    return layer
 
 
 class OtherAxes(NamedTuple):
@@ -134,5 +134,5 @@ def other_axes(model: EncoderDecoder) -> OtherAxes:
 
 
 def warnings_of(segmentor: EncoderDecoder) -> Dict[str, str]:
-    """What a user should know of a model that learns step by step, by name of the head."""
+    """Warnings for a user whose model learns step by step, by name of the head."""
     return {name: WARNINGS[name] for head in decode_heads(segmentor) for name in names_of(head) if name in WARNINGS}

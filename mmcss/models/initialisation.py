@@ -1,4 +1,4 @@
-"""Models that are built only to be tried."""
+"""Cheap initialisation of models that are only built for a trial."""
 from __future__ import annotations
 
 from typing import Any, Callable, Dict, Mapping, Optional, Sequence
@@ -12,10 +12,10 @@ LARGE = 100_000  # numbers
 
 
 class CheapInitialisation(TorchFunctionMode):
-    """Within it large tensors are filled with one block of random numbers again and again.
+    """Within it large tensors are filled by repeating one block of random numbers.
 
-    Random numbers take half of the time in which a large model is built. What
-    is tried with it needs weights of a usual size, and no certain ones.
+    Drawing random numbers takes half of the time of building a large model. A
+    trial needs weights of the usual size, whatever their values.
     """
 
     def __init__(self) -> None:
@@ -24,12 +24,12 @@ class CheapInitialisation(TorchFunctionMode):
 
     def __torch_function__(self, function: Callable[..., Any], types: Sequence[type], args: Sequence[Any] = (),
                            kwargs: Optional[Mapping[str, Any]] = None) -> Any:
-        given: Dict[str, Any] = dict(kwargs or {})
+        options: Dict[str, Any] = dict(kwargs or {})
         if getattr(function, '__name__', '') in RANDOM:
-            tensor = args[0] if args else given['tensor']
+            tensor = args[0] if args else options['tensor']
             if tensor.numel() > LARGE and tensor.is_contiguous():
                 return self._filled(tensor)
-        return function(*args, **given)
+        return function(*args, **options)
 
     @torch.no_grad()
     def _filled(self, tensor: Tensor) -> Tensor:

@@ -113,7 +113,7 @@ class SharedNormASPPHead(BaseDecodeHead):
 NAMES = (
     (r'^module\.', ''),
     (r'^mod1\.(conv1|bn1)\.', r'\1.'),
-    (r'^mod(\d)\.block(\d+)\.', lambda found: f'layer{int(found[1]) - 1}.{int(found[2]) - 1}.'),
+    (r'^mod(\d)\.block(\d+)\.', lambda match: f'layer{int(match[1]) - 1}.{int(match[2]) - 1}.'),
     (r'\.convs\.', '.'),
     (r'\.proj_conv\.', '.downsample.0.'),
     (r'\.proj_bn\.', '.downsample.1.'),

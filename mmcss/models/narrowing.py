@@ -24,8 +24,8 @@ def narrowed(model: EncoderDecoder, old: Mapping[str, Tensor], num_old: int) -> 
             change from step to step.
     """
     if inherits(model):
-        raise ValueError('previous: a classifier with modules for each step can not be told from its tensors; give the '
-                         'model of the step before, or its StepSession, in place of a file.')
+        raise ValueError('previous: got a hand-over file, but a classifier with modules for each step can not be rebuilt from '
+                         'tensors; give the model of the step before, or its StepSession.')
     old, axes = growing_tensors(model, old, num_old)
     before, wide, narrow = copy.deepcopy(model), model.num_classes, num_old + reserved_rows(model)
     for module in before.modules():

@@ -35,8 +35,8 @@ def means_over_processes(segmentor: EncoderDecoder, batch: StepBatch) -> Iterato
         segmentor: The student.
         batch: With completed labels; it is given its ``image_share``.
     """
-    own = batch.target.new_full((), len(batch.target)), (batch.target != IGNORE).sum()
-    image_share, pixel_share = (by_count(*pair) for pair in zip(own, averaged(*own)))
+    counts = batch.target.new_full((), len(batch.target)), (batch.target != IGNORE).sum()
+    image_share, pixel_share = (by_count(*pair) for pair in zip(counts, averaged(*counts)))
     batch.image_share = image_share
     modules = [module for head in (segmentor.decode_head, getattr(segmentor, 'auxiliary_head', None)) if head is not None
                for module in head.modules()]
@@ -45,16 +45,16 @@ def means_over_processes(segmentor: EncoderDecoder, batch: StepBatch) -> Iterato
     def weigh(loss: nn.Module, args: Tuple[Any, ...], options: Mapping[str, Any], value: Tensor) -> Tensor:
         call = inspect.signature(type(loss).forward).bind(loss, *args, **options)
         call.apply_defaults()
-        given = call.arguments
-        reduction = given['reduction_override'] or getattr(loss, 'reduction', 'mean')
-        if reduction != 'mean' or given.get('avg_factor') is not None:
+        arguments = call.arguments
+        reduction = arguments['reduction_override'] or getattr(loss, 'reduction', 'mean')
+        if reduction != 'mean' or arguments.get('avg_factor') is not None:
             return value
         kind = divided_by(loss)
         if kind == 'images':
             return value * image_share
-        if kind == 'pixels' and loss in plain and given['ignore_index'] == IGNORE:
+        if kind == 'pixels' and loss in plain and arguments['ignore_index'] == IGNORE:
             return value * pixel_share
-        number = weight_of(given['label'], given['ignore_index'], loss.class_weight if kind == 'weights' else None)
+        number = weight_of(arguments['label'], arguments['ignore_index'], loss.class_weight if kind == 'weights' else None)
         return value * by_count(number, *averaged(number))
 
     handles = [module.register_forward_hook(weigh, with_kwargs=True) for module in modules

@@ -1,4 +1,4 @@
-"""Configs of what a method is made of: which class, and whether it can be built with what is given."""
+"""Configs of the components of a method: which class they name, and whether it can be built from them."""
 from __future__ import annotations
 
 from dataclasses import dataclass
@@ -25,26 +25,26 @@ class Family(Generic[T]):
         registry: Where they are registered.
         base: What they inherit from.
         kind: What one is called in errors, such as 'a part'.
-        given: Arguments that are no settings: others give them.
-        fits: What else makes a class one of them, if anything does.
+        passed: Arguments that are no settings: the caller passes them.
+        fits: A further condition on the classes, or None.
     """
 
     registry: Registry
     base: Type[T]
     kind: str
-    given: Tuple[str, ...] = ()
+    passed: Tuple[str, ...] = ()
     fits: Optional[Callable[[type], bool]] = None
 
     def members(self) -> Dict[str, Type[T]]:
         """All of them by name, those of plug-ins too."""
-        found: Dict[str, Type[T]] = {}
+        classes: Dict[str, Type[T]] = {}
         registry: Optional[Registry] = self.registry
         while registry is not None:
             for name, cls in registry.module_dict.items():
                 if isinstance(cls, type) and issubclass(cls, self.base) and self._fits(cls):
-                    found.setdefault(name, cls)
+                    classes.setdefault(name, cls)
             registry = registry.parent
-        return found
+        return classes
 
     def check(self, config: Any, place: str) -> Type[T]:
         """Make sure that a config can be built, and build nothing.
@@ -61,16 +61,16 @@ class Family(Generic[T]):
                 is unknown, missing, or of the wrong kind.
         """
         cls, settings = self.class_of(config, place), _settings(config)
-        for name in self.given:
+        for name in self.passed:
             if name in settings:
-                raise ValueError(f'{place}.{name}: got {short(plain(settings[name]), 200)}, but the model and the step give '
-                                 'this; take it out.')
-        check_arguments(cls, settings, place, self.given, owners=self._owners)
+                raise ValueError(f'{place}.{name}: got {short(plain(settings[name]), 200)}, but the model and the step determine '
+                                 'it; remove it.')
+        check_arguments(cls, settings, place, self.passed, owners=self._owners)
         return cls
 
-    def build(self, config: Any, place: str, **given: Any) -> T:
-        """Check a config and build what it names; ``given`` are its arguments that are no settings."""
-        return make(self.check(config, place), _settings(config), place, **given)
+    def build(self, config: Any, place: str, **passed: Any) -> T:
+        """Check a config and build what it names; ``passed`` are its arguments that are no settings."""
+        return make(self.check(config, place), _settings(config), place, **passed)
 
     def _fits(self, cls: type) -> bool:
         return self.fits is None or self.fits(cls)
@@ -81,13 +81,14 @@ class Family(Generic[T]):
             raise ValueError(f'{place}: got {short(plain(config), 200)}, expected a dict with type; valid are '
                              f'{", ".join(self.members())}.')
         name = config['type']
-        found: Any = name if isinstance(name, type) else self._registered(name, place, config.get('_scope_'))
-        if not (isinstance(found, type) and issubclass(found, self.base) and self._fits(found)):
+        cls: Any = name if isinstance(name, type) else self._registered(name, place, config.get('_scope_'))
+        if not (isinstance(cls, type) and issubclass(cls, self.base) and self._fits(cls)):
             valid = self.members()  # a walk through the registry, which errors alone need
-            told = f'is not {self.kind}' if found is not None else 'is not registered'
-            raise ValueError(f'{place}.type: got {getattr(name, "__name__", name)!r}, which {told}{did_you_mean(name, valid)}; '
+            problem = f'is not {self.kind}' if cls is not None else 'is not registered'
+            got = getattr(name, '__name__', name)
+            raise ValueError(f'{place}.type: got {got!r}, which {problem}{did_you_mean(name, valid)}; '
                              f'valid are {", ".join(valid)}, and those of custom_imports.')
-        return found
+        return cls
 
     def _registered(self, name: Any, place: str, scope: Optional[str]) -> Any:
         check_value(f'{place}.type', name, str)
@@ -141,13 +142,13 @@ def check_losses(losses: Any, place: str) -> None:
     if not isinstance(losses, Mapping):
         raise ValueError(f'{place}: got {short(plain(losses), 200)}, expected a dict with the config of each loss by its name.')
     if 'targets' in losses:
-        raise ValueError(f"{place}: no loss may be called 'targets', which names the part of that key; give it another name.")
+        raise ValueError(f"{place}: got a loss called 'targets', which is the name of another part; rename the loss.")
     configs = {name: config for name, config in losses.items() if config is not None and not isinstance(config, Part)}
     named = [name for name, config in losses.items() if name not in configs or isinstance(config, Mapping) and 'type' in config]
     for name, config in configs.items():
         near = did_you_mean(name, named)
         if name not in named and near:
             raise ValueError(f'{place}.{name}: got {short(plain(config), 200)}, which has no type, and there is no loss of '
-                             f'this name{near} A new one needs a type.')
+                             f'this name{near} A new loss needs a type.')
     for name, config in configs.items():
         PARTS.check(config, f'{place}.{name}')

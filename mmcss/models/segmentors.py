@@ -15,10 +15,10 @@ from torch import Tensor, nn
 
 from ..parts import Needs, StepBatch
 from ..scenario import Split
-from .bodies import evaluated_features
-from .brought import PART_MODULES, bring, of_parts, put
-from .extended import ExtendedCascadeEncoderDecoder, ExtendedEncoderDecoder, Stock
-from .freezing import body_is_frozen, freeze, still_modules
+from .backbones import evaluated_features
+from .part_modules import PART_MODULES, add_part_modules, replace_modules, stock_tensors
+from .extended_segmentors import ExtendedCascadeEncoderDecoder, ExtendedEncoderDecoder, Stock
+from .freezing import backbone_is_frozen, freeze, still_modules
 from .growing import folded, unfolded
 from .growth import Widening, grow, growing_tensors, widening
 from .hand_over import load_hand_over
@@ -47,8 +47,7 @@ class ContinualMixin(Stock):
     Attributes:
         row_rates: Factors on the learning rate of parameters whose rows
             differ, see :func:`freeze`.
-        own_modules: Those of its modules in whose places parts have put
-            others, by name.
+        own_modules: Its modules that parts have replaced, by name.
         previous_id: Id of the hand-over that it has grown from.
     """
 
@@ -63,7 +62,7 @@ class ContinualMixin(Stock):
         previous, teacher = continual.get('previous'), continual.get('teacher')
         self.take_method(method, learning, FrozenTeacher(teacher, previous or '', learning.stages) if teacher else None)
         self.previous = previous
-        # Without the step before (as when a plan looks at the model) nothing can be trained.
+        # Without the step before (as in a plan) nothing can be trained.
         if (learning.frozen or learning.row_lr) and previous is not None and Path(previous).is_file():
             self.hold_still(load_hand_over(previous, self.split.old)['state_dict'])
         self._holds_still = bool(learning.frozen) and previous is not None
@@ -72,18 +71,18 @@ class ContinualMixin(Stock):
         """Become the student of a method's step.
 
         Raises:
-            ValueError: The method can't do with this model.
+            ValueError: The method does not support this model.
         """
         self.split, self.method = method.split, method
         helpless = [name for name, part in method.parts.items() if not part.takes_unknown]
         helpless += [type(module).__name__ for module in self.modules() if getattr(module, 'reads_batch', False)]
         if self.unknown and helpless:
-            raise ValueError(f'continual.unknown: {helpless} compare the channels of classes alone; '
-                             'take them or unknown out.')
+            raise ValueError(f'continual.unknown: {helpless} can not handle the channel of the unknown class; '
+                             'remove them, or continual.unknown.')
         self.learning = learning
         self.previous_id: Optional[str] = None
         self.tapped_stages = tuple(learning.stages)
-        places = bring(self, method.parts)
+        places = add_part_modules(self, method.parts)
         self.own_modules = {name: self.get_submodule(name) for name in places}
         self._put_in(places)
         check_modules(self, self.tapped_stages, 'continual.stages')
@@ -95,16 +94,16 @@ class ContinualMixin(Stock):
 
     @contextmanager
     def _own_modules(self) -> Iterator[None]:
-        """Within it the model's own modules are where parts have put others, which then start from them."""
+        """Within it the model has its own modules back; then the parts' replacements start from them."""
         places = {name: self.get_submodule(name) for name in self.own_modules}  # a runner may have exchanged some (SyncBN)
-        put(self, self.own_modules)
+        replace_modules(self, self.own_modules)
         yield
         self._put_in(places)
 
     def _put_in(self, places: Mapping[str, nn.Module]) -> None:
         if places:
             state = self.state_dict()
-            put(self, places)
+            replace_modules(self, places)
             self.take_over(state)
 
     def take_over(self, state: Mapping[str, Tensor]) -> None:
@@ -112,13 +111,13 @@ class ContinualMixin(Stock):
         self.load_state_dict(dict(unfolded(self, state)), strict=True)
 
     def left(self) -> Dict[str, Tensor]:
-        """What is handed over: tensors with stock names, behind them those of modules that parts have brought."""
+        """The tensors to hand over: those with stock names, then those of the modules of parts."""
         return dict(folded(self, self.state_dict()))
 
     def release(self) -> None:
-        """Take out what parts have brought, and leave in the model's own modules what has been learned."""
-        state = of_parts(self.left(), False)
-        put(self, self.own_modules)
+        """Remove the modules of parts, and put what they have learned into the model's own."""
+        state = stock_tensors(self.left())
+        replace_modules(self, self.own_modules)
         self._modules.pop(PART_MODULES, None)
         if self.own_modules:
             self.load_state_dict(state, strict=True)
@@ -148,7 +147,7 @@ class ContinualMixin(Stock):
             grow(self, old['state_dict'], len(old['meta']['classes']), self.learning.new_rows)
 
     def widening(self, old: Mapping[str, Tensor]) -> Widening:
-        """Where what belongs to tensors of the step before, whose state dict is given, stands in this model."""
+        """How tensors of the step before (``old``: its state dict) widen to the shapes of this model."""
         _, axes = growing_tensors(self, old, self.split.num_old, self.learning.new_rows)
         return widening(self, axes, self.split.num_old)
 
@@ -164,19 +163,19 @@ class ContinualMixin(Stock):
             with self._together(lambda: self.labels_of(data_samples)):
                 return super().loss(inputs, data_samples)
         needs = self.method.needs | Needs(labelled=bool(readers))
-        with self._one_body(inputs):
-            batch = self.look(inputs, data_samples, needs)
+        with self._shared_backbone(inputs):
+            batch = self.predict_batch(inputs, data_samples, needs)
             self.method.complete_targets(batch)
             for reader in readers:
                 reader.batch = batch
             if batch.target is not batch.raw_target:
                 data_samples = with_targets(data_samples, batch.target)
             size = (batch.target.shape[1], batch.target.shape[2])
-            with self._together(lambda: batch), watch_training(self, needs, size, batch.pixel_weight) as seen:
+            with self._together(lambda: batch), watch_training(self, needs, size, batch.pixel_weight) as watched:
                 losses = super().loss(inputs, data_samples)
         for reader in readers:
             reader.batch = None
-        batch.student = seen.prediction(size, self.align_corners)
+        batch.student = watched.prediction(size, self.align_corners)
         losses.update(self.method.losses(batch))
         if self._is_observed:
             self.method.observe(batch)
@@ -184,7 +183,7 @@ class ContinualMixin(Stock):
 
     @contextmanager
     def unobserved(self) -> Iterator[None]:
-        """Within it, losses are of batches that are not trained on: parts don't observe them."""
+        """Within it, parts don't observe batches: losses are taken of some that are not trained on."""
         self._is_observed = False
         try:
             yield
@@ -192,18 +191,18 @@ class ContinualMixin(Stock):
             self._is_observed = True
 
     def _together(self, batch: Callable[[], StepBatch]) -> ContextManager[None]:
-        """Where losses are means over the images of all processes, if there are several and they shall be."""
+        """A context in which losses are means over the images of all processes, if ``over_processes`` asks for it."""
         if not self.learning.over_processes or get_world_size() == 1:
             return nullcontext()
         return means_over_processes(self, batch())
 
     @contextmanager
-    def _one_body(self, inputs: Tensor) -> Iterator[None]:
-        """One pass of a frozen backbone serves student and teacher, whose backbones are then the same."""
+    def _shared_backbone(self, inputs: Tensor) -> Iterator[None]:
+        """One pass of a frozen backbone serves both student and teacher, whose backbones are the same."""
         needs = self.method.needs
-        reads_body = needs.stages or needs.body or needs.attention or any(
+        reads_features = needs.stages or needs.backbone_output or needs.attention or any(
             name.split('.')[0] in ('backbone', 'neck') for name in (*needs.outputs, *needs.inputs))
-        if self.teacher is None or not self._holds_still or reads_body or not body_is_frozen(self):
+        if self.teacher is None or not self._holds_still or reads_features or not backbone_is_frozen(self):
             yield
             return
         with torch.no_grad():
@@ -212,8 +211,9 @@ class ContinualMixin(Stock):
         with given_features(self, features), given_features(teacher, evaluated_features(self.backbone, features)):
             yield
 
-    def look(self, inputs: Tensor, data_samples: Sequence[SegDataSample], needs: Needs, student: bool = False) -> StepBatch:
-        """A batch with its labels and the teacher's prediction, or with that of the student as it is."""
+    def predict_batch(self, inputs: Tensor, data_samples: Sequence[SegDataSample], needs: Needs,
+                      student: bool = False) -> StepBatch:
+        """A batch with its labels and the teacher's prediction, or else the student's."""
         batch = self.labels_of(data_samples, needs.labelled)
         size = (batch.target.shape[1], batch.target.shape[2])
         if student:
@@ -223,7 +223,7 @@ class ContinualMixin(Stock):
         return batch
 
     def labels_of(self, data_samples: Sequence[SegDataSample], labelled: bool = False) -> StepBatch:
-        """A batch with its labels alone; ``labelled`` with the classes that they tell."""
+        """A batch with its labels only; ``labelled``: also with :attr:`StepBatch.labelled`."""
         target = torch.stack([sample.gt_sem_seg.data for sample in data_samples]).squeeze(1)
         batch = StepBatch(split=self.split, raw_target=target, target=target)
         if labelled:

@@ -80,8 +80,8 @@ class StepHeads(Checked, GrowingModule, BaseModule):
         if source is not None and not hasattr(self, source):
             raise ValueError("continual.new_rows: 'unknown' needs a model with an unknown class (continual.unknown).")
         for name, tensor in getattr(self, self.newest).state_dict().items():
-            # A head that is missing is told when the state is loaded.
-            given = tensor if source is None else old.get(f'{prefix}{source}.{name}', tensor)
+            # A missing head becomes an error when the state is loaded.
+            start = tensor if source is None else old.get(f'{prefix}{source}.{name}', tensor)
             # The last convolution has a row for each class.
-            state[f'{prefix}{self.newest}.{name}'] = given.expand(tensor.shape) if given.dim() else given
+            state[f'{prefix}{self.newest}.{name}'] = start.expand(tensor.shape) if start.dim() else start
         return state

@@ -1,4 +1,4 @@
-"""Students that are made of segmentors which are there already."""
+"""Turns existing stock segmentors into students, and back."""
 from __future__ import annotations
 
 import functools
@@ -6,7 +6,7 @@ from typing import Any, Callable, Optional, Type
 
 from mmseg.models.segmentors import EncoderDecoder
 
-from .extended import ExtendedMixin
+from .extended_segmentors import ExtendedMixin
 from .learning import Learning
 from .method import Method
 from .segmentors import ContinualMixin
@@ -15,29 +15,29 @@ from .teacher import FrozenTeacher
 
 def make_student(model: EncoderDecoder, method: Method, learning: Learning,
                  teacher: Optional[FrozenTeacher] = None) -> Callable[[], None]:
-    """Turn a stock segmentor that is there already into the student of a method's step.
+    """Turn an existing stock segmentor into the student of a method's step.
 
     Args:
         model: The segmentor; its class is exchanged.
         method: The method.
         learning: How it learns besides.
-        teacher: The model of the step before, if the method looks at it.
+        teacher: The model of the step before, if the method uses it.
 
     Returns:
-        What makes it the stock segmentor again.
+        A function that makes it the stock segmentor again.
 
     Raises:
-        TypeError: It is none.
-        ValueError: The method can't do with it.
+        TypeError: It is no stock segmentor.
+        ValueError: The method does not support it.
     """
     check_stock(model)
     stock: type = type(model)
-    own = set(vars(model))
+    stock_attributes = set(vars(model))
 
     def restore() -> None:
         model.release()
         model.__class__ = stock
-        for name in set(vars(model)) - own:
+        for name in set(vars(model)) - stock_attributes:
             delattr(model, name)
 
     model.__class__ = student_class(stock)

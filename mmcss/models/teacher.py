@@ -9,7 +9,7 @@ from mmseg.registry import MODELS
 from torch import Tensor
 
 from ..parts import Needs, Prediction
-from .brought import of_parts
+from .part_modules import stock_tensors
 from .hand_over import load_hand_over
 from .taps import watch_inference
 
@@ -48,8 +48,8 @@ class FrozenTeacher:
             with torch.random.fork_rng(devices=[]):
                 model = MODELS.build(self.config)
             hand_over = load_hand_over(self.checkpoint)
-            # The teacher is built without auxiliary heads, and without what parts brought: they predict nothing.
-            state = {name: value for name, value in of_parts(hand_over['state_dict'], False).items()
+            # The teacher is built without auxiliary heads and modules of parts: neither takes part in predictions.
+            state = {name: value for name, value in stock_tensors(hand_over['state_dict']).items()
                      if not name.startswith('auxiliary_head.')}
             model.load_state_dict(state, strict=True)
             self.model = self._frozen(model)
@@ -72,11 +72,11 @@ class FrozenTeacher:
 
 
 def predict(model: EncoderDecoder, inputs: Tensor, size: Tuple[int, int], needs: Needs) -> Prediction:
-    """What a segmentor in evaluation mode says of preprocessed images."""
+    """The prediction of a segmentor in evaluation mode for preprocessed images."""
     shape = tuple(inputs.shape[2:])
     metas = [dict(ori_shape=shape, img_shape=shape, pad_shape=shape)] * len(inputs)
-    with watch_inference(model, needs) as seen:
+    with watch_inference(model, needs) as watch:
         output = model.encode_decode(inputs, metas)
-    if seen.head_logits is None:  # a head with a prediction of its own
-        seen.head_logits = output
-    return seen.prediction(size, model.align_corners)
+    if watch.head_logits is None:  # a head with a prediction of its own
+        watch.head_logits = output
+    return watch.prediction(size, model.align_corners)

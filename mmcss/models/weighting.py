@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ..losses.decode_loss import DecodeLoss
 from .heads import MASK_HEADS, is_a
-from .shadowing import shadow
+from .overriding import override_attribute
 
 # Losses that multiply each pixel's with a weight. Others may take an argument of that name as well, and mean
 # something else by it (DiceLoss: a weight for each image) or nothing (LovaszLoss).
@@ -27,7 +27,7 @@ def weigh_losses(head: BaseModule, weight: Tensor, stack: ExitStack) -> Callable
         stack: Ends it.
 
     Returns:
-        Tells afterwards whether a loss was weighed.
+        A function that says afterwards whether a loss was weighed.
     """
     if is_a(head, MASK_HEADS):
         return _weigh_queries(head, weight, stack)
@@ -35,7 +35,7 @@ def weigh_losses(head: BaseModule, weight: Tensor, stack: ExitStack) -> Callable
     stock = head.loss_decode
     several = isinstance(stock, nn.ModuleList)
     losses = [WeightedLoss(loss, weight, head.num_classes) for loss in (stock if several else [stock])]
-    shadow(head, 'loss_decode', nn.ModuleList(losses) if several else losses[0], stack)
+    override_attribute(head, 'loss_decode', nn.ModuleList(losses) if several else losses[0], stack)
     return lambda: any(loss.was_used for loss in losses)
 
 
@@ -73,15 +73,15 @@ class WeightedLoss(nn.Module):
             options['weight'] = weight
         if logits.shape[1] != self.num_classes or options.get('reduction_override') == 'none':
             return self.inner(logits, label, **options)
-        self.was_used, own = True, self.weight
+        self.was_used, factors = True, self.weight
         if label.dim() == 2:
-            if own.shape[1:] != (1, 1):
-                raise ValueError('the weights are those of pixels, and this loss is taken at points; use another head.')
-            own = own.flatten(1)
+            if factors.shape[1:] != (1, 1):
+                raise ValueError('got weights of pixels, but this decode head takes its loss at points; use another head.')
+            factors = factors.flatten(1)
         if isinstance(self.inner, TAKE_WEIGHTS):
-            options['weight'] = own.expand(label.shape) if weight is None else own * weight
+            options['weight'] = factors.expand(label.shape) if weight is None else factors * weight
             return self.inner(logits, label, **options)
-        return self.inner(scale_gradient(logits, own.unsqueeze(1)), label, **options)
+        return self.inner(scale_gradient(logits, factors.unsqueeze(1)), label, **options)
 
 
 def scale_gradient(x: Tensor, factor: Tensor) -> Tensor:
@@ -96,7 +96,7 @@ def scale_gradient(x: Tensor, factor: Tensor) -> Tensor:
 def _weigh_queries(head: BaseModule, weight: Tensor, stack: ExitStack) -> Callable[[], bool]:
     """Multiply the gradient of each image's queries: matched masks are no pixels that could be weighed."""
     if weight.shape[1:] != (1, 1):
-        raise ValueError(f'the weights are those of pixels, and {type(head).__name__} classifies masks; use another head.')
+        raise ValueError(f'got weights of pixels, but {type(head).__name__} classifies masks; use another head.')
     original = head.loss_by_feat
 
     def scaled(layers: Any) -> Any:
@@ -107,5 +107,5 @@ def _weigh_queries(head: BaseModule, weight: Tensor, stack: ExitStack) -> Callab
     def loss_by_feat(class_logits: Any, masks: Any, *args: Any, **kwargs: Any) -> Dict[str, Tensor]:
         return original(scaled(class_logits), scaled(masks), *args, **kwargs)
 
-    shadow(head, 'loss_by_feat', loss_by_feat, stack)
+    override_attribute(head, 'loss_by_feat', loss_by_feat, stack)
     return lambda: True

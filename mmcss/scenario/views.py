@@ -77,22 +77,22 @@ class TrainView:
             chosen &= ~_holds(presence, split.future, raw_ids)
         return np.flatnonzero(chosen)
 
-    def kept(self, split: Split) -> Names:
+    def labelled_classes(self, split: Split) -> Names:
         """The classes that keep their labels."""
         return split.seen if self.regime == 'sequential' or self.keep_old_labels else split.new
 
-    def table(self, split: Split, raw_ids: RawIds, kept: Optional[Sequence[str]] = None) -> np.ndarray:
+    def table(self, split: Split, raw_ids: RawIds, labelled: Optional[Sequence[str]] = None) -> np.ndarray:
         """``[256]`` uint8: index to train on for each raw label value.
 
         Args:
             split: The step.
             raw_ids: Raw label value of each class name.
-            kept: The classes that keep their labels, where these are not
+            labelled: The classes that keep their labels, where these are not
                 :meth:`kept` (remembered images).
         """
         unlabelled = IGNORE if split.background is None else 0
         others = IGNORE if self.ignore_others else unlabelled
-        table = _table(split, raw_ids, self.kept(split) if kept is None else kept, others)
+        table = _table(split, raw_ids, self.labelled_classes(split) if labelled is None else labelled, others)
         if self.ignore_as_background:
             table[IGNORE] = unlabelled
         return self.with_unknown(table, split)
@@ -163,12 +163,12 @@ def _holds(presence: np.ndarray, names: Names, raw_ids: RawIds) -> np.ndarray:
     return np.any(presence[:, [raw_ids[name] for name in names if name in raw_ids]], axis=1)
 
 
-def _table(split: Split, raw_ids: RawIds, kept: Sequence[str], others: int) -> np.ndarray:
-    """Table with ``kept`` at their index and all other classes at ``others``."""
+def _table(split: Split, raw_ids: RawIds, labelled: Sequence[str], others: int) -> np.ndarray:
+    """Table with ``labelled`` at their index and all other classes at ``others``."""
     index = {name: i for i, name in enumerate(split.seen)}
     table = np.full(256, IGNORE, dtype=np.uint8)
     for name, raw in raw_ids.items():
-        table[raw] = index[name] if name in kept else others
+        table[raw] = index[name] if name in labelled else others
     # The background keeps its place in every step, though it is "old" after step 0.
     if split.background is not None and split.background in raw_ids:
         table[raw_ids[split.background]] = 0

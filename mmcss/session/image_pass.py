@@ -12,23 +12,23 @@ from torch.utils.data import Dataset
 from ..evaluation.step_scores import evaluating
 from ..models import ContinualMixin
 from ..parts import Needs, StepBatch
-from ..random_state import kept_random_state
+from ..random_state import preserved_random_state
 
 
 class ImagePass:
     """Passes over images of the step, with a model in evaluation mode.
 
-    Each time that it is iterated is a pass, of other augmentations than those
-    before; model and random numbers of the process are left as they were.
+    Each iteration over it is one pass, with augmentations of its own; the
+    mode of the model and the random numbers of the process are restored.
 
     Args:
         model: The student.
         needs: What to collect besides the logits.
         student: Whether batches hold the model's own prediction, or else the
             teacher's.
-        batches: Gives the images of a pass, by its number from 0 on,
-            preprocessed: ``inputs`` and ``data_samples``.
-        precision: Gives a context in which each batch is looked at.
+        batches: Gives the preprocessed images (``inputs`` and
+            ``data_samples``) of a pass, by its number from 0 on.
+        precision: Gives the context in which each batch is predicted.
     """
 
     def __init__(self, model: ContinualMixin, needs: Needs, student: bool, batches: Callable[[int], Iterable[Dict[str, Any]]],
@@ -42,14 +42,14 @@ class ImagePass:
 
     def __iter__(self) -> Iterator[StepBatch]:
         self._passes += 1
-        return self._look(self._passes - 1)
+        return self._run(self._passes - 1)
 
     @torch.no_grad()
-    def _look(self, number: int) -> Iterator[StepBatch]:
-        with evaluating(self.model), kept_random_state():
+    def _run(self, number: int) -> Iterator[StepBatch]:
+        with evaluating(self.model), preserved_random_state():
             for data in self.batches(number):
                 with self.precision():
-                    batch = self.model.look(data['inputs'], data['data_samples'], self.needs, self.student)
+                    batch = self.model.predict_batch(data['inputs'], data['data_samples'], self.needs, self.student)
                 yield batch
 
 

@@ -16,13 +16,13 @@ from ..datasets import StepDataset
 from ..evaluation.step_scores import check_collated
 from ..files import PathLike, short
 from ..models import FrozenTeacher, Method, forget_hand_over, grow, load_hand_over, save_hand_over
-from ..models.brought import of_parts
+from ..models.part_modules import part_tensors
 from ..models.freezing import hold_rows
 from ..models.growing import reserved_rows
 from ..models.learning import Learning
 from ..models.narrowing import narrowed
 from ..models.students import check_stock, make_student
-from ..parts import Look, Part
+from ..parts import ImagePasses, Part
 from .image_pass import ImagePass, SeededImages
 from .moments import Moments
 from .part_states import PartStates, State, part_file, save_state
@@ -101,7 +101,7 @@ class StepSession:
         self._expect(begun=False)
         self.dataset = self._fitting_images(loader, optimizer)
         self.loader, self.optimizer = loader, optimizer
-        own = set(self.model.parameters())
+        stock = set(self.model.parameters())
         before, teacher = self._before(), None
         try:
             if before.state and any(part.uses_teacher for part in self.method.parts.values()):
@@ -109,9 +109,9 @@ class StepSession:
             self._undo.append(make_student(self.model, self.method, self.learning, teacher))
             if before.state:
                 grow(self.model, before.state, self.split.num_old, self.learning.new_rows)
-            brought = [parameter for parameter in self.model.parameters() if parameter not in own]
-            if brought:
-                optimizer.add_param_group(dict(params=brought))
+            part_parameters = [parameter for parameter in self.model.parameters() if parameter not in stock]
+            if part_parameters:
+                optimizer.add_param_group(dict(params=part_parameters))
             self._get_ready(before)
         except BaseException as error:  # also where somebody stops it
             self._leave()
@@ -151,13 +151,13 @@ class StepSession:
         """
         self._expect(begun=True)
         self.moments.finish()
-        self.brought = {name: value.clone() for name, value in of_parts(self.model.state_dict()).items()}
+        self.part_tensors = {name: value.clone() for name, value in part_tensors(self.model.state_dict()).items()}
         self._leave()
         self.ended = True
         if path is not None:
             Path(path).parent.mkdir(parents=True, exist_ok=True)
             meta = dict(step=self.split.step, classes=list(self.split.seen), dataset_meta=self.dataset.metainfo)
-            save_hand_over(path, {**self.model.state_dict(), **self.brought}, meta)
+            save_hand_over(path, {**self.model.state_dict(), **self.part_tensors}, meta)
             for name, state in self.states.items():
                 save_state(part_file(path, name), state, self._classes[name])
         # The step after may keep this session while it trains.
@@ -185,8 +185,8 @@ class StepSession:
             raise ValueError(f'loader.dataset: got {type(dataset).__name__}, expected the StepDataset of step {self.split.step}, '
                              'with the split that the method has.')
         check_collated(loader)
-        own = set(self.model.parameters())
-        if any(parameter not in own for group in optimizer.param_groups for parameter in group['params']):
+        parameters = set(self.model.parameters())
+        if any(parameter not in parameters for group in optimizer.param_groups for parameter in group['params']):
             raise ValueError("optimizer: it has parameters that are not those of the session's model; build it from "
                              'model.parameters().')
         if any(SERVED in vars(part) for part in self._parts()):
@@ -209,8 +209,8 @@ class StepSession:
             state = load_hand_over(previous, self.split.old)['state_dict']
             return _Before(state, previous, lambda: narrowed(self.model, state, self.split.num_old))
         model, left = (previous.model, previous.states) if isinstance(previous, StepSession) else (previous, {})
-        brought = previous.brought if isinstance(previous, StepSession) else {}
-        state = {name: value.detach().clone() for name, value in {**model.state_dict(), **brought}.items()}
+        tensors = previous.part_tensors if isinstance(previous, StepSession) else {}
+        state = {name: value.detach().clone() for name, value in {**model.state_dict(), **tensors}.items()}
         return _Before(state, left, lambda: copy.deepcopy(model))
 
     def _get_ready(self, before: _Before) -> None:
@@ -219,7 +219,7 @@ class StepSession:
             self._undo.append(lambda: [parameter.requires_grad_(flag) for parameter, flag in trained.items()])
             self.model.hold_still(before.state)
         states = PartStates(before.left)
-        self.moments = Moments(self.model, self._look, states)
+        self.moments = Moments(self.model, self._image_passes, states)
         self.states, self._classes = states.kept, states.classes
         self._undo.append(self.optimizer.register_step_pre_hook(lambda *_: self.moments.before_update()).remove)
         self.moments.begin(before.state)
@@ -230,7 +230,7 @@ class StepSession:
         while self._undo:
             self._undo.pop()()
 
-    def _look(self, name: str, part: Part, student: bool) -> Look:
+    def _image_passes(self, name: str, part: Part, student: bool) -> ImagePasses:
         return ImagePass(self.model, part.needs, student, partial(self._images, part.needs.true_background))
 
     def _images(self, true_background: bool, number: int) -> Iterator[Dict[str, Any]]:

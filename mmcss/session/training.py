@@ -72,10 +72,10 @@ class Training:
         # As a tensor: reading the scale itself would wait for the device.
         scale = wrapper.loss_scaler.scale(torch.ones_like(loss)) if isinstance(wrapper, AmpOptimWrapper) else 1.0
         (loss * scale).backward()
-        found = {p: p.grad / scale for p in parameters if p.grad is not None}
+        gradients = {p: p.grad / scale for p in parameters if p.grad is not None}
         for parameter, gradient in zip(parameters, before):
             parameter.grad = gradient
-        return found
+        return gradients
 
     def before_updates(self, act: Callable[[], None]) -> RemovableHandle:
         """Call ``act`` right before each update, to read or change the gradients of the parameters.

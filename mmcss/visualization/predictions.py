@@ -120,15 +120,15 @@ def trained_steps(work_dir: PathLike) -> Dict[int, Path]:
     Raises:
         FileNotFoundError: There is none.
     """
-    found = {}
+    folders: Dict[int, Path] = {}
     for folder in Path(work_dir).glob('step_*'):
         match = re.fullmatch(r'step_(\d+)', folder.name)
         if match and (folder / 'deploy.py').is_file() and (folder / f'{folder.name}.pth').is_file():
-            found[int(match[1])] = folder
-    if not found:
+            folders[int(match[1])] = folder
+    if not folders:
         raise FileNotFoundError(f'{work_dir} holds no step_k with deploy.py and step_k.pth in it. '
                                 'Give the work_dir of a run that has finished a step.')
-    return dict(sorted(found.items()))
+    return dict(sorted(folders.items()))
 
 
 def predict_steps(work_dir: PathLike, image_files: Sequence[PathLike], device: str = 'cpu') -> List[List[np.ndarray]]:

@@ -116,7 +116,7 @@ def test_a_list_of_images_takes_the_place_of_the_rule(tmp_path):
     assert images.select(TrainView(), split(0), listed=str(tmp_path / 'step.txt'), complete=False).tolist() == [[0, 2], [0, 4]]
     assert len(images.select(Protocol(images='all'), split(0), listed=str(tmp_path / 'step.txt'))) == len(names)
     (tmp_path / 'step.txt').write_text('nowhere.png\nneither\n')
-    with pytest.raises(ValueError, match=r"step.txt lists 2 images that the data set has not, such as 'neither'"):
+    with pytest.raises(ValueError, match=r"step.txt lists 2 images that the data set does not have, such as 'neither'"):
         images.select(TrainView(), split(0), listed=str(tmp_path / 'step.txt'))
     # Those of a step that is not trained may be gone.
     assert len(images.select(TrainView(), split(0), listed=str(tmp_path / 'step.txt'), complete=False)) == 0
@@ -192,6 +192,6 @@ def test_another_value_is_ignored_like_255(tmp_path):
 
 def test_a_class_can_not_be_ignored(tmp_path):
     config = folder_config(tmp_path, {'x': (0, 1, 2)}, ignore_index=0)
-    with pytest.raises(ValueError, match=r"BaseSegDataset\.ignore_index: 0 is the label value of 'background'; write what is to "
-                                         'be ignored as 255, or as a value that no class has'):
+    with pytest.raises(ValueError, match=r"BaseSegDataset\.ignore_index: got 0, the label value of 'background'; write ignored "
+                                         'pixels as 255, or as a value that no class has'):
         LabelledImages(config)

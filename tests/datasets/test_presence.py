@@ -15,7 +15,7 @@ from mmseg.registry import DATASETS, TRANSFORMS
 from PIL import Image, UnidentifiedImageError
 from torch import distributed
 
-from mmcss.datasets import looks, presence, presence_table
+from mmcss.datasets import broken_files, presence, presence_table
 from mmcss.datasets.readers import LabelReader
 from mmcss.files import read_json, write_json
 from tests.makers import LABELS, PIPELINE, folder_config, write_folder, write_pair
@@ -236,7 +236,7 @@ def turned(path):
     Image.open(path).save(path, exif=exif)
 
 
-NO_IMAGE = 'can not be read: it is no image, or begins like none'
+NO_IMAGE = 'can not be read: it is no image, or its beginning is damaged'
 # What is done to a file of i3, and what is said of it; label maps of i3 have 4 x 2 pixels.
 BAD_LABELS = {
     'missing': (lambda path: path.unlink(), 'can not be read: there is no such file for the image {image}'),
@@ -456,11 +456,11 @@ def test_a_loader_of_one_s_own_may_read_16_bits(tmp_path):
 
 
 def test_errors_reach_other_processes():
-    error = looks.BrokenFile('label map', 'a.png', 'is bad')
+    error = broken_files.BrokenFile('label map', 'a.png', 'is bad')
     assert str(pickle.loads(pickle.dumps(error))) == 'the label map a.png is bad'
 
 
-def look(rank, folder):
+def scan_in_process(rank, folder):
     """One of two processes; its cache is its own, as on a machine of its own."""
     distributed.init_process_group('gloo', init_method=f'file://{folder}/meeting', rank=rank, world_size=2)
     os.environ['MMCSS_CACHE'] = f'{folder}/cache{rank}'
@@ -485,7 +485,7 @@ def test_all_processes_get_the_same(tmp_path):
         write_folder(tmp_path / name, LABELS)
     path = label_map(tmp_path / 'bad', 'i3')
     path.write_bytes(b'')
-    spawn(look, str(tmp_path))
+    spawn(scan_in_process, str(tmp_path))
     rows = [sorted(values) for values in LABELS.values()]
     for rank in range(2):
         found = read_json(tmp_path / f'{rank}.json')

@@ -7,7 +7,7 @@ import torch
 from torch.utils.data import DataLoader, Dataset, get_worker_info
 
 from mmcss.datasets import seed_worker
-from mmcss.random_state import kept_random_state
+from mmcss.random_state import preserved_random_state
 
 LIMIT = 2**31 - 1
 
@@ -26,7 +26,7 @@ class Draws(Dataset):
 
 @pytest.fixture(autouse=True)
 def own_random_state():
-    with kept_random_state():
+    with preserved_random_state():
         yield
 
 

@@ -294,7 +294,7 @@ def test_a_test_image_that_gives_no_data_is_an_error(tmp_path):
     dataset = StepDataset(folder_config(tmp_path, pipeline=pipeline), split_of(STEPS, 0), dict(role='test'))
     shown = stems(dataset)
     assert mapped(dataset[shown.index('i0')])
-    with pytest.raises(ValueError, match='i2.jpg: the pipeline of test images gave no data'):
+    with pytest.raises(ValueError, match='i2.jpg: the test pipeline returned no data'):
         dataset[shown.index('i2')]
 
 

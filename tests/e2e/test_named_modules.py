@@ -71,7 +71,7 @@ def test_behind_a_frozen_body(tiny_data, tmp_path):
 def test_a_module_that_is_not_there(tiny_data, tmp_path, monkeypatch):
     monkeypatch.setattr(Mimic, 'needs', Needs(outputs=('decode_head.conv_sec', )))
     cfg = tiny_config(tiny_data, tmp_path, continual=dict(losses=dict(mimic=dict(type='Mimic'))), run=dict(rehearsal=True))
-    with pytest.raises(ValueError, match=r"the part 'mimic' \(Needs\): \['decode_head.conv_sec'\] are no modules of this model, "
+    with pytest.raises(ValueError, match=r"the part 'mimic' \(Needs\): got \['decode_head.conv_sec'\], which are no modules of this model, "
                                          "did you mean 'decode_head.conv_seg'"):
         run(cfg)
     assert LOOKED == []

@@ -142,22 +142,22 @@ def test_in_a_loop_of_ones_own(tiny_data, tmp_path):
         optimizer = torch.optim.SGD(session.model.parameters(), lr=.01)
         session.begin(batches[step], optimizer)
         if step:
-            assert torch.equal(own(STARTS[1])['layers.0.weight'], own(sessions[0].brought)['layers.0.weight'])
+            assert torch.equal(own(STARTS[1])['layers.0.weight'], own(sessions[0].part_tensors)['layers.0.weight'])
         start = {name: value.clone() for name, value in own(session.model.state_dict()).items()}
         torch.manual_seed(0)
         session.step(next(iter(batches[step])))
         assert all(not torch.equal(value, start[name]) for name, value in own(session.model.state_dict()).items() if 'weight' in name)
         session.end(tmp_path / f'step_{step}.pth')
         sessions.append(session)
-        assert session.model.state_dict().keys() == names and len(session.brought) == 10 + step
+        assert session.model.state_dict().keys() == names and len(session.part_tensors) == 10 + step
     for name in ('layers.0.weight', 'scales.step_0'):
-        assert not torch.equal(own(sessions[0].brought)[name], own(sessions[1].brought)[name])
+        assert not torch.equal(own(sessions[0].part_tensors)[name], own(sessions[1].part_tensors)[name])
 
 
 def test_a_place_that_is_not_there():
     part, model = Hints(), network(3)
     part.modules = lambda student: {'backbone.layer4.0.conv3': nn.Identity()}
-    with pytest.raises(ValueError, match=r"the part 'hints' \(modules\): \['backbone.layer4.0.conv3'\] are no modules of this model, "
+    with pytest.raises(ValueError, match=r"the part 'hints' \(modules\): got \['backbone.layer4.0.conv3'\], which are no modules of this model, "
                                          "did you mean 'backbone.layer4.0.conv"):
         make_student(model, Method(SCENARIO[0], losses=dict(hints=part)), Learning())
     assert type(model) is EncoderDecoder and not hasattr(model, 'part_modules')

@@ -283,7 +283,7 @@ def test_its_own_first_step_is_refused(plop_run, tiny_data):
 def test_first_step_of_another_scenario_is_refused(plop_run, tiny_data, tmp_path):
     work_dir, _ = plop_run
     other = tiny_config(tiny_data, tmp_path, scenario=dict(type='ClassIncremental', base=3, increment=1))
-    with pytest.raises(ValueError, match='of another scenario or step: it knows 3 classes'):
+    with pytest.raises(ValueError, match='of another scenario or step: got 3 classes'):
         run(other, first_step_from=str(work_dir))
 
 

@@ -12,7 +12,7 @@ from mmseg.registry import DATASETS, MODELS, VISUALIZERS
 from mmcss.engine import AugmentedTest, ContinualRunner
 from mmcss.engine.augmented_test import augmented_config
 from mmcss.engine.folders import StepFolder
-from mmcss.engine.nodes import walk
+from mmcss.engine.config_nodes import walk
 from mmcss.engine.step_config import training_settings
 from mmcss.models import save_hand_over
 from tests.tiny import PLOP, SSUL_M, loader, tiny_config

@@ -113,8 +113,8 @@ def test_processes_with_different_numbers_of_batches(monkeypatch, number, batch_
 
 @pytest.mark.parametrize('role', ['test', 'val'])
 @pytest.mark.parametrize('loader, message', [
-    (dict(sampler=ENDLESS), 'sampler: InfiniteSampler never comes to an end, so that no test would'),
-    (dict(sampler=STOCK, drop_last=True), 'drop_last: got True, which leaves images out')])
+    (dict(sampler=ENDLESS), 'sampler: InfiniteSampler never comes to an end, nor would the test'),
+    (dict(sampler=STOCK, drop_last=True), 'drop_last: got True, which leaves out images')])
 def test_tests_that_would_not_end(role, loader, message):
     with pytest.raises(ValueError, match=f'{role}_dataloader.?{message}'):
         check_testing(Config({f'{role}_dataloader': dict(batch_size=1, **loader)}), 4)

@@ -29,10 +29,10 @@ def test_plan_counts_images_and_writes_nothing(tiny_data, tmp_path):
 @pytest.mark.parametrize('change, message', [
     (dict(continual=dict(new_rows='zero')), "continual.new_rows: got 'zero', expected 'random' or 'background'"),
     (dict(continual=dict(targets=dict(type='NoSuchPart'))), 'NoSuchPart'),
-    (dict(continual=dict(frozen=['shraed', 'old'])), r"continual.frozen: \['shraed'\] mean nothing here"),
+    (dict(continual=dict(frozen=['shraed', 'old'])), r"continual.frozen: got \['shraed'\], valid are"),
     (dict(continual=dict(row_lr=dict(bckground=0.))), "continual.row_lr.bckground.*: got 'bckground', expected 'background' or 'old'"),
     (dict(continual=dict(new_rows='unknown')), "'unknown' needs a model with an unknown class"),
-    (dict(continual=dict(PLOP, unknown=dict(of='background'))), r"continual.unknown: \['targets', 'local_pod'\] compare"),
+    (dict(continual=dict(PLOP, unknown=dict(of='background'))), r"continual.unknown: \['targets', 'local_pod'\] can not handle"),
     (dict(continual=dict(classifier='StepHead')), "continual.classifier.type: got 'StepHead', which is not registered, did you mean 'StepHeads'"),
     (dict(continual=dict(unknown=dict(of='saliency'))), 'the saliency map .*000.png of .* can not be read'),
     (dict(continual=dict(memory=dict(size=4, share=.1))), '0.1 of a batch of 4 leaves no room'),
@@ -80,7 +80,7 @@ def test_a_head_without_class_dependent_tensors_is_refused(tiny_data, tmp_path):
 
     cfg = tiny_config(tiny_data, tmp_path, run=REHEARSED)
     cfg.model.decode_head.type = 'FixedHead'
-    with pytest.raises(ValueError, match='class-dependent tensors of this model can not be found'):
+    with pytest.raises(ValueError, match='class-dependent tensors of this model can not be identified'):
         ContinualRunner.from_cfg(cfg).describe()
 
 
@@ -122,7 +122,7 @@ def test_a_memory_that_looks_at_features_needs_an_output_layer(tiny_data, tmp_pa
 def test_stages_are_checked_before_training(tiny_data, tmp_path):
     cfg = tiny_config(tiny_data, tmp_path, run=REHEARSED)
     cfg.continual.stages = ['backbone.layer9']
-    with pytest.raises(ValueError, match=r"continual.stages: \['backbone.layer9'\] are no modules .* backbone.layer4"):
+    with pytest.raises(ValueError, match=r"continual.stages: got \['backbone.layer9'\], which are no modules .* backbone.layer4"):
         ContinualRunner.from_cfg(cfg).describe()
 
 

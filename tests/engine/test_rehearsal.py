@@ -219,8 +219,8 @@ def test_folders_that_can_not_be_written(tmp_path):
     (tmp_path / 'file').touch()
     hook = dict(type='CheckpointHook', interval=1, out_dir=str(tmp_path / 'file' / 'below'))
     assert message(tiny(default_hooks=dict(checkpoint=hook))) == (
-        f"step 0: default_hooks.checkpoint.out_dir: got '{tmp_path}/file/below', expected a folder that can be written; "
-        f'{tmp_path}/file can not.')
+        f"step 0: default_hooks.checkpoint.out_dir: got '{tmp_path}/file/below', expected a writable folder; "
+        f'{tmp_path}/file is none.')
 
 
 @pytest.mark.parametrize('role', ['train', 'test'])

@@ -105,9 +105,9 @@ def test_a_first_class_that_may_be_none(tmp_path, told):
 
 
 @pytest.mark.parametrize('train, test, message', [
-    (CLASSES, CLASSES[1:], "test_dataloader.dataset: its label values mean 0 'red', 1 'green', 2 'blue', ..., those of "
-                           "train_dataloader 0 'background', 1 'red', 2 'green', ...; give both the same"),
-    (CLASSES[1:], ('BG', *CLASSES[1:]), "mean 0 'background', 1 'red'")])
+    (CLASSES, CLASSES[1:], "test_dataloader.dataset: got the label values 0 'red', 1 'green', 2 'blue', ..., expected those of "
+                           "train_dataloader, 0 'background', 1 'red', 2 'green', ...; give both the same"),
+    (CLASSES[1:], ('BG', *CLASSES[1:]), "train_dataloader, 0 'red', 1 'green'")])
 def test_data_of_which_only_one_has_a_background(tmp_path, train, test, message):
     with pytest.raises(ValueError, match=message):
         build_scenario(configured(tmp_path, train, test))

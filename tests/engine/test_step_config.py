@@ -327,7 +327,7 @@ def test_what_a_step_replays_by_default(tmp_path):
 
 def test_a_batch_sampler_beside_a_memory_is_refused(tmp_path):
     loader = dict(tiny_config(tmp_path, tmp_path).train_dataloader, batch_sampler=dict(type='BatchSampler'))
-    with pytest.raises(ValueError, match='continual.memory fills batches itself; take batch_sampler out of train_data'):
+    with pytest.raises(ValueError, match='continual.memory fills batches itself; remove batch_sampler from train_data'):
         configs(tmp_path, train_dataloader=loader, continual=dict(memory=MEMORY))
 
 
@@ -354,7 +354,7 @@ def test_a_stream_of_a_repeated_data_set(tmp_path):
     cfg = tiny_config(tmp_path, tmp_path, continual=dict(memory=dict(size=4), online=dict(type='UniformReplay')),
                       next_steps=dict(train_cfg=dict(max_epochs=1), param_scheduler=[]))
     cfg.train_dataloader.dataset = dict(type='RepeatDataset', times=2, dataset=cfg.train_dataloader.dataset)
-    with pytest.raises(ValueError, match='each image is seen once, but train_dataloader.dataset repeats them'):
+    with pytest.raises(ValueError, match='each image is trained on once, but train_dataloader.dataset repeats them'):
         step_config(cfg, build_scenario(cfg), 1)
 
 
@@ -378,9 +378,9 @@ def test_a_batch_without_room_for_memory(tmp_path):
     (dict(labels='all'), "continual.memory.labels: got 'all', expected 'stored' or 'seen' or 'unshifted'"),
     (dict(policy='best'), "continual.memory.policy.type: got 'best', which is not registered, did you mean 'cbes'.; valid are cbes, "),
     (dict(iterations='more'), "continual.memory.iterations: got 'more', expected 'kept' or 'all_new'"),
-    (dict(export=True, labels='seen'), "labels='seen' asks for labels that copies have not"),
-    (dict(labels='unshifted'), "labels='unshifted' is a slip about the unknown class"),
-    (dict(labels='unshifted', policy='herding'), 'continual.memory.policy: Herding would look at wrong classes'),
+    (dict(export=True, labels='seen'), "labels: got 'seen', which copies of images don't have"),
+    (dict(labels='unshifted'), "got labels='unshifted', a mistake of released code about the unknown class"),
+    (dict(labels='unshifted', policy='herding'), 'continual.memory.policy: Herding would use wrong classes'),
 ])
 def test_settings_of_memory_that_don_t_go(tmp_path, memory, message):
     with pytest.raises(ValueError, match=message):
@@ -427,7 +427,7 @@ def test_a_later_step_may_have_data_that_knows_its_own_classes(tmp_path):
 
 @pytest.mark.parametrize('compile', [True, dict(backend='eager')])
 def test_a_method_that_watches_the_model_is_not_compiled(tmp_path, compile):
-    with pytest.raises(ValueError, match='compile: .* a model that targets, losses.local_pod of continual watch .* Take'):
+    with pytest.raises(ValueError, match='compile: .* because targets, losses.local_pod of continual watch .* Remove'):
         configs(tmp_path, compile=compile)
     assert [config.compile for config in configs(tmp_path, compile=compile, continual={})[1]] == [compile] * 3
     assert len(configs(tmp_path, compile=False)[1]) == 3

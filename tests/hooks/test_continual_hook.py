@@ -20,22 +20,22 @@ class Thresholds(Part):
     """A part that looks at the data before and after training and counts its looks."""
 
     def __init__(self):
-        self.looks = []
+        self.calls = []
         self.value = torch.zeros(())
 
     def before_step(self, split, batches):
-        self.looks.append(('before', split, batches.student))
+        self.calls.append(('before', split, batches.student))
         self.value = torch.tensor(1.)
 
     def after_step(self, split, batches):
-        self.looks.append(('after', split, batches.student))
+        self.calls.append(('after', split, batches.student))
         self.value = self.value + 1
 
     def state_dict(self):
         return dict(value=self.value)
 
     def load_previous(self, state):
-        self.looks.append(('previous', state['value'].item()))
+        self.calls.append(('previous', state['value'].item()))
 
     def load_state_dict(self, state):
         self.value = state['value']
@@ -65,10 +65,10 @@ def test_moments_of_a_part_and_its_state(tmp_path):
     part, hook = Thresholds(), ContinualHook()
     runner = step(tmp_path, part=part, silent=Part())
     hook.before_train(runner)
-    assert part.looks == [('before', SPLIT, False)]
+    assert part.calls == [('before', SPLIT, False)]
     assert_same(load_state(tmp_path / 'parts' / 'part.npz'), dict(value=torch.tensor(1.)))
     hook.after_train(runner)
-    assert part.looks[1:] == [('after', SPLIT, True)]
+    assert part.calls[1:] == [('after', SPLIT, True)]
     assert_same(load_state(tmp_path / 'parts' / 'part.npz'), dict(value=torch.tensor(2.)))
     assert [path.name for path in (tmp_path / 'parts').iterdir()] == ['part.npz']  # a part without state leaves no file
 
@@ -77,7 +77,7 @@ def test_resumed_run_reads_what_was_found_before(tmp_path):
     ContinualHook().before_train(step(tmp_path, part=Thresholds()))
     part = Thresholds()
     ContinualHook().before_train(step(tmp_path, resume=True, part=part))
-    assert part.looks == [] and part.value == 1
+    assert part.calls == [] and part.value == 1
 
 
 @pytest.mark.parametrize('resume, left_over', [(True, False), (False, True)])
@@ -86,7 +86,7 @@ def test_looks_again_where_nothing_was_found_or_the_run_starts_anew(tmp_path, re
         save_state(tmp_path / 'parts' / 'part.npz', dict(value=torch.tensor(9.)), 'Thresholds')
     part = Thresholds()
     ContinualHook().before_train(step(tmp_path, resume=resume, part=part))
-    assert [look[0] for look in part.looks] == ['before'] and part.value == 1
+    assert [call[0] for call in part.calls] == ['before'] and part.value == 1
 
 
 def test_a_part_takes_over_what_the_step_before_left(tmp_path):
@@ -94,7 +94,7 @@ def test_a_part_takes_over_what_the_step_before_left(tmp_path):
     (tmp_path / 'step_1').mkdir()
     part = Thresholds()
     ContinualHook().before_train(step(tmp_path / 'step_1', previous=str(tmp_path / 'step_0.pth'), part=part, silent=Part()))
-    assert part.looks == [('previous', 7.), ('before', SPLIT, False)]
+    assert part.calls == [('previous', 7.), ('before', SPLIT, False)]
 
 
 def test_a_state_that_does_not_fit_the_part_is_named(tmp_path):

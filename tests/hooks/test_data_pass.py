@@ -37,17 +37,17 @@ def runner(tiny_data, work_dir):
 
 
 @pytest.fixture
-def looks(runner, monkeypatch):
+def predicted_images(runner, monkeypatch):
     """Names of the images that the model looked at."""
     seen = []
     model = bare_model(runner)
-    look = model.look
+    predict_batch = model.predict_batch
 
     def record(inputs, data_samples, needs, student):
         seen.extend(Path(sample.img_path).stem for sample in data_samples)
-        return look(inputs, data_samples, needs, student)
+        return predict_batch(inputs, data_samples, needs, student)
 
-    monkeypatch.setattr(model, 'look', record)
+    monkeypatch.setattr(model, 'predict_batch', record)
     return seen
 
 
@@ -60,10 +60,10 @@ def test_hand_over_of_a_runner(work_dir):
     assert state['decode_head.conv_seg.weight'].shape[0] == 3
 
 
-def test_pass_sees_each_image_once(runner, looks):
+def test_pass_sees_each_image_once(runner, predicted_images):
     """Seven of the twelve images are blue, in batches of four."""
     batches = list(Pass(runner, NEEDS, student=False))
-    assert looks == ['000', '001', '002', '006', '008', '009', '010']
+    assert predicted_images == ['000', '001', '002', '006', '008', '009', '010']
     assert [len(batch.raw_target) for batch in batches] == [4, 3]
 
 
@@ -170,9 +170,9 @@ def test_a_pass_that_is_broken_off_leaves_everything_as_it_was(runner):
     assert model.training
 
 
-def test_a_pass_that_is_not_looked_at_costs_nothing(runner, looks):
+def test_a_pass_that_is_not_looked_at_costs_nothing(runner, predicted_images):
     Pass(runner, NEEDS, student=True)
-    assert looks == []
+    assert predicted_images == []
 
 
 def test_two_passes_look_alike(runner):
@@ -184,12 +184,12 @@ def test_two_passes_look_alike(runner):
 @pytest.mark.parametrize('processes', [1, 2])
 def test_passes_of_one_part_augment_anew(runner, monkeypatch, processes):
     """Alike in a run that begins the step again, and in however many processes."""
-    model, look = bare_model(runner), bare_model(runner).look
+    model, predict_batch = bare_model(runner), bare_model(runner).predict_batch
 
     def passes():
         found = [{}, {}, {}]
-        monkeypatch.setattr(model, 'look', lambda inputs, samples, *given: found[number].update(
-            {sample.img_path: image for image, sample in zip(inputs, samples)}) or look(inputs, samples, *given))
+        monkeypatch.setattr(model, 'predict_batch', lambda inputs, samples, *given: found[number].update(
+            {sample.img_path: image for image, sample in zip(inputs, samples)}) or predict_batch(inputs, samples, *given))
         for rank in range(processes):
             monkeypatch.setattr('mmengine.dataset.sampler.get_dist_info', lambda rank=rank: (rank, processes))
             images = Pass(runner, Needs(), student=False)

@@ -40,7 +40,7 @@ def make(root, exemplars=OLD, step=1, labels=LABELS, min_length=0, wrap=dict, se
 def memory_of(dataset, size=4, policy='cbes', seed=0, evidence=()):
     """A buffer that has been told how the model sees what was stored."""
     buffer = buffer_of(dataset, size, policy, seed)
-    buffer.look(evidence)
+    buffer.add_evidence(evidence)
     buffer.offer([])
     return buffer
 

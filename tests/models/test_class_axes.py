@@ -65,7 +65,7 @@ def test_the_inputs_of_a_point_head_grow(reserved):
 
 def test_a_point_head_by_another_name_is_refused():
     states = [PointHead(classes).state_dict() for classes in (OLD, SEEN)]
-    with pytest.raises(ValueError, match=r'can not be found: .*fcs.0.weight \(5, 7, 1\) -> \(5, 9, 1\)'):
+    with pytest.raises(ValueError, match=r'can not be identified: .*fcs.0.weight \(5, 7, 1\) -> \(5, 9, 1\)'):
         class_axes(*states, OLD, SEEN)
 
 

@@ -10,7 +10,7 @@ from torch import nn
 from torch.nn.modules.batchnorm import _NormBase
 
 from mmcss.engine.model_config import extended_model, teacher_model
-from mmcss.models.freezing import body_is_frozen, row_groups
+from mmcss.models.freezing import backbone_is_frozen, row_groups
 from tests.models.makers import (student_model, BN, MODEL_CONFIGS, encoder_decoder, hand_over, initialise, make_split, move, resnet,
                                  with_classes)
 
@@ -135,7 +135,7 @@ def test_a_module_by_name(tmp_path):
 
 def test_the_name_of_a_module_is_no_beginning_of_another(tmp_path):
     """backbone.layer1 is not backbone.layer10, and decode_head.conv is none."""
-    with pytest.raises(ValueError, match=r"\['decode_head.conv'\] mean nothing here"):
+    with pytest.raises(ValueError, match=r"got \['decode_head.conv'\], valid are"):
         make_student(tmp_path, frozen=['decode_head.conv'])
 
 
@@ -154,9 +154,9 @@ def test_all_norm_layers(tmp_path, norm_cfg, kind):
 
 
 @pytest.mark.parametrize('method, message', [
-    (dict(frozen=['share']), r"continual.frozen: \['share'\] mean nothing here; valid are shared, norms, background, "
+    (dict(frozen=['share']), r"continual.frozen: got \['share'\], valid are shared, norms, background, "
                              'old, new, unknown, and names of modules such as data_preprocessor, backbone, '),
-    (dict(frozen=['shared', 'neck', 'head']), r"continual.frozen: \['neck', 'head'\] mean nothing here"),
+    (dict(frozen=['shared', 'neck', 'head']), r"continual.frozen: got \['neck', 'head'\], valid are"),
     (dict(row_lr=dict(shared=.1, backgrund=.2)), r"row_lr: got \['backgrund', 'shared'\], valid are background, old"),
 ])
 def test_names_that_mean_nothing(tmp_path, method, message):
@@ -226,9 +226,9 @@ def test_a_frozen_body():
     for names in (['backbone'], ['backbone', 'neck']):
         model = MODELS.build(with_classes(dict(encoder_decoder(), **dict(neck=neck) if 'neck' in names else {}), 4))
         for name in names:
-            assert not body_is_frozen(model)
+            assert not backbone_is_frozen(model)
             getattr(model, name).requires_grad_(False)
-        assert body_is_frozen(model)
+        assert backbone_is_frozen(model)
 
 
 @pytest.mark.parametrize('frozen, still', [(['backbone'], {'backbone'}), (['backbone', 'neck'], {'backbone', 'neck'}),
@@ -237,7 +237,7 @@ def test_a_neck_stands_still(tmp_path, frozen, still):
     neck = dict(type='FPN', in_channels=[8, 16, 32, 64], out_channels=64, num_outs=4, norm_cfg=BN)
     student = make_student(tmp_path, dict(encoder_decoder(), neck=neck), frozen=frozen).train()
     assert {name for name in ('backbone', 'neck') if not getattr(student, name).training} == still
-    assert body_is_frozen(student) == (still == {'backbone', 'neck'})
+    assert backbone_is_frozen(student) == (still == {'backbone', 'neck'})
 
 
 def test_at_the_first_step_nothing_is_frozen():

@@ -155,7 +155,7 @@ class LooksAt(Part):
         self.needs = Needs(**needs)
 
     def loss(self, batch):
-        pairs = {'stages': lambda one: one.stages[-1], 'body': lambda one: one.body,
+        pairs = {'stages': lambda one: one.stages[-1], 'backbone_output': lambda one: one.backbone_output,
                  'embedding': lambda one: one.embedding, 'logits': lambda one: one.logits[:, :OLD]}
         return sum((pairs[name](batch.student) - pairs[name](batch.teacher)).square().mean()
                    for name in pairs if getattr(self.needs, name))
@@ -173,7 +173,7 @@ def test_a_frozen_backbone_runs_once_for_student_and_teacher(tmp_path, passes, f
 
 @pytest.mark.parametrize('needs, calls', [
     ('embedding', ['student']), ('logits', ['student']),
-    ('stages', ['teacher', 'student']), ('body', ['teacher', 'student'])])
+    ('stages', ['teacher', 'student']), ('backbone_output', ['teacher', 'student'])])
 def test_parts_that_look_into_the_backbone_have_it_run_twice(tmp_path, passes, needs, calls):
     student = ssul(tmp_path, losses=dict(own=dict(type=LooksAt, **{needs: True})))
     found, losses = passes(student)
@@ -210,7 +210,7 @@ def test_one_pass_gives_what_two_give(tmp_path, passes, monkeypatch, config, cla
         assert len(calls) == number
         total(losses).backward()
         found.append((losses, {name: gradient.clone() for name, gradient in gradients(student).items()}))
-        monkeypatch.setattr(segmentors, 'body_is_frozen', lambda model: False)
+        monkeypatch.setattr(segmentors, 'backbone_is_frozen', lambda model: False)
     for first, second in zip(*found):
         assert list(first) == list(second) and len(first) > 2
         assert all(torch.equal(first[name], second[name]) for name in first)

@@ -116,7 +116,7 @@ def test_classes_have_to_be_the_same_in_the_same_order(saved):
         with pytest.raises(ValueError, match='another scenario or step') as error:
             load_hand_over(path, classes)
         assert str(CLASSES) in str(error.value) and str(classes) in str(error.value)
-        assert 'knows 3 classes' in str(error.value) and f'{len(classes)} are expected' in str(error.value)
+        assert 'got 3 classes' in str(error.value) and f'expected {len(classes)},' in str(error.value)
 
 
 def test_missing(tmp_path):
@@ -172,13 +172,13 @@ def test_code_in_a_file_is_refused(tmp_path, writer, place):
 def test_other_kinds_of_files(tmp_path, content):
     path = tmp_path / 'other.pth'
     torch.save(content, path)
-    with pytest.raises(ValueError, match='is no hand-over of mmcss'):
+    with pytest.raises(ValueError, match='is no hand-over file of mmcss'):
         load_hand_over(path)
 
 
 def test_a_checkpoint_whose_meta_is_none(tmp_path):
     torch.save(dict(state_dict={}, meta=None), tmp_path / 'other.pth')
-    with pytest.raises(ValueError, match='is no hand-over of mmcss'):
+    with pytest.raises(ValueError, match='is no hand-over file of mmcss'):
         load_hand_over(tmp_path / 'other.pth')
 
 
@@ -193,7 +193,7 @@ def test_meta_of_other_kinds_of_files(tmp_path):
     for content in ({'a': torch.ones(1)}, [1], dict(state_dict={}, meta=None), dict(state_dict={}, meta=dict(classes=None)),
                     dict(state_dict=dict(a=1), meta=dict(classes=CLASSES)), dict(state_dict={}, meta=dict(classes=[1]))):
         torch.save(content, path)
-        with pytest.raises(ValueError, match='is no hand-over of mmcss'):
+        with pytest.raises(ValueError, match='is no hand-over file of mmcss'):
             hand_over_meta(path)
 
 
@@ -225,7 +225,7 @@ def test_bits_that_have_changed_are_found(saved):
     meta = hand_over_meta(path)  # which reads no tensors
     torch.save(dict(state_dict=dict(tensors, half=tensors['half'] + 1), meta=meta), path)
     for read in (load_hand_over, check_hand_over):
-        with pytest.raises(ValueError, match="its tensors are not those that were written.*take 'id' out of its meta"):
+        with pytest.raises(ValueError, match="its tensors are not those that were written.*remove 'id' from its meta"):
             read(path)
     torch.save(dict(state_dict=tensors, meta=dict(meta, id='of an earlier version')), path)
     assert load_hand_over(path)['meta']['id'] == 'of an earlier version'

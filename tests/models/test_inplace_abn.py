@@ -91,10 +91,10 @@ def test_converted_weights_give_the_same_features():
     backbone = ours({f'module.{name}': tensor for name, tensor in state.items()})
     segmentor = torch.nn.Module()
     segmentor.backbone = backbone
-    with watch_features(segmentor, Needs(stages=True, body=True)) as seen:
+    with watch_features(segmentor, Needs(stages=True, backbone_output=True)) as seen:
         outputs = backbone(images)
     before, after = their_stages(images, state)
-    for found, expected in zip((*outputs, *seen.stages, seen.body), (*after, *before, after[-1]), strict=True):
+    for found, expected in zip((*outputs, *seen.stages, seen.backbone_output), (*after, *before, after[-1]), strict=True):
         torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)
     assert min(stage.min() for stage in outputs) < -1e-3  # leaky
 

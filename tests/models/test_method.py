@@ -118,7 +118,7 @@ def test_the_part_that_completes_labels_may_look_too():
 
 
 def test_no_loss_has_the_name_of_the_targets():
-    with pytest.raises(ValueError, match="no loss may be called 'targets'"):
+    with pytest.raises(ValueError, match="got a loss called 'targets'"):
         method(1, targets=dict(type=Constant, value=1))
 
 

@@ -104,7 +104,7 @@ def test_class_weights_that_do_not_fit():
     loss = dict(type='CrossEntropyLoss', class_weight=[.5, .5, .5, .4])
     with pytest.raises(ValueError, match=r'model.decode_head.loss_decode.class_weight: got 4 entries, expected 5'):
         stock(model_of(loss), 3)
-    with pytest.raises(ValueError, match='a file of weights can not be cut'):
+    with pytest.raises(ValueError, match='got a file of weights, which can not be cut'):
         stock(model_of(dict(loss, class_weight='weights.npy')), 3)
 
 

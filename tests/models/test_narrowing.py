@@ -45,5 +45,5 @@ def test_another_model_is_refused():
 def test_a_classifier_that_grows_by_modules_is_refused():
     heads = dict(type='StepHeads')
     model = MODELS.build(extended_model(with_classes(encoder_decoder(), SEEN), None, heads, [2, 2]))
-    with pytest.raises(ValueError, match='previous: a classifier with modules for each step'):
+    with pytest.raises(ValueError, match='previous: got a hand-over file, but a classifier with modules for each step'):
         narrowed(model, model.state_dict(), OLD)

@@ -158,7 +158,7 @@ def test_what_is_said_of_a_part(config, told):
      f"'BinaryCrossEntropyLoss'?; valid are {', '.join(DECODE_LOSSES.members())}, and those of custom_imports."),
     (dict(type='BinaryCrossEntropyLoss', old_labels='taught'), '.old_labels: there is no such setting; valid are classes, '
      'loss_name, average, class_weight. old_labels is a setting of UnbiasedCrossEntropyLoss, not of BinaryCrossEntropyLoss.'),
-    (dict(type='BinaryCrossEntropyLoss', num_old=3), '.num_old: got 3, but the model and the step give this; take it out.'),
+    (dict(type='BinaryCrossEntropyLoss', num_old=3), '.num_old: got 3, but the model and the step determine it; remove it.'),
     (dict(type='CompositeLoss', average='some'), ".average: got 'some', expected 'valid' or 'all'."),
     (dict(type='CompositeLoss', loss_name='ce'), ".loss_name: got 'ce', expected text that matches '^loss_'."),
 ])
@@ -171,7 +171,7 @@ def test_what_is_said_of_a_decode_loss(config, told):
      'valid are CosineClassifier, NearestMean, StepHeads, and those of custom_imports.'),
     ('FCNHead', ".type: got 'FCNHead', which is not a classifier (of in_channels and num_classes); "
      'valid are CosineClassifier, NearestMean, StepHeads, and those of custom_imports.'),
-    (dict(type='CosineClassifier', num_classes=3), '.num_classes: got 3, but the model and the step give this; take it out.'),
+    (dict(type='CosineClassifier', num_classes=3), '.num_classes: got 3, but the model and the step determine it; remove it.'),
     (dict(type='CosineClassifier', scale=0), '.scale: got 0, expected a number greater than 0.'),
     (5, ': got 5, expected a dict with type; valid are CosineClassifier, NearestMean, StepHeads.'),
 ])
@@ -198,10 +198,10 @@ def test_what_is_said_of_a_replay(config, told):
 @pytest.mark.parametrize('losses, told', [
     (dict(unkd=dict(type='UnbiasedDistillation'), uknd=dict(loss_weight=5)),
      ".uknd: got {'loss_weight': 5}, which has no type, and there is no loss of this name, did you mean 'unkd'? "
-     'A new one needs a type.'),
+     'A new loss needs a type.'),
     (dict(pod=dict(loss_weight=5), kd=None), f".pod: got {{'loss_weight': 5}}, expected a dict with type; valid are {VALID_PARTS}."),
     (dict(pod={}), f'.pod: got {{}}, expected a dict with type; valid are {VALID_PARTS}.'),
-    (dict(targets=None), ": no loss may be called 'targets', which names the part of that key; give it another name."),
+    (dict(targets=None), ": got a loss called 'targets', which is the name of another part; rename the loss."),
     ([dict(type='LocalPOD')], ": got [{'type': 'LocalPOD'}], expected a dict with the config of each loss by its name."),
     (dict(kd=dict(type='KnowledgeDistillation', alpha=None)), '.kd.alpha: got None, expected a number.'),
 ])

@@ -120,7 +120,7 @@ def test_ohem_of_a_stock_config_keeps_working(tmp_path):
     student.eval()
     raw = labels([0, 0, 3, 4, 255])
     losses = student.loss(images(), samples(raw))
-    batch = student.look(images(), samples(raw), student.method.needs)
+    batch = student.predict_batch(images(), samples(raw), student.method.needs)
     student.method.complete_targets(batch)
     with torch.no_grad():
         logits = upsampled(student._forward(images()), (32, 32))

@@ -48,7 +48,7 @@ def test_named_stages():
 def test_student_and_teacher_tap_the_same_names(tmp_path):
     method = dict(losses=dict(pod=dict(type='LocalPOD')), stages=['backbone.layer4', 'decode_head.convs'])
     student, _ = student_and_teacher(tmp_path, encoder_decoder(auxiliary=True), 4, 1, method)
-    seen = student.look(*batch(), student.method.needs).teacher
+    seen = student.predict_batch(*batch(), student.method.needs).teacher
     assert [stage.shape[1] for stage in seen.stages] == [64, 8]
     losses = student.train().loss(*batch())
     assert losses['loss_pod'] > 0
@@ -56,7 +56,7 @@ def test_student_and_teacher_tap_the_same_names(tmp_path):
 
 def test_names_that_are_no_modules_are_answered_with_those_that_are(tmp_path):
     method = dict(losses=dict(pod=dict(type='LocalPOD')), stages=['backbone.layer5'])
-    with pytest.raises(ValueError, match=r"continual.stages: \['backbone.layer5'\] are no modules") as error:
+    with pytest.raises(ValueError, match=r"continual.stages: got \['backbone.layer5'\], which are no modules") as error:
         student_and_teacher(tmp_path, encoder_decoder(auxiliary=True), 4, 1, method)
     assert 'backbone.layer4' in str(error.value) and 'decode_head.conv_seg' in str(error.value)
     assert 'auxiliary_head' not in str(error.value)
@@ -66,7 +66,7 @@ def test_names_that_are_no_modules_are_answered_with_those_that_are(tmp_path):
 def test_a_stage_that_gives_no_tensor():
     model = make()
     model.tapped_stages = ('decode_head.dropout', 'decode_head.loss_decode')
-    with pytest.raises(ValueError, match='stage 1 of this model gives no tensor but NoneType; name modules'):
+    with pytest.raises(ValueError, match='stage 1 of this model returns NoneType, expected a tensor; name other modules'):
         predict(model.eval(), batch()[0], (32, 32), STAGES)
 
 
@@ -130,7 +130,7 @@ def test_a_module_that_returns_no_tensor():
     model.decode_head.dropout.forward = lambda x: dict(x=x)
     model.decode_head.conv_seg = nn.Module()
     model.decode_head.conv_seg.forward = lambda found: found['x']
-    with pytest.raises(ValueError, match='decode_head.dropout gives no tensor but dict; name modules that do in Needs'):
+    with pytest.raises(ValueError, match='decode_head.dropout returns dict, expected a tensor; name other modules in Needs'):
         predict(model, batch()[0], (32, 32), Needs(outputs=('decode_head.dropout', )))
 
 

@@ -121,7 +121,7 @@ def test_losses_at_points():
     found = WeightedLoss(inner, WEIGHTS[0], 4)(logits, target, ignore_index=255)
     expected = inner(logits, target, weight=WEIGHTS[0].flatten(1).expand(2, 30), ignore_index=255)
     assert torch.equal(found, expected)
-    with pytest.raises(ValueError, match='this loss is taken at points'):
+    with pytest.raises(ValueError, match='takes its loss at points'):
         WeightedLoss(inner, WEIGHTS[1], 4)(logits, target)
 
 
@@ -214,6 +214,6 @@ def test_weights_that_do_not_reach_the_loss_are_an_error():
 
     model = make('FCN')
     model.decode_head.__class__ = OwnLossHead
-    with pytest.raises(ValueError, match='OwnLossHead goes past its loss_decode'), \
+    with pytest.raises(ValueError, match='OwnLossHead bypasses its loss_decode'), \
             watch_training(model, Needs(), (32, 32), torch.ones(2, 1, 1)):
         model.loss(*batch())

@@ -6,7 +6,7 @@ from typing import Any, Dict
 
 from mmengine.config import ConfigDict
 
-from mmcss.engine.nodes import walk
+from mmcss.engine.config_nodes import walk
 
 TRANSFORMERS = ('BEiT', 'MAE', 'PCPVT', 'SVT', 'SwinTransformer', 'VisionTransformer')
 WIDTHS = ('channels', 'embed_dim', 'embed_dims')

@@ -16,7 +16,7 @@ import pytest
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
 
-from mmcss.engine.nodes import walk
+from mmcss.engine.config_nodes import walk
 from tests.models_zoo.families import (CONVNEXT, DDRNET, ELSEWHERE, FAMILIES, KNET, MASK2FORMER, MASK_SEGMENTER,
                                        MASKFORMER, MOBILENET_V3, PIDNET, POOLFORMER)
 from tests.models_zoo.smaller import smaller

@@ -77,7 +77,7 @@ class WaveTeacher:
 
     def predict(self, inputs: Tensor, size: Tuple[int, int], needs: Any) -> Prediction:
         stage, embedding = (wave(*spec) for spec in OLD_FEATURES)
-        return Prediction(wave(*OLD_LOGITS), size, stages=(stage, ), body=embedding, embedding=embedding)
+        return Prediction(wave(*OLD_LOGITS), size, stages=(stage, ), backbone_output=embedding, embedding=embedding)
 
 
 def official_student(method: str, returns: int = 0, **settings: Any) -> ContinualEncoderDecoder:

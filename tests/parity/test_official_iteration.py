@@ -16,7 +16,7 @@ IMAGES = torch.zeros(2, 3, 16, 16)
 
 def begin(model):
     """Let the parts look at the images before training."""
-    Moments(model, lambda *_: [model.look(IMAGES, data_samples(), model.method.needs)], PartStates()).begin({})
+    Moments(model, lambda *_: [model.predict_batch(IMAGES, data_samples(), model.method.needs)], PartStates()).begin({})
 
 
 def iterate(model):
@@ -48,7 +48,7 @@ def test_plop_pseudo_labels():
     model = official_student('plop')
     part = model.method.parts['targets']
     begin(model)
-    batch = model.look(IMAGES, data_samples(), model.method.needs)
+    batch = model.predict_batch(IMAGES, data_samples(), model.method.needs)
     assert part.thresholds[0].tolist() == pytest.approx([.1170, .001, .118214], abs=5e-7)
     part.targets(batch)
     counts = torch.bincount(batch.target.flatten(), minlength=256)

@@ -136,7 +136,7 @@ def test_unknown_does_not_change_the_images():
     (TrainView(keep_old_labels=True), 2, ('background', 'b', 'a', 'd', 'c')),
 ])
 def test_classes_that_keep_their_labels(view, step, kept):
-    assert view.kept(SCENARIO[step]) == kept
+    assert view.labelled_classes(SCENARIO[step]) == kept
 
 
 @pytest.mark.parametrize('kept, labels', [

@@ -15,14 +15,14 @@ from mmcss.session import ImagePass, SeededImages
 class Model(nn.Module):
     """Tells how it was looked at."""
 
-    def look(self, inputs, data_samples, needs, student):
+    def predict_batch(self, inputs, data_samples, needs, student):
         torch.rand(1)
         return inputs, data_samples, needs, student, self.training, torch.is_grad_enabled()
 
 
 @pytest.mark.parametrize('training', [True, False])
 def test_a_pass_leaves_model_and_random_numbers_as_they_were(training):
-    model, needs, batches = Model().train(training), Needs(body=True), [dict(inputs=i, data_samples=[i]) for i in range(2)]
+    model, needs, batches = Model().train(training), Needs(backbone_output=True), [dict(inputs=i, data_samples=[i]) for i in range(2)]
     before = random_state()['torch']
     found = list(ImagePass(model, needs, True, lambda number: batches))
     assert found == [(0, [0], needs, True, False, False), (1, [1], needs, True, False, False)]

@@ -185,9 +185,9 @@ def test_a_session_that_can_not_begin_leaves_a_stock_model(first, loaders, error
 
 
 @pytest.mark.parametrize('argument, told', [
-    (dict(frozen=['olds']), "frozen: ['olds'] mean nothing here; valid are shared, norms, background, old, new, unknown, and "),
+    (dict(frozen=['olds']), "frozen: got ['olds'], valid are shared, norms, background, old, new, unknown, and "),
     (dict(row_lr=dict(olds=.1)), 'row_lr.olds'),
-    (dict(stages=['neck']), "stages: ['neck'] are no modules of this model; it has "),
+    (dict(stages=['neck']), "stages: got ['neck'], which are no modules of this model; valid are "),
     (dict(new_rows='unknown'), "new_rows: 'unknown' needs a model with an unknown class (unknown)."),
 ])
 def test_an_argument_that_means_nothing_to_the_model_is_told_by_its_name(first, loaders, argument, told):

@@ -146,8 +146,8 @@ def test_the_command_on_a_bad_tree(tmp_path):
     cfg.dump(tmp_path / 'config.py')
     done = processes.call(TOOL, tmp_path / 'config.py')
     assert (done.returncode, done.stderr) == (1, '')
-    assert done.stdout.endswith(f'\nwhat to mend (1):\n- {root}/{LABEL} can not be read: it is no image, or begins '
-                                'like none.\n')
+    assert done.stdout.endswith(f'\nwhat to mend (1):\n- {root}/{LABEL} can not be read: it is no image, or its beginning '
+                                'is damaged.\n')
 
 
 def test_a_data_set_that_does_not_say_what_it_misses(tmp_path):

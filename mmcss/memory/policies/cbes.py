@@ -18,26 +18,26 @@ class ClassBalancedStream(StreamPolicy):
     stored images makes no room.
     """
 
-    def insert(self, kept: List[int], image: int, pool: Pool, size: int, random: RandomState) -> List[int]:
+    def insert(self, stored: List[int], image: int, pool: Pool, size: int, random: RandomState) -> List[int]:
         holds = pool.holds
-        own = np.flatnonzero(holds[image])
-        if not len(own) or size < 1:
-            return kept
-        counts = holds[kept].sum(axis=0) if kept else np.zeros(holds.shape[1], dtype=int)
-        if len(kept) < size:
-            return [*kept, image]
+        classes = np.flatnonzero(holds[image])
+        if not len(classes) or size < 1:
+            return stored
+        counts = holds[stored].sum(axis=0) if stored else np.zeros(holds.shape[1], dtype=int)
+        if len(stored) < size:
+            return [*stored, image]
         if not counts.any():
-            return kept
-        if counts[own].min() < size / len(counts):
+            return stored
+        if counts[classes].min() < size / len(counts):
             largest = np.flatnonzero(counts == counts.max())
-            return _swapped(kept, image, holds, random.choice(largest), random)
-        for c in random.permutation(own):
+            return _swapped(stored, image, holds, random.choice(largest), random)
+        for c in random.permutation(classes):
             if counts[c] and random.uniform() <= counts[c] / pool.classes_seen[c]:
-                return _swapped(kept, image, holds, c, random)
-        return kept
+                return _swapped(stored, image, holds, c, random)
+        return stored
 
 
-def _swapped(kept: List[int], image: int, holds: np.ndarray, c: int, random: RandomState) -> List[int]:
-    """``kept`` with a random image of class ``c`` exchanged for ``image``."""
-    out = random.choice([one for one in kept if holds[one, c]])
-    return [image if one == out else one for one in kept]
+def _swapped(stored: List[int], image: int, holds: np.ndarray, c: int, random: RandomState) -> List[int]:
+    """``stored`` with a random image of class ``c`` exchanged for ``image``."""
+    out = random.choice([candidate for candidate in stored if holds[candidate, c]])
+    return [image if candidate == out else candidate for candidate in stored]

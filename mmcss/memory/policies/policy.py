@@ -70,19 +70,19 @@ class StreamPolicy(Policy):
     """A policy that decides image by image; those that come together do so in random order."""
 
     def select(self, pool: Pool, size: int, random: RandomState) -> List[int]:
-        kept = list(range(pool.stored))[:size]
+        stored = list(range(pool.stored))[:size]
         classes_seen = np.array(pool.classes_seen)
-        come = random.permutation(np.arange(pool.stored, len(pool.holds))).tolist()
-        for images_seen, image in enumerate(come, pool.images_seen + 1):
+        arrivals = random.permutation(np.arange(pool.stored, len(pool.holds))).tolist()
+        for images_seen, image in enumerate(arrivals, pool.images_seen + 1):
             classes_seen += pool.holds[image]
-            kept = self.insert(kept, image, Pool(pool.holds, len(kept), images_seen, classes_seen), size, random)
-        return kept
+            stored = self.insert(stored, image, Pool(pool.holds, len(stored), images_seen, classes_seen), size, random)
+        return stored
 
-    def insert(self, kept: List[int], image: int, pool: Pool, size: int, random: RandomState) -> List[int]:
+    def insert(self, stored: List[int], image: int, pool: Pool, size: int, random: RandomState) -> List[int]:
         """One image of the stream is offered to the memory.
 
         Args:
-            kept: Numbers of the stored images.
+            stored: Numbers of the stored images.
             image: Number of the new one.
             pool: All images; what has been seen so far counts this one.
             size: Most images to store.

@@ -12,8 +12,8 @@ from .policy import MEMORY_POLICIES, Pool, StreamPolicy
 class Reservoir(StreamPolicy):
     """Each image of the whole stream as likely as another (Vitter, 1985)."""
 
-    def insert(self, kept: List[int], image: int, pool: Pool, size: int, random: RandomState) -> List[int]:
-        if len(kept) < size:
-            return [*kept, image]
+    def insert(self, stored: List[int], image: int, pool: Pool, size: int, random: RandomState) -> List[int]:
+        if len(stored) < size:
+            return [*stored, image]
         slot = random.randint(pool.images_seen)
-        return [*kept[:slot], image, *kept[slot + 1:]] if slot < size else kept
+        return [*stored[:slot], image, *stored[slot + 1:]] if slot < size else stored

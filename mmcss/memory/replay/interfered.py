@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from ...arguments import Count
 from ...evaluation.step_scores import evaluating
-from ...random_state import kept_random_state
+from ...random_state import preserved_random_state
 from ...scenario import IGNORE
 from ...session import Training
 from ..buffer import MemoryBuffer
@@ -48,9 +48,9 @@ class InterferedReplay(Replay):
         # As many for each process, so that their scores can be gathered.
         drawn = drawn[:len(drawn) // self.world_size * self.world_size]
         model = self.training.model
-        with kept_random_state():
+        with preserved_random_state():
             candidates = self.load(self.share(drawn))
-        with kept_random_state(), kept_tensors([*model.parameters(), *model.buffers()]):
+        with preserved_random_state(), preserved_tensors([*model.parameters(), *model.buffers()]):
             before = self._losses(candidates)
             gradients = self.training.gradients(batch)
             with torch.no_grad():
@@ -80,7 +80,7 @@ class InterferedReplay(Replay):
 
 
 @contextmanager
-def kept_tensors(tensors: Sequence[Tensor]) -> Iterator[None]:
+def preserved_tensors(tensors: Sequence[Tensor]) -> Iterator[None]:
     """Leave tensors bit by bit as they were before the block."""
     before = [tensor.detach().clone() for tensor in tensors]
     try:

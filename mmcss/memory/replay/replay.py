@@ -66,7 +66,7 @@ class Replay(Checked):
     def load(self, images: Sequence[int]) -> Batch:
         """Stored images as a batch, augmented; at least one."""
         loaded = [self.buffer.load(image) for image in images]
-        return {key: [one[key] for one in loaded] for key in loaded[0]}
+        return {key: [sample[key] for sample in loaded] for key in loaded[0]}
 
     def add(self, batch: Batch, images: Sequence[int]) -> None:
         """Add stored images to a batch, in place."""

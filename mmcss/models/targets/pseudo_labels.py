@@ -81,18 +81,18 @@ class EntropyPseudoLabels(Part):
             medians.add(uncertainty, predicted, batch.raw_target == 0)
         if self.over_processes:
             all_reduce(medians.counts)
-        own = medians.medians()
+        thresholds = medians.medians()
         if self.infinite is not None:
-            own = torch.where(own == math.inf, self.infinite, own)
-        own = own.clamp(min=self.floor)
-        self.thresholds = own[None] if self.over_processes else torch.stack(all_gather(own))
+            thresholds = torch.where(thresholds == math.inf, self.infinite, thresholds)
+        thresholds = thresholds.clamp(min=self.floor)
+        self.thresholds = thresholds[None] if self.over_processes else torch.stack(all_gather(thresholds))
 
     def targets(self, batch: StepBatch) -> None:
         uncertainty, predicted = self.uncertainty_and_class(batch)
         self.thresholds = self.thresholds.to(uncertainty.device)
-        own = self.thresholds[get_rank() % len(self.thresholds)]
+        thresholds = self.thresholds[get_rank() % len(self.thresholds)]
         candidates = batch.target < batch.split.num_old if self.overwrite_old else batch.target == 0
-        accepted = candidates & (uncertainty < own[predicted])
+        accepted = candidates & (uncertainty < thresholds[predicted])
         completed = torch.where(accepted, predicted, IGNORE)
         batch.target = torch.where(candidates, completed, batch.target)
         if self.adaptive_factor:

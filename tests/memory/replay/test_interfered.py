@@ -10,7 +10,7 @@ from numpy.random import RandomState
 
 from mmcss.engine.teardown import tear_down
 from mmcss.memory.replay import interfered
-from mmcss.memory.replay.interfered import InterferedReplay, kept_tensors
+from mmcss.memory.replay.interfered import InterferedReplay, preserved_tensors
 from mmcss.random_state import random_state
 from mmcss.session import Training
 from tests.memory.replay.streams import act_as, batch_of, build, gradients_by_hand, memory_of, started, update
@@ -135,7 +135,7 @@ def test_several_optimizers():
 def test_tensors_are_kept_also_where_something_fails():
     tensors = [torch.randn(3), torch.nn.Parameter(torch.randn(2))]
     before = [tensor.detach().clone() for tensor in tensors]
-    with pytest.raises(KeyError), kept_tensors(tensors), torch.no_grad():
+    with pytest.raises(KeyError), preserved_tensors(tensors), torch.no_grad():
         for tensor in tensors:
             tensor.add_(1)
         raise KeyError

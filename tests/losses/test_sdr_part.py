@@ -2,7 +2,7 @@ import pytest
 import torch
 import torch.distributed as dist
 
-from mmcss.losses.latent_shaping import LatentShaping, predicted_classes
+from mmcss.losses.sdr_part import LatentShaping, predicted_classes
 from mmcss.losses.sdr import attraction, error_sums, nearest_labels, prototype_matching, repulsion, sparsity
 from mmcss.parts import Needs, Prediction, StepBatch
 from mmcss.scenario import Split
@@ -20,9 +20,9 @@ def batch_of(split, target, seed=0, size=GRID):
     target = nearest_labels(target, size)
     batch = StepBatch(split, target, target)
     body = random(2, 6, *GRID, seed=seed).abs().requires_grad_()
-    batch.student = Prediction(random(2, split.num_seen, *GRID, seed=seed + 1), size, body=body)
+    batch.student = Prediction(random(2, split.num_seen, *GRID, seed=seed + 1), size, backbone_output=body)
     if split.num_old:
-        batch.teacher = Prediction(random(2, split.num_old, *GRID, seed=seed + 2), size, body=random(2, 6, *GRID))
+        batch.teacher = Prediction(random(2, split.num_old, *GRID, seed=seed + 2), size, backbone_output=random(2, 6, *GRID))
     return batch
 
 
@@ -65,7 +65,7 @@ def test_prototypes_are_means_of_all_vectors_ever_seen():
     batches = first_batches()
     part = trained(batches)
     for c in range(3):
-        found = [one for batch in batches for one in vectors(batch.student.body, batch.target).get(c, [])]
+        found = [one for batch in batches for one in vectors(batch.student.backbone_output, batch.target).get(c, [])]
         assert part.counts[c].item() == len(found) > 0
         assert part.prototypes[c].tolist() == pytest.approx(mean_vector(found), rel=1e-6)
 
@@ -77,7 +77,7 @@ def test_a_batch_meets_the_prototypes_before_it():
     assert shape(part, first).item() == 0
     part.before_update()
     before = part.prototypes.float()
-    expected = attraction(*error_sums(third.student.body, third.target, before), torch.tensor([False, True, False]))
+    expected = attraction(*error_sums(third.student.backbone_output, third.target, before), torch.tensor([False, True, False]))
     assert shape(part, third).item() == pytest.approx(expected.item(), rel=1e-6)
     assert torch.equal(part.prototypes.float(), before)
     part.before_update()
@@ -98,7 +98,7 @@ def test_batches_that_accumulate_enter_together():
 def test_an_overflow_is_left_out():
     """Mixed precision skips the update of such an iteration; the next one brings its own features alone."""
     part, (broken, batch, _) = LatentShaping(), first_batches()
-    broken.student.body.data[0, 0, 0, 0] = float('inf')
+    broken.student.backbone_output.data[0, 0, 0, 0] = float('inf')
     for one in (broken, batch):
         shape(part, one)
     part.before_update()
@@ -111,7 +111,7 @@ def test_each_term_has_its_weight():
     part = second_part()
     prototypes = torch.cat((part.prototypes.float(), torch.zeros(2, 6)))
     known = torch.tensor([False, True, True, False, False])
-    features = batch.student.body
+    features = batch.student.backbone_output
     means, old = (torch.stack([features.movedim(1, -1)[regions == c].sum(0) / (regions == c).sum().clamp(min=1)
                                for c in range(5)]) for regions in (target, pseudo))
     assert all((regions == c).any() for regions, classes in ((pseudo, (1, 2)), (target, range(5))) for c in classes)
@@ -135,7 +135,7 @@ def test_the_background_is_a_class_where_that_is_asked_for():
         without, with_it = (second_part(**dict(OFF, **{name: 1.}), background=switch).loss(batch).item()
                             for switch in (False, True))
         assert (without == with_it) == (name == 'sparsity'), name
-    prototypes, features = second_part().prototypes.float(), batch.student.body
+    prototypes, features = second_part().prototypes.float(), batch.student.backbone_output
     expected = attraction(*error_sums(features, target, prototypes), torch.ones(3, dtype=torch.bool))
     assert second_part(**dict(OFF, attraction=1.), background=True).loss(batch).item() == pytest.approx(expected.item())
 
@@ -158,7 +158,7 @@ def test_matching_leaves_labelled_classes_alone():
     part.before_update()
     assert (part.counts[3:] > 0).all()
     _, pseudo = completed(batch)
-    means = torch.stack([batch.student.body.movedim(1, -1)[pseudo == c].sum(0) / (pseudo == c).sum().clamp(min=1)
+    means = torch.stack([batch.student.backbone_output.movedim(1, -1)[pseudo == c].sum(0) / (pseudo == c).sum().clamp(min=1)
                          for c in range(5)])
     expected = prototype_matching(means, part.prototypes.float(), torch.tensor([False, True, True, False, False]))
     assert shape(part, batch).item() == pytest.approx(expected.item(), rel=1e-5)
@@ -168,7 +168,7 @@ def test_step_0_has_no_matching():
     batch = first_batches()[2]
     assert LatentShaping(**dict(OFF, matching=1.)).loss(batch) is None
     assert trained(first_batches()).loss(batch).item() > 0
-    assert LatentShaping.from_first_step and LatentShaping().needs == Needs(body=True)
+    assert LatentShaping.from_first_step and LatentShaping().needs == Needs(backbone_output=True)
 
 
 def test_labels_larger_than_the_map():
@@ -189,7 +189,7 @@ def test_gradients_flow_to_the_student_alone():
     batch, part = batch_of(SECOND, labels((0, 3, 4, 255))), second_part()
     batch.teacher.head_logits.requires_grad_()
     shape(part, batch).backward()
-    assert batch.student.body.grad.any() and batch.teacher.head_logits.grad is None
+    assert batch.student.backbone_output.grad.any() and batch.teacher.head_logits.grad is None
     part.before_update()
     assert not part.prototypes.requires_grad and not part.counts.requires_grad
 
@@ -202,7 +202,7 @@ def test_a_batch_that_is_ignored_as_a_whole(split):
     loss = shape(part, batch)
     loss.backward()
     part.before_update()
-    assert loss.item() == 0 and (batch.student.body.grad == 0).all()
+    assert loss.item() == 0 and (batch.student.backbone_output.grad == 0).all()
     assert part.counts.sum() == counts and part.prototypes.isfinite().all()
 
 
@@ -225,7 +225,7 @@ def test_mixed_precision():
     losses, parts = [], []
     for enabled in (False, True):
         batch = batch_of(SECOND, labels((0, 3, 4, 255)))
-        batch.student.body = (100 * batch.student.body.detach()).bfloat16()
+        batch.student.backbone_output = (100 * batch.student.backbone_output.detach()).bfloat16()
         part = second_part()
         with torch.autocast('cpu', torch.bfloat16, enabled=enabled):
             losses.append(shape(part, batch))
@@ -253,7 +253,7 @@ def test_state_is_taken_back():
 def test_another_backbone_is_refused():
     part = second_part()
     batch = batch_of(SECOND, labels((0, 3)))
-    batch.student.body = random(2, 7, *GRID)
+    batch.student.backbone_output = random(2, 7, *GRID)
     with pytest.raises(ValueError, match='of the step before have 6 channels, the backbone gives 7'):
         shape(part, batch)
 

@@ -23,31 +23,29 @@ DEFAULT_SCORES = 'sigmoid'
 
 
 def with_background(logarithms: Tensor) -> Tensor:
-    """Logarithms of scores of which the unknown's is added to the background's."""
+    """Logarithms of scores in which the unknown's score is added to the background's."""
     background = torch.logaddexp(logarithms[:, :1], logarithms[:, -1:])
     return torch.cat((background, logarithms[:, 1:-1]), dim=1)
 
 
-# How the scores of the classes are made of those of all channels; a softmax leaves their common divisor out.
+# From logits of all channels to logarithms of the scores of the classes; a softmax leaves out the common divisor.
 UNKNOWN_SCORES: Mapping[str, Callable[[Tensor], Tensor]] = {
     'sigmoid': lambda logits: with_background(F.logsigmoid(logits)), 'softmax': with_background,
     'none': lambda logits: logits[:, :-1]}
 
 
 class ExtendedMixin(Stock):
-    """Adds to a stock segmentor what stock config can't say; without either option it is the stock one.
+    """Options that stock segmentors lack; without either of them it is the stock segmentor.
 
-    Predictions (``mode='predict'``) and what exporters see (``mode='tensor'``)
-    are of the classes alone, and as they are meant to be told. Training and
-    what is made of it see what the network gives: ``encode_decode`` has the
-    unknown's channel, and the scores that a classifier is trained by.
+    Predictions (``mode='predict'``) and what exporters get (``mode='tensor'``)
+    have the channels of the classes only. ``encode_decode``, which training
+    uses, has the unknown's channel too, and the scores that a classifier is
+    trained by.
 
     Args:
-        unknown: Whether the last channel is no class but what may become one
-            (SSUL). In predictions it is background: their scores are added,
-            or it is left out.
-        unknown_scores: Which ones, by how the model is trained; see
-            :func:`merge_unknown`.
+        unknown: Whether the last channel is the unknown class (SSUL), which
+            predictions merge with the background or leave out.
+        unknown_scores: How, according to the loss; see :func:`merge_unknown`.
         classifier: Config of the module that takes the place of the final
             decode head's 1x1 convolution; it is given ``in_channels`` and
             ``num_classes``. None leaves the convolution.
@@ -68,15 +66,15 @@ class ExtendedMixin(Stock):
                 dict(classifier, in_channels=output_layer(head).in_channels, num_classes=head.num_classes))
 
     def inference(self, inputs: Tensor, batch_img_metas: List[Dict[str, Any]]) -> Tensor:
-        """As the stock model's; a classifier that predicts otherwise than it is trained does so."""
+        """As the stock model's, with classifiers in their predicting mode."""
         with predicting(self):
             return super().inference(inputs, batch_img_metas)
 
     def _forward(self, inputs: Tensor, data_samples: Optional[Sequence[SegDataSample]] = None) -> Tensor:
-        """As the stock model's, by the classifier that predicts; with an unknown class its scores of the others.
+        """As the stock model's, with classifiers in their predicting mode; an unknown class is merged.
 
-        These are ``[N, C, H, W]``, at the size of the images: the sum that
-        makes them would be another one at the decode head's resolution.
+        The result is then ``[N, C, H, W]`` at the size of the images: merging
+        at the decode head's resolution would give other sums.
         """
         with predicting(self):
             if not self.unknown:
@@ -87,7 +85,7 @@ class ExtendedMixin(Stock):
 
     def postprocess_result(self, seg_logits: Tensor, data_samples: Optional[Sequence[SegDataSample]] = None
                            ) -> List[SegDataSample]:
-        """As the stock model's; with an unknown class on logarithms of the scores that remain."""
+        """As the stock model's, after an unknown class is merged."""
         if self.unknown:
             seg_logits = merge_unknown(seg_logits, self.unknown_scores)
         return super().postprocess_result(seg_logits, data_samples)
@@ -95,7 +93,7 @@ class ExtendedMixin(Stock):
 
 @contextmanager
 def predicting(model: EncoderDecoder) -> Iterator[None]:
-    """Within it, modules that predict otherwise than they are trained do so."""
+    """Within it, growing modules are in their predicting mode."""
     for module in growing(model).values():
         module.predicting = True
     try:

@@ -55,7 +55,7 @@ class LatentShaping(Part):
             prototypes are then taken from the trained model.
     """
 
-    needs = Needs(body=True)
+    needs = Needs(backbone_output=True)
     from_first_step = True
     mean_over_images = False
     about_new_classes = True
@@ -74,7 +74,7 @@ class LatentShaping(Part):
     def loss(self, batch: StepBatch) -> Optional[Tensor]:
         if batch.split.step == 0 and not self.first_step:
             return None
-        features = batch.student.body.float()
+        features = batch.student.backbone_output.float()
         labels = nearest_labels(batch.target, features.shape[2:])
         self._make_room(batch.split.num_seen, features.shape[1], features.device)
         prototypes = self.prototypes.float()
@@ -106,7 +106,7 @@ class LatentShaping(Part):
 
     def observe(self, batch: StepBatch) -> None:
         if batch.split.step > 0 or self.first_step:
-            features = batch.student.body.float()
+            features = batch.student.backbone_output.float()
             self._collect(features, nearest_labels(batch.target, features.shape[2:]), batch.split)
 
     def before_update(self) -> None:
@@ -120,13 +120,13 @@ class LatentShaping(Part):
             return
         # The step was trained elsewhere, and left its model alone.
         for batch in batches:
-            features = batch.student.body.float()
+            features = batch.student.backbone_output.float()
             self._collect(features, nearest_labels(batch.target, features.shape[2:]), split)
-        own = None if self.collected is None else self.collected.cpu()
-        found = [one for one in all_gather_object(own) if one is not None]  # a process may have had no image
-        if found:
-            self._make_room(split.num_seen, found[0].shape[1] - 1, found[0].device)
-            self._fold(torch.stack(found).sum(dim=0))
+        collected = None if self.collected is None else self.collected.cpu()
+        gathered = [sums for sums in all_gather_object(collected) if sums is not None]  # a process may have had no image
+        if gathered:
+            self._make_room(split.num_seen, gathered[0].shape[1] - 1, gathered[0].device)
+            self._fold(torch.stack(gathered).sum(dim=0))
 
     def _collect(self, features: Tensor, labels: Tensor, split: Split) -> None:
         self._make_room(split.num_seen, features.shape[1], features.device)

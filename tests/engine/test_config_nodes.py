@@ -3,7 +3,7 @@ from mmengine.config import Config, ConfigDict
 from mmseg.models.decode_heads import FCNHead
 from mmseg.registry import MODELS
 
-from mmcss.engine.nodes import class_of, values_of, with_settings
+from mmcss.engine.config_nodes import class_of, values_of, with_settings
 
 
 def test_values_have_their_places():

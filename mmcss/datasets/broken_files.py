@@ -1,4 +1,4 @@
-"""What can be wrong with the files of an image."""
+"""Finds images and label maps that can't be used."""
 from __future__ import annotations
 
 import io
@@ -37,8 +37,8 @@ class BrokenFile(ValueError):
         return f'the {self.kind} {self.path} {self.reason}'
 
 
-class Look:
-    """Looks at one image's files, with the loaders of their data set's pipeline.
+class FileCheck:
+    """Checks the files of one image, with the loaders of its data set's pipeline.
 
     Args:
         leaf: The data set.
@@ -52,24 +52,24 @@ class Look:
         self.stock = type(self.labels.loader) is LoadAnnotations
 
     @property
-    def way(self) -> str:
-        """How files are read, as text: what is found depends on it."""
+    def description(self) -> str:
+        """How files are read, as text: the result of the check depends on it."""
         return f'{described(self.labels.loader)} {self.images and described(*self.images.loaders)}'
 
     def __call__(self, info: Info) -> Tuple[np.ndarray, List[BrokenFile]]:
-        """Row of the table, all False if there are bad files, and these."""
-        found: List[Any] = []
+        """The image's row of the presence table (all False if a file is broken), and its broken files."""
+        arrays: List[Any] = []
         bad: List[BrokenFile] = []
         for read in (self._labels, self._size) if self.images else (self._labels, ):
             try:
-                found.append(read(info))
+                arrays.append(read(info))
             except BrokenFile as error:
                 bad.append(error)
-        if len(found) == 2 and found[1] is not None and found[0].shape != found[1]:
-            (rows, columns), (height, width) = found[0].shape, found[1]
+        if len(arrays) == 2 and arrays[1] is not None and arrays[0].shape != arrays[1]:
+            (rows, columns), (height, width) = arrays[0].shape, arrays[1]
             bad.append(BrokenFile('image', info['img_path'], f'has {width} x {height} pixels, but its label map '
-                                  f"{info['seg_map_path']} has {columns} x {rows}{turned_text(found[0].shape, found[1])}"))
-        row = np.zeros(256, dtype=bool) if bad else np.bincount(found[0].ravel(), minlength=256) > 0
+                                  f"{info['seg_map_path']} has {columns} x {rows}{turned_text(arrays[0].shape, arrays[1])}"))
+        row = np.zeros(256, dtype=bool) if bad else np.bincount(arrays[0].ravel(), minlength=256) > 0
         return row, bad
 
     def _labels(self, info: Info) -> np.ndarray:
@@ -101,7 +101,7 @@ class Look:
             return 8
 
     def _size(self, info: Info) -> Optional[Tuple[int, int]]:
-        """Height and width of an image as its pipeline has it, None where that does not tell."""
+        """Height and width of an image as its pipeline has it, None if it does not say."""
         path = info['img_path']
         try:
             return self.images.size(info)
@@ -113,5 +113,5 @@ def _why(error: Exception, missing: str) -> str:
     if isinstance(error, FileNotFoundError):
         return missing
     if isinstance(error, UnidentifiedImageError):
-        return 'it is no image, or begins like none'
+        return 'it is no image, or its beginning is damaged'
     return f'{type(error).__name__}: {error}'

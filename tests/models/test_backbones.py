@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from mmcss.models.bodies import evaluated_features, parts_at_rest
+from mmcss.models.backbones import evaluated_features, eval_mode_modules
 from tests.models.makers import build, student_and_teacher, with_classes
 from tests.models.test_taps import make
 from tests.models.test_weighting import DDR, PID, small_batch
@@ -13,13 +13,13 @@ def test_backbones_that_return_more_in_training(config, main):
     trained, evaluated = backbone.train()(small_batch()[0]), backbone.eval()(small_batch()[0])
     assert evaluated_features(backbone, trained) is trained[main]
     assert evaluated_features(backbone, evaluated) is evaluated
-    assert parts_at_rest(backbone) == list(backbone.children())
+    assert eval_mode_modules(backbone) == list(backbone.children())
 
 
 def test_other_backbones():
     backbone = make().backbone
     features = backbone(small_batch()[0])
-    assert evaluated_features(backbone, features) is features and parts_at_rest(backbone) == [backbone]
+    assert evaluated_features(backbone, features) is features and eval_mode_modules(backbone) == [backbone]
 
 
 @pytest.mark.parametrize('config', [DDR, PID], ids=['DDRNet', 'PIDNet'])

@@ -1,4 +1,4 @@
-"""Attributes of modules that are exchanged for a while."""
+"""Attributes of modules that are overridden for a while."""
 from __future__ import annotations
 
 from contextlib import ExitStack
@@ -7,8 +7,8 @@ from typing import Any
 import torch.nn as nn
 
 
-def shadow(module: nn.Module, name: str, value: Any, stack: ExitStack) -> None:
-    """Shadow an attribute of ``module`` with an instance attribute, until ``stack`` closes."""
+def override_attribute(module: nn.Module, name: str, value: Any, stack: ExitStack) -> None:
+    """Override an attribute of ``module`` by an instance attribute, until ``stack`` closes."""
     missing = object()
     before = module.__dict__.get(name, missing)
     module.__dict__[name] = value

@@ -21,23 +21,23 @@ BUILDS = dict(
     build_train_loop='train_cfg', build_val_loop='val_cfg', build_test_loop='test_cfg', build_optim_wrapper='optim_wrapper',
     build_param_scheduler='param_scheduler', build_visualizer='visualizer', build_log_processor='log_processor',
     build_logger='log_level', set_randomness='randomness', build_model='model', scale_lr='auto_scale_lr')
-# What stands in the step's config for a key of the user's.
-OWN_HOOKS = dict(MemoryHook='continual.memory', ContinualHook='continual',
+# The user's key behind each hook that a step's config adds.
+STEP_HOOKS = dict(MemoryHook='continual.memory', ContinualHook='continual',
                  RowRatesHook='continual.frozen', BestWeightsHook='run.hand_over', ResultHook='test_evaluator')
 
 
 def hook_keys(config: Config) -> Dict[int, str]:
-    """The key of each hook's config, by its identity; what the step has of its own goes by what asks for it."""
+    """The key of each hook's config, by its identity; hooks that a step adds go by the key that asks for them."""
     keys = {id(hook): f'default_hooks.{name}' for name, hook in (config.get('default_hooks') or {}).items()}
-    keys.update((id(hook), OWN_HOOKS.get(hook.type, f'custom_hooks[{i}]')) for i, hook in enumerate(config.custom_hooks))
+    keys.update((id(hook), STEP_HOOKS.get(hook.type, f'custom_hooks[{i}]')) for i, hook in enumerate(config.custom_hooks))
     return keys
 
 
-def told(error: Exception, runner: Runner, config: Config, keys: Mapping[int, str]) -> str:
-    """Which key caused an error, what it was, and what the error says.
+def message_of(error: Exception, runner: Runner, config: Config, keys: Mapping[int, str]) -> str:
+    """The message for an error: which key caused it, the key's value, and the error itself.
 
-    The cause is the component that was at work where it was raised: the
-    innermost one on the way there that the config has a key for.
+    The cause is the component that raised it: the innermost one on the call
+    stack that the config has a key for.
 
     Args:
         error: What was raised.
@@ -49,9 +49,9 @@ def told(error: Exception, runner: Runner, config: Config, keys: Mapping[int, st
     chain: List[BaseException] = [error]
     while cause := chain[-1].__cause__ or chain[-1].__context__:
         chain.append(cause)
-    frames = [frame for one in chain for frame, _ in traceback.walk_tb(one.__traceback__)]
-    key, moment = next((found for found in (_found(frame, frames, runner, known) for frame in reversed(frames)) if found),
-                       ('the config', 'train'))
+    frames = [frame for raised in chain for frame, _ in traceback.walk_tb(raised.__traceback__)]
+    keys_of_frames = (_frame_key(frame, frames, runner, known) for frame in reversed(frames))
+    key, moment = next(filter(None, keys_of_frames), ('the config', 'train'))
     key, value = _located(config, key)
     if isinstance(error, FloatingPointError):  # a matter of numbers, not of one component
         return f'on random images: {str(error).partition(": ")[2]}'
@@ -79,17 +79,19 @@ def _keys(runner: Runner) -> Dict[int, str]:
     wrapper, schedulers = getattr(runner, 'optim_wrapper', None), getattr(runner, 'param_schedulers', None)
     keys.update({id(wrapper): 'optim_wrapper', id(getattr(wrapper, 'optimizer', wrapper)): 'optim_wrapper.optimizer',
                  id(getattr(runner, 'visualizer', wrapper)): 'visualizer'})
-    keys.update((id(one), f'param_scheduler[{i}]') for i, one in enumerate(schedulers if isinstance(schedulers, list) else ()))
+    schedulers = schedulers if isinstance(schedulers, list) else []
+    keys.update((id(scheduler), f'param_scheduler[{i}]') for i, scheduler in enumerate(schedulers))
     return keys
 
 
-def _found(frame: FrameType, frames: Sequence[FrameType], runner: Runner, keys: Mapping[int, str]) -> Optional[Tuple[str, str]]:
-    """The key of what a frame is of, and the name of its function."""
+def _frame_key(frame: FrameType, frames: Sequence[FrameType], runner: Runner,
+               keys: Mapping[int, str]) -> Optional[Tuple[str, str]]:
+    """The key of the component that a frame runs in, and the name of its function."""
     owner, name = frame.f_locals.get('self'), frame.f_code.co_name
-    names = [one.f_code.co_name for one in frames]
-    owners = [one.f_locals['self'] for one in frames if 'self' in one.f_locals]
+    names = [other.f_code.co_name for other in frames]
+    owners = [other.f_locals['self'] for other in frames if 'self' in other.f_locals]
     role = next((role for role in ('val', 'test') if f'build_{role}_loop' in names
-                 or any(one is getattr(runner, f'_{role}_loop', None) for one in owners)), 'train')
+                 or any(other is getattr(runner, f'_{role}_loop', None) for other in owners)), 'train')
     if isinstance(owner, StepDataset):
         return f'{role}_dataloader.dataset.pipeline', name
     if name == 'build_dataloader':
@@ -98,12 +100,12 @@ def _found(frame: FrameType, frames: Sequence[FrameType], runner: Runner, keys: 
         return f'{role}_evaluator', name
     if owner is runner and name in BUILDS:
         return BUILDS[name], name
-    return next(((keys[id(one)], name) for one in (owner, frame.f_locals.get('hook')) if one is not None and id(one) in keys),
-                None)
+    holders = (owner, frame.f_locals.get('hook'))
+    return next(((keys[id(holder)], name) for holder in holders if holder is not None and id(holder) in keys), None)
 
 
 def _located(config: Config, key: str) -> Tuple[str, Any]:
-    """The part of a path that a step's config has, and what stands there."""
+    """The part of a path that exists in a step's config, and the value there."""
     if key.endswith('.pipeline'):  # a step's data set has it further inside
         return key, None
     node: Any = config.model if key.startswith('continual') else config

@@ -1,4 +1,4 @@
-"""A process that is left as it was before something was tried in it."""
+"""Trial code that leaves no trace in the process."""
 from __future__ import annotations
 
 import contextlib
@@ -15,14 +15,14 @@ from mmengine.registry import DefaultScope
 from mmengine.visualization import Visualizer
 from mmseg.visualization import SegLocalVisualizer
 
-from ..random_state import kept_random_state
+from ..random_state import preserved_random_state
 
 
 class QuietStream:
-    """A stream that drops what is written, until it passes all on: loggers that were made in between keep it.
+    """A stream that drops what is written while it is ``quiet``; loggers made meanwhile go on using it.
 
     Args:
-        stream: To pass it on to.
+        stream: Where other text goes.
     """
 
     def __init__(self, stream: Any) -> None:
@@ -30,7 +30,7 @@ class QuietStream:
         self.quiet = True
 
     def write(self, text: str) -> int:
-        """As the stream, or nothing."""
+        """Write to the stream, unless quiet."""
         return len(text) if self.quiet else self.stream.write(text)
 
     def __getattr__(self, name: str) -> Any:
@@ -38,8 +38,8 @@ class QuietStream:
 
 
 @contextlib.contextmanager
-def untouched() -> Iterator[None]:
-    """Leave the process as it was before the block, which is silent and as if alone."""
+def isolated() -> Iterator[None]:
+    """Restore the state of the process after the block, which prints nothing and runs as a single process."""
     kinds = (MMLogger, MessageHub, DefaultScope, Visualizer, SegLocalVisualizer)
     instances = [(kind._instance_dict, dict(kind._instance_dict)) for kind in kinds]
     environment, alone = dict(os.environ), torch.distributed.is_initialized
@@ -47,7 +47,7 @@ def untouched() -> Iterator[None]:
     threads, frozen = torch.get_num_threads(), gc.get_freeze_count()
     deterministic = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
     out, err = QuietStream(sys.stdout), QuietStream(sys.stderr)
-    with kept_random_state(), warnings.catch_warnings(), tempfile.TemporaryDirectory() as cache, \
+    with preserved_random_state(), warnings.catch_warnings(), tempfile.TemporaryDirectory() as cache, \
             contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
         warnings.simplefilter('ignore')
         torch.set_num_threads(1)  # several wait for each other longer than small images take

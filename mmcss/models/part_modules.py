@@ -1,0 +1,59 @@
+"""Modules that parts add to a student, or put in the place of its own."""
+from __future__ import annotations
+
+from typing import Dict, Mapping
+
+from mmengine.model import ModuleDict
+from mmseg.models.segmentors import EncoderDecoder
+from torch import Tensor, nn
+
+from ..parts import Part
+from .taps import check_modules
+
+# The student's submodule that holds them, so the prefix of their tensors in checkpoints and hand-overs.
+PART_MODULES = 'part_modules'
+
+
+def add_part_modules(model: EncoderDecoder, parts: Mapping[str, Part]) -> Dict[str, nn.Module]:
+    """Add the modules of the parts to a segmentor, but for those that replace modules of its own.
+
+    Args:
+        model: The segmentor.
+        parts: Its parts by name.
+
+    Returns:
+        The replacements, by the names of the segmentor's modules.
+
+    Raises:
+        ValueError: A part names a module that the segmentor does not have.
+    """
+    stock = {name for name, _ in model.named_modules()}
+    added: Dict[str, ModuleDict] = {}
+    places: Dict[str, nn.Module] = {}
+    for part_name, part in parts.items():
+        modules = part.modules(model)
+        check_modules(model, [name for name in modules if '.' in name], f"the part '{part_name}' (modules)")
+        places.update({name: module for name, module in modules.items() if name in stock})
+        others = {name: module for name, module in modules.items() if name not in stock}
+        if others:
+            added[part_name] = ModuleDict(others)
+    if added:
+        model.add_module(PART_MODULES, ModuleDict(added))
+    return places
+
+
+def replace_modules(model: nn.Module, modules: Mapping[str, nn.Module]) -> None:
+    """Replace the modules of these names."""
+    for name, module in modules.items():
+        owner, _, last = name.rpartition('.')
+        setattr(model.get_submodule(owner), last, module)
+
+
+def part_tensors(state: Mapping[str, Tensor]) -> Dict[str, Tensor]:
+    """The tensors of a state dict that belong to the modules of parts."""
+    return {name: value for name, value in state.items() if name.startswith(f'{PART_MODULES}.')}
+
+
+def stock_tensors(state: Mapping[str, Tensor]) -> Dict[str, Tensor]:
+    """All other tensors of a state dict."""
+    return {name: value for name, value in state.items() if not name.startswith(f'{PART_MODULES}.')}

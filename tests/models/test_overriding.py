@@ -1,0 +1,28 @@
+from contextlib import ExitStack
+
+import torch.nn as nn
+
+from mmcss.models.overriding import override_attribute
+
+
+def test_an_attribute_comes_back():
+    module = nn.Sequential(nn.ReLU())
+    module.other, inner = 'mine', module[0]
+    with ExitStack() as stack:
+        override_attribute(module, 'other', 'overridden', stack)
+        override_attribute(module, '0', nn.Identity(), stack)  # a registered module
+        override_attribute(module, 'forward', lambda x: 'overridden', stack)  # a method
+        assert module.other == 'overridden' and module(1) == 'overridden'
+    assert module.other == 'mine' and module[0] is inner
+    assert set(module.__dict__) & {'forward', '0'} == set()
+
+
+def test_overridden_attributes_come_back_one_by_one():
+    module = nn.ReLU()
+    with ExitStack() as outer:
+        override_attribute(module, 'inplace', 1, outer)
+        with ExitStack() as inner:
+            override_attribute(module, 'inplace', 2, inner)
+            assert module.inplace == 2
+        assert module.inplace == 1
+    assert module.inplace is False
