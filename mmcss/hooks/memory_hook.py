@@ -61,9 +61,8 @@ class MemoryHook(Hook):
         if self._policy.uses_features:
             buffer.add_evidence(self._evidence(runner, buffer.stored_numbers))
         buffer.offer([])  # what was stored may be more than there is room for
-        # For as long as this step's model lives.
         self._last = LastBatch(self.replay.uses_confidence, self._policy.uses_features)
-        bare_model(runner).method.add('memory', self._last)
+        bare_model(runner).method.add('<memory>', self._last)  # a name that no part of a config has
         self.replay.begin(training_of(runner), buffer, RandomState([common_seed(runner), buffer.dataset.split.step, 1]))
 
     def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
