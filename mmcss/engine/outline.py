@@ -16,6 +16,7 @@ from typing import Annotated, Any, Callable, Collection, Dict, Literal, Mapping,
 from mmengine.config import Config
 from mmengine.registry import MODELS
 from mmengine.runner import Runner
+from mmengine.utils import import_modules_from_strings
 from pydantic import Field
 
 from ..arguments import Count, Finite, Number, Positive, arguments_of, check_arguments, check_names, check_value, one_of
@@ -126,6 +127,7 @@ def _check_keys(cfg: Config) -> None:
     _refuse_slips(cfg, known, '')
     _refuse_misplaced(cfg, known)
     _refuse_slips(cfg.get('default_hooks', {}), DEFAULT_HOOKS, 'default_hooks')
+    check_names(cfg.get('custom_imports') or {}, arguments_of(import_modules_from_strings), 'custom_imports')
     if cfg.get('randomness') is not None:
         check_arguments(Runner.set_randomness, cfg.randomness, 'randomness')
     for steps in ('first_step', 'next_steps'):

@@ -45,6 +45,8 @@ def changed(tmp_path, path, value):
     ('param_scheduler', {}, 'param_scheduler: got {}, expected'),
     ('randomness', {}, 'randomness: got {}, which lacks seed.'),
     ('model.decode_head.loss_decode', {}, 'model.decode_head.loss_decode: got {}, expected'),
+    ('custom_imports', dict(imports=['mmcss'], profile='official'),
+     'custom_imports.profile: there is no such setting; valid are imports, allow_failed_imports.'),
     ('randomness', dict(deterministic=True), "randomness: got {'deterministic': True}, which lacks seed."),
     ('train_cfg.val_interval', None, 'train_cfg.val_interval: got None, expected an integer.'),
     ('optim_wrapper.optimizer.momentum', float('nan'), 'optim_wrapper.optimizer.momentum: got nan, expected a number.'),

@@ -89,12 +89,13 @@ RANGES = {
     'sparsity': (0, None, [-1e-9]), 'start': (0, None, [-1e-9]), 'delta': (0, None, [-1e-9]), 'floor': (0, None, [-1e-9]),
     'infinite': (0, None, [-1e-9]), 'eta': (0, None, [-1e-9]), 'temperature': (1e-9, None, [0]),
     'damping': (1e-37, None, [0, 1e-46]), 'nu_without_background': (0, 1, [-1e-9, 1.001]), 'threshold': (0, 1, [-1e-9, 1.001]),
-    'momentum': (0, .999, [-1e-9, 1]), 'surest': (1, None, [0, 1.5]), 'images': (1, 50, [0, 1.5]), 'candidates': (4, None, [0, 4.5]),
+    'momentum': (0, .999, [-1e-9, 1]), 'surest': (1, None, [0, 1.5]), 'images': (1, 2**16, [0, 1.5, 2**16 + 1]), 'candidates': (4, None, [0, 4.5]),
     'interval': (1, None, [0, 1.5]), 'num_old': (1, None, [1.5]), 'class_weight': ([0], [.5, 2], [[-1e-9], [1, '1']]),
     'scales': ([1], (1, 2, 4), [[1.5], [2, 0]]), 'stages': ([1], [3, 4], [[1.5], [2, 0]]),
 }
-# A teacher of alpha 0 tells nothing; of Riemannian walk's average it is a share.
 RANGES_OF = {
+    ('InterferedReplay', 'images'): (1, 50, [0, 1.5, 2**16 + 1]),  # at most its candidates
+    # A teacher of alpha 0 tells nothing; of Riemannian walk's average it is a share.
     **{(name, 'alpha'): (0, 1, [-1e-9, 1.001]) for name in ('ElasticWeightConsolidation', 'RiemannianWalk')},
     **{(name, 'alpha'): (1e-9, None, [0]) for name in ('KnowledgeDistillation', 'UnbiasedDistillation')},
 }

@@ -8,10 +8,10 @@ from numpy.random import RandomState
 from pydantic import Field
 from torch import Tensor
 
-from ...arguments import Count, NotNegative
+from ...arguments import NotNegative
 from ...session import Training
 from ..buffer import MemoryBuffer
-from .replay import IMAGES, REPLAY_REGISTRY, Replay
+from .replay import IMAGES, REPLAY_REGISTRY, Images, Replay
 
 
 @REPLAY_REGISTRY.register_module()
@@ -32,7 +32,7 @@ class DynamicReplay(Replay):
     uses_confidence = True
     confidence: np.ndarray
 
-    def __init__(self, images: Count = IMAGES, eta: NotNegative = 1.0,
+    def __init__(self, images: Images = IMAGES, eta: NotNegative = 1.0,
                  momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9) -> None:
         super().__init__(images)
         self.eta = eta

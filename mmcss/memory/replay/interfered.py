@@ -15,7 +15,7 @@ from ...random_state import preserved_random_state
 from ...scenario import IGNORE
 from ...session import Training
 from ..buffer import MemoryBuffer
-from .replay import IMAGES, REPLAY_REGISTRY, Batch, Replay
+from .replay import IMAGES, REPLAY_REGISTRY, Batch, Images, Replay
 
 
 @REPLAY_REGISTRY.register_module()
@@ -30,7 +30,7 @@ class InterferedReplay(Replay):
         candidates: Stored images that are judged, over all processes.
     """
 
-    def __init__(self, images: Count = IMAGES, candidates: Count = 50) -> None:
+    def __init__(self, images: Images = IMAGES, candidates: Count = 50) -> None:
         super().__init__(images)
         if candidates < images:
             raise ValueError(f'candidates: got {candidates}, expected at least as many as images, {images}.')

@@ -1,21 +1,23 @@
 """How remembered images take part in the iterations of an online step: the base of all ways."""
 from __future__ import annotations
 
-from typing import Any, Dict, List, Optional, Sequence
+from typing import Annotated, Any, Dict, List, Optional, Sequence
 
 import numpy as np
 from mmengine.dist import get_dist_info
 from mmengine.registry import Registry
 from numpy.random import RandomState
+from pydantic import Field
 from torch import Tensor
 
-from ...arguments import Checked, Count
+from ...arguments import Checked
 from ...models.part_configs import Family
 from ...session import Training
 from ..buffer import MemoryBuffer
 
 Batch = Dict[str, List[Any]]
 IMAGES = 4  # remembered ones in a batch of one process
+Images = Annotated[int, Field(ge=1, le=2**16)]  # as many as batch_size may be
 
 
 class Replay(Checked):
@@ -36,7 +38,7 @@ class Replay(Checked):
     uses_confidence: bool = False
     confidence: Optional[np.ndarray] = None
 
-    def __init__(self, images: Count = IMAGES) -> None:
+    def __init__(self, images: Images = IMAGES) -> None:
         self.images = images
 
     def begin(self, training: Training, buffer: MemoryBuffer, random: RandomState) -> None:
