@@ -102,7 +102,6 @@ class MemoryBuffer:
             numbers: Their numbers in the data set.
             evidence: The model's evidence on them, if the policy uses features.
         """
-        before = self.images_seen, self.classes_seen.copy()
         arrived: List[int] = []
         for number, of_image in zip_longest(numbers, evidence):
             image = self._place.get(number % self.dataset.num_images)
@@ -116,6 +115,7 @@ class MemoryBuffer:
             arrived.append(image)
             if of_image is not None:
                 self._evidence[image] = of_image
+        before = self.images_seen, self.classes_seen.copy()  # with what the joined ones show by now
         self.images_seen += len(arrived)
         self.classes_seen += self.holds[arrived].sum(axis=0, dtype=int)
         if arrived or len(self.stored) > self.size:

@@ -204,6 +204,15 @@ def test_an_image_that_is_stored_and_comes_again(tmp_path, policy):
     assert memory.images_seen == 0 and memory.classes_seen.tolist() == [1, 1, 1]
 
 
+def test_its_new_class_counts_before_others_are_judged(tmp_path, monkeypatch):
+    """A class has never more images stored than seen: o2 brings d before n0 is offered."""
+    memory = memory_of(make(tmp_path, [refer('o2'), refer('o1', ('b', ))]), 2)
+    pools = watched(memory, monkeypatch)
+    memory.offer([0, 3])
+    assert pools[0].classes_seen.tolist() == [1, 1, 1] and pools[0].stored == 2 and len(pools[0].holds) == 3
+    assert memory.classes_seen.tolist() == [1, 1, 2] and (memory.images_seen, pools[0].images_seen) == (1, 0)
+
+
 def test_its_pixels_are_read_with_both_labels_from_then_on(tmp_path):
     dataset = make(tmp_path, [refer('o2')])
     memory = memory_of(dataset, 2)
