@@ -5,7 +5,6 @@ from typing import Any, Dict, Iterator, Optional, Sequence
 
 from mmengine.dist import get_rank
 from mmengine.hooks import EMAHook
-from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 from torch.utils.data import Dataset
 
@@ -14,11 +13,12 @@ from ..memory.dataset import WithMemory
 from ..models import ContinualMixin
 from ..parts import Needs
 from ..session import ImagePass, SeededImages, Training
+from ..session.training import unwrapped
 
 
 def bare_model(runner: Runner) -> ContinualMixin:
     """The model of a runner without its distributed wrapper."""
-    return runner.model.module if is_model_wrapper(runner.model) else runner.model
+    return unwrapped(runner.model)
 
 
 def training_of(runner: Runner) -> Training:

@@ -18,6 +18,11 @@ from ..models import ContinualMixin
 Batch = Mapping[str, List[Any]]
 
 
+def unwrapped(model: nn.Module) -> ContinualMixin:
+    """A student without the distributed wrapper that it may be in."""
+    return cast(ContinualMixin, model.module if is_model_wrapper(model) else model)
+
+
 class Training:
     """A model that is being trained, and what updates it.
 
@@ -32,7 +37,7 @@ class Training:
     def __init__(self, model: nn.Module, optim_wrapper: Union[OptimWrapper, OptimWrapperDict]) -> None:
         self._wrapped = model
         self._optim_wrapper = optim_wrapper
-        self.model = cast(ContinualMixin, model.module if is_model_wrapper(model) else model)
+        self.model = unwrapped(model)
 
     @property
     def optimizer(self) -> Optimizer:
