@@ -14,7 +14,7 @@ from torch.utils.hooks import RemovableHandle
 
 from ..scenario import Split
 from .backbones import eval_mode_modules
-from .part_modules import part_tensors
+from .part_modules import is_part_tensor
 from .growing import growing
 
 GROUPS = ('background', 'old', 'new', 'unknown')
@@ -68,7 +68,7 @@ def freeze(model: EncoderDecoder, split: Split, dimensions: Mapping[str, int], f
             behind = parameter.shape[dimensions[name]] - len(groups)
             factors = torch.tensor([factor[group] for group in groups + ['background'] * behind])
         else:
-            factors = torch.tensor([0.0 if 'shared' in frozen and not part_tensors({name: parameter}) else 1.0])
+            factors = torch.tensor([0.0 if 'shared' in frozen and not is_part_tensor(name) else 1.0])
         if name.startswith(prefixes) or ('norms' in frozen and id(parameter) in norms) or not factors.any():
             parameter.requires_grad_(False)
         elif (factors != 1).any():

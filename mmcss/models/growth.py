@@ -7,7 +7,7 @@ import torch
 from mmseg.models.segmentors import EncoderDecoder
 from torch import Tensor
 
-from .part_modules import part_tensors, stock_tensors
+from .part_modules import is_part_tensor, part_tensors, stock_tensors
 from .growing import StateDict, growing, inherits, reserved_rows, unfolded
 from .heads import OtherAxes, other_axes
 from .new_rows import DEFAULT_NEW_ROWS, NEW_ROWS
@@ -128,7 +128,7 @@ def grow(model: EncoderDecoder, old: StateDict, num_old: int, new_rows: str = DE
             new = slice(num_old, num_seen)
             rows = grown[name].movedim(axes.rows[name], 0)
             rows[new] = tensor.movedim(axes.rows[name], 0)[new]
-            if not part_tensors({name: tensor}):  # these have their own
+            if not is_part_tensor(name):  # these have their own
                 initialise(name, rows, new)
     model.load_state_dict(grown, strict=True)
 

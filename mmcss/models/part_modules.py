@@ -49,11 +49,16 @@ def replace_modules(model: nn.Module, modules: Mapping[str, nn.Module]) -> None:
         setattr(model.get_submodule(owner), last, module)
 
 
+def is_part_tensor(name: str) -> bool:
+    """Whether a tensor of that name belongs to a module of a part."""
+    return name.startswith(f'{PART_MODULES}.')
+
+
 def part_tensors(state: Mapping[str, Tensor]) -> Dict[str, Tensor]:
     """The tensors of a state dict that belong to the modules of parts."""
-    return {name: value for name, value in state.items() if name.startswith(f'{PART_MODULES}.')}
+    return {name: value for name, value in state.items() if is_part_tensor(name)}
 
 
 def stock_tensors(state: Mapping[str, Tensor]) -> Dict[str, Tensor]:
     """All other tensors of a state dict."""
-    return {name: value for name, value in state.items() if not name.startswith(f'{PART_MODULES}.')}
+    return {name: value for name, value in state.items() if not is_part_tensor(name)}
