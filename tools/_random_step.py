@@ -63,7 +63,7 @@ def prepare(model: nn.Module, old: nn.Module, batch: Callable[[Split], Batch]) -
         before.begin({})
         train(old.train(), batch(old.split))
         before.finish()
-    moments(model, batch(model.split), before.states.kept).begin(old.state_dict())
+    moments(model, batch(model.split), before.states.states).begin(old.state_dict())
 
 
 def train(model: nn.Module, data: Batch) -> torch.Tensor:

@@ -15,7 +15,7 @@ from ..files import is_there
 from ..models import forget_hand_over, load_hand_over
 from ..parts import ImagePasses, Part, overrides
 from ..session import Moments, PartStates
-from ..session.part_states import Found, State, part_file, read_state, save_state
+from ..session.part_states import State, StoredState, load_state, part_file, save_state
 from .data_pass import Pass, averaged_model, bare_model, training_of
 from .finite_hook import check_state
 
@@ -96,12 +96,12 @@ class StateFiles(PartStates):
         self.runner = runner
         self.resumed = resumed
 
-    def begun(self, name: str) -> Optional[Found]:
+    def begun(self, name: str) -> Optional[StoredState]:
         """From the checkpoint, or else the file."""
         path = self._path(name)
         if not self.runner._resume or not (name in self.resumed or is_there(path)):
             return None
-        return Found(self.resumed[name], path) if name in self.resumed else read_state(path)
+        return StoredState(self.resumed[name], path) if name in self.resumed else load_state(path)
 
     def keep(self, name: str, part: Part) -> None:
         """Write it on one process, and wait for it on all."""

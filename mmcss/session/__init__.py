@@ -1,4 +1,4 @@
-"""One step without a runner: when its parts act, what they look at, and what they leave."""
+"""A step without a runner: when its parts act, their passes over the images, and the states that they leave."""
 from .image_pass import ImagePass, SeededImages
 from .moments import Moments
 from .part_states import PartStates

@@ -18,20 +18,20 @@ from ..random_state import preserved_random_state
 class ImagePass:
     """Passes over images of the step, with a model in evaluation mode.
 
-    Each iteration over it is one pass, with augmentations of its own; the
-    mode of the model and the random numbers of the process are restored.
+    Each iteration over it is one pass, augmented anew; the mode of the model
+    and the random numbers of the process are restored.
 
     Args:
         model: The student.
         needs: What to collect besides the logits.
-        student: Whether batches hold the model's own prediction, or else the
-            teacher's.
+        student: Whether batches hold the student's prediction, or the teacher's.
         batches: Gives the preprocessed images (``inputs`` and
             ``data_samples``) of a pass, by its number from 0 on.
         precision: Gives the context in which each batch is predicted.
     """
 
-    def __init__(self, model: ContinualMixin, needs: Needs, student: bool, batches: Callable[[int], Iterable[Dict[str, Any]]],
+    def __init__(self, model: ContinualMixin, needs: Needs, student: bool,
+                 batches: Callable[[int], Iterable[Dict[str, Any]]],
                  precision: Callable[[], ContextManager[Any]] = nullcontext) -> None:
         self.model = model
         self.needs = needs
@@ -42,10 +42,10 @@ class ImagePass:
 
     def __iter__(self) -> Iterator[StepBatch]:
         self._passes += 1
-        return self._run(self._passes - 1)
+        return self._predict(self._passes - 1)
 
     @torch.no_grad()
-    def _run(self, number: int) -> Iterator[StepBatch]:
+    def _predict(self, number: int) -> Iterator[StepBatch]:
         with evaluating(self.model), preserved_random_state():
             for data in self.batches(number):
                 with self.precision():
@@ -54,13 +54,13 @@ class ImagePass:
 
 
 class SeededImages(Dataset[Any]):
-    """Images of a data set, augmented in the same way whoever loads them.
+    """Images of a data set, augmented in the same way whichever process loads them.
 
     Args:
         dataset: A data set with random transforms.
-        images: Numbers of the images in it.
+        images: Indices of the images in it.
         seed: Of the random numbers.
-        number: Of the pass, for which images are augmented anew.
+        number: Number of the pass; each pass augments anew.
     """
 
     def __init__(self, dataset: Any, images: Union[Sequence[int], np.ndarray], seed: int, number: int = 0) -> None:
@@ -71,7 +71,7 @@ class SeededImages(Dataset[Any]):
 
     @property
     def metainfo(self) -> Dict[str, Any]:
-        """The data set's."""
+        """That of the data set."""
         return self.dataset.metainfo
 
     def __len__(self) -> int:

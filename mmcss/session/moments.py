@@ -7,7 +7,7 @@ from torch import Tensor
 
 from ..models import ContinualMixin
 from ..parts import ImagePasses, Part, overrides
-from .part_states import Found, PartStates, State, unfit_state
+from .part_states import PartStates, State, StoredState, unfit_state
 
 PassesOfPart = Callable[[str, Part, bool], ImagePasses]
 
@@ -19,8 +19,8 @@ class Moments:
         model: The student.
         image_passes: Gives a part, by its name, passes over the images of
             the step, with predictions of the student (True) or of the
-            teacher (False). Runs nothing until they are iterated.
-        states: Where states come from and go to.
+            teacher (False). Nothing runs until they are iterated.
+        states: Gives the parts their states, and stores them.
     """
 
     def __init__(self, model: ContinualMixin, image_passes: PassesOfPart, states: PartStates) -> None:
@@ -36,7 +36,8 @@ class Moments:
                 part attaches itself.
 
         Raises:
-            ValueError: A part can't take a state that there is.
+            ValueError, FileNotFoundError: A part's state is missing or does
+                not fit the part.
         """
         parts, split = self.model.method.parts, self.model.split
         for part in parts.values():
@@ -59,36 +60,29 @@ class Moments:
             part.before_update()
 
     def finish(self, observers: Optional[Mapping[str, Part]] = None) -> None:
-        """Let parts look at the trained model.
-
-        Args:
-            observers: These parts; default: all of the method's observers.
-        """
+        """Call ``after_step`` of the observers; default: all of the method's."""
         for name, part in (self.model.method.observers if observers is None else observers).items():
             part.after_step(self.model.split, self.image_passes(name, part, True))
             self.states.keep(name, part)
 
 
-def load(name: str, part: Part, take: Callable[[State], None], stored: Found, *numbers: int) -> None:
-    """Let a part take a state.
+def load(name: str, part: Part, load_part: Callable[[State], None], stored: StoredState, *num_classes: int) -> None:
+    """Load a state into a part.
 
     Args:
-        name: The part's.
-        part: Whose state it is.
-        take: ``load_previous`` or ``load_state_dict`` of the part.
-        stored: The state, and the file that it is from.
-        numbers: How many classes the tensors of ``per_class`` may have.
+        load_part: ``load_previous`` or ``load_state_dict`` of the part.
+        num_classes: How many classes the tensors of ``per_class`` may have.
 
     Raises:
-        ValueError: It does not fit the part, or is of another number of classes.
+        ValueError: The state does not fit the part, or has another number of classes.
     """
     try:
-        if stored.left_by not in ('', type(part).__name__):
-            raise ValueError(f'it is of {stored.left_by}, expected {type(part).__name__}')
+        if stored.part_class not in ('', type(part).__name__):
+            raise ValueError(f'got a state of {stored.part_class}, expected one of {type(part).__name__}')
         for key, dimension in part.per_class.items():
             classes = stored.state[key].shape[dimension]
-            if classes not in numbers:
-                raise ValueError(f'{key} is of {classes} classes, expected {numbers[-1]}')
-        take(stored.state)
+            if classes not in num_classes:
+                raise ValueError(f'{key} has {classes} classes, expected {num_classes[-1]}')
+        load_part(stored.state)
     except (KeyError, IndexError, TypeError, RuntimeError, ValueError) as error:
         raise unfit_state(error, stored.file, name) from error

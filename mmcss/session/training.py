@@ -1,4 +1,4 @@
-"""A training as those see it that act beside its loop: its model and its updates."""
+"""What parts and replays need of a training beside its loop: its model and its updates."""
 from __future__ import annotations
 
 import copy
@@ -19,16 +19,16 @@ Batch = Mapping[str, List[Any]]
 
 
 def unwrapped(model: nn.Module) -> ContinualMixin:
-    """A student without the distributed wrapper that it may be in."""
+    """A student without its distributed wrapper, if it has one."""
     return cast(ContinualMixin, model.module if is_model_wrapper(model) else model)
 
 
 class Training:
-    """A model that is being trained, and what updates it.
+    """A model in training, and what updates it.
 
     Args:
-        model: The student, in a distributed wrapper where there is one.
-        optim_wrapper: What updates it.
+        model: The student, in its distributed wrapper if it has one.
+        optim_wrapper: Updates it.
 
     Attributes:
         model: The student, without the wrapper.
@@ -47,8 +47,8 @@ class Training:
             ValueError: There are several.
         """
         if not hasattr(self._optim_wrapper, 'optimizer'):
-            raise ValueError('this method looks at the updates of one optimizer, and this optim_wrapper has several; take '
-                             'one, or another method.')
+            raise ValueError('optim_wrapper: got several optimizers, but this method needs a single one; use one optimizer, '
+                             'or another method.')
         return self._optim_wrapper.optimizer
 
     def precision(self) -> ContextManager[None]:
@@ -58,14 +58,14 @@ class Training:
         return nullcontext()
 
     def preprocessed(self, batch: Batch) -> Dict[str, Any]:
-        """A batch as the model takes it; the given one stays as it is (padding changes samples in place)."""
+        """A preprocessed copy of a batch (padding would change its samples in place)."""
         copied = dict(inputs=list(batch['inputs']), data_samples=copy.deepcopy(batch['data_samples']))
         return self.model.data_preprocessor(copied, True)
 
     def gradients(self, batch: Batch) -> Dict[nn.Parameter, Tensor]:
         """Gradients of a batch's loss in training mode, over all processes.
 
-        Those of the parameters stay as they are, and no part observes it.
+        The parameters' gradients are restored, and no part observes the batch.
         """
         parameters = [p for p in self.model.parameters() if p.requires_grad]
         before = [p.grad for p in parameters]
@@ -83,17 +83,16 @@ class Training:
         return gradients
 
     def before_updates(self, act: Callable[[], None]) -> RemovableHandle:
-        """Call ``act`` right before each update, to read or change the gradients of the parameters.
-
-        They are whole there, whatever accumulates or scales them.
+        """Call ``act`` right before each update, to read or change the whole gradients, accumulated and unscaled.
 
         Raises:
-            ValueError: There are several optimizers, or the optimizer takes
-                the factor of mixed precision away itself.
+            ValueError: There are several optimizers, or the optimizer
+                unscales the gradients of mixed precision itself.
         """
         optimizer = self.optimizer
-        # With such an optimizer the factor of mixed precision, and the updates that it skips, are the kernel's own.
+        # Such an optimizer unscales the gradients, and skips updates, within its kernel.
         if isinstance(self._optim_wrapper, AmpOptimWrapper) and getattr(optimizer, '_step_supports_amp_scaling', False):
-            raise ValueError('this method acts on gradients without the factor of mixed precision, which a fused optimizer '
-                             'takes away too late. Leave fused=True out of optim_wrapper.optimizer, or train without --amp.')
+            raise ValueError('optim_wrapper.optimizer: got a fused optimizer with mixed precision, which unscales the '
+                             'gradients only after this method has used them. Leave fused=True out of it, or train without '
+                             '--amp.')
         return optimizer.register_step_pre_hook(lambda *_: act())

@@ -19,7 +19,7 @@ def method(name, **options):
 
 def importance(work_dir, step, name):
     """What a part left beside the hand-over of a step."""
-    return load_state(Path(work_dir) / f'step_{step}' / 'parts' / f'{name}.npz')
+    return load_state(Path(work_dir) / f'step_{step}' / 'parts' / f'{name}.npz').state
 
 
 def told(work_dir, step, name):

@@ -117,8 +117,8 @@ def test_two_processes_find_what_one_finds(tiny_data, tmp_path):
         else:
             cfg.dump(tmp_path / 'config.py')
             together('train.py', tmp_path / 'config.py', '--step', '0-1', '--first-step-from', tmp_path / 'first')
-        found.append((load_state(work_dir / 'step_0' / 'parts' / 'csw_kd.npz'), remembered(work_dir, 0),
-                      load_state(work_dir / 'step_1' / 'parts' / 'targets.npz')['thresholds']))
+        found.append((load_state(work_dir / 'step_0' / 'parts' / 'csw_kd.npz').state, remembered(work_dir, 0),
+                      load_state(work_dir / 'step_1' / 'parts' / 'targets.npz').state['thresholds']))
     (one, exemplars, thresholds), (two, same_exemplars, same_thresholds) = found
     assert one['prototypes'].shape == (3, 16) and one['prototypes'].any(dim=1).all()
     np.testing.assert_allclose(two['prototypes'], one['prototypes'], rtol=1e-4, atol=1e-6)
@@ -133,7 +133,7 @@ def test_prototypes_and_memory_are_of_the_weights_that_are_handed_over(tiny_data
     run(cfg, steps='0')
     taken = tiny_config(tiny_data, tmp_path / 'taken', continual=REMINDER_M)
     run(taken, steps='0', first_step_from=str(tmp_path / 'averaged'))
-    ours, theirs = (load_state(tmp_path / name / 'step_0' / 'parts' / 'csw_kd.npz')['prototypes'] for name in ('averaged', 'taken'))
+    ours, theirs = (load_state(tmp_path / name / 'step_0' / 'parts' / 'csw_kd.npz').state['prototypes'] for name in ('averaged', 'taken'))
     np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-6)
     assert remembered(tmp_path / 'averaged', 0) == remembered(tmp_path / 'taken', 0)
     # Stopped before it was finished, it is finished when the run goes on.

@@ -15,7 +15,7 @@ SDR = Config.fromfile(ROOT / 'configs' / '_base_' / 'methods' / 'sdr.py').contin
 
 
 def prototypes(work_dir, step):
-    return load_state(Path(work_dir) / f'step_{step}' / 'parts' / 'sdr.npz')
+    return load_state(Path(work_dir) / f'step_{step}' / 'parts' / 'sdr.npz').state
 
 
 @pytest.fixture(scope='module')

@@ -100,7 +100,7 @@ def test_a_session_goes_on_from_what_a_run_has_left(namespace, work_dir, monkeyp
 
 def test_the_method_had_something_to_do(namespace, work_dir):
     """Thresholds of three old classes, the same; and weights of step 1 are not those of step 0."""
-    ours, theirs = (load_state(folder / 'step_1' / 'parts' / 'targets.npz')['thresholds']
+    ours, theirs = (load_state(folder / 'step_1' / 'parts' / 'targets.npz').state['thresholds']
                     for folder in (namespace['folder'] / 'work_dirs' / 'squares', work_dir))
     assert torch.equal(ours, theirs) and ours.shape == (1, 3)
     assert namespace['losses']['loss_local_pod'] > 0

@@ -7,7 +7,7 @@ import torch
 from mmcss.models import Method
 from mmcss.parts import Part
 from mmcss.session import Moments, PartStates
-from mmcss.session.part_states import Found
+from mmcss.session.part_states import StoredState
 from tests.models.makers import make_split
 
 
@@ -50,7 +50,7 @@ class Resumed(PartStates):
     """A step that was stopped with what ``b`` had."""
 
     def begun(self, name):
-        return Found(dict(rows=torch.zeros(5))) if name == 'b' else None
+        return StoredState(dict(rows=torch.zeros(5))) if name == 'b' else None
 
 
 def moments(log, states, step=1):
@@ -66,7 +66,7 @@ def test_moments_in_their_order():
     assert log == [('a', 'attach', dict(x=1)), ('b', 'attach', dict(x=1)),
                    ('a', 'previous', 3), ('a', 'before_step', ('a', 'a', False)),
                    ('b', 'previous', 3), ('b', 'before_step', ('b', 'b', False))]
-    assert list(states.kept) == ['a', 'b']
+    assert list(states.states) == ['a', 'b']
     log.clear()
     made.before_update()
     made.finish()
@@ -85,15 +85,15 @@ def test_a_part_that_is_resumed_does_not_look_again():
     log, states = [], Resumed()
     moments(log, states).begin({})
     assert log[2:] == [('a', 'before_step', ('a', 'a', False)), ('b', 'resumed', 5)]
-    assert list(states.kept) == ['a']
+    assert list(states.states) == ['a']
 
 
 @pytest.mark.parametrize('left, why', [
-    (dict(rows=torch.zeros(4)), 'ValueError: rows is of 4 classes, expected 3'),
+    (dict(rows=torch.zeros(4)), 'ValueError: rows has 4 classes, expected 3'),
     (dict(columns=torch.zeros(3)), "KeyError: 'rows'"),
 ])
 def test_a_state_of_another_method_is_told(left, why):
-    told = (f"previous: what the step before has left of the part 'a' was left by another method ({why}). Give a step that was "
-            'trained with the method of this one.')
-    with pytest.raises(ValueError, match=f'^{re.escape(told)}$'):
+    message = (f"previous: the state of the part 'a' was left by another method ({why}). Give a step that was trained with the "
+               'method of this one.')
+    with pytest.raises(ValueError, match=f'^{re.escape(message)}$'):
         moments([], PartStates(dict(a=left))).begin({})

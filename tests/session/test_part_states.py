@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from mmcss.parts import Part
-from mmcss.session.part_states import PartStates, load_state, read_state, save_state
+from mmcss.session.part_states import PartStates, load_state, save_state
 
 STATES = dict(float=torch.tensor([[1.5, -2.]]), long=torch.tensor(7), flag=torch.tensor([True, False]))
 
@@ -18,8 +18,10 @@ def assert_same(a, b):
 
 def test_state_survives_the_file(tmp_path):
     save_state(tmp_path / 'part.npz', STATES, 'Counter')
-    assert_same(load_state(tmp_path / 'part.npz'), STATES)
-    assert [path.name for path in tmp_path.iterdir()] == ['part.npz'] and read_state(tmp_path / 'part.npz').left_by == 'Counter'
+    stored = load_state(tmp_path / 'part.npz')
+    assert_same(stored.state, STATES)
+    assert (stored.file, stored.part_class) == (tmp_path / 'part.npz', 'Counter')
+    assert list(tmp_path.iterdir()) == [tmp_path / 'part.npz']
 
 
 def test_state_is_written_atomically(tmp_path, monkeypatch):
@@ -32,7 +34,7 @@ def test_state_is_written_atomically(tmp_path, monkeypatch):
     monkeypatch.setattr(os, 'replace', stop)
     with pytest.raises(KeyboardInterrupt):
         save_state(path, dict(x=torch.tensor(2)), 'Counter')
-    assert_same(load_state(path), dict(x=torch.tensor(1)))
+    assert_same(load_state(path).state, dict(x=torch.tensor(1)))
 
 
 def test_pickled_state_is_refused(tmp_path):
@@ -59,8 +61,8 @@ def test_states_in_memory():
     left.keep('silent', part)
     part.state_dict = lambda: STATES
     left.keep('a', part)
-    assert list(left.kept) == ['a'] and left.before is None
-    states = PartStates(left.kept)
+    assert list(left.states) == ['a'] and left.before is None
+    states = PartStates(left.states)
     assert states.previous('a') == (STATES, None, '') and states.begun('a') is None
     with pytest.raises(ValueError, match="the step before has left nothing of the part 'b'. Give its StepSession"):
         states.previous('b')

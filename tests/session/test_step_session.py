@@ -217,7 +217,7 @@ def test_what_is_no_segmentor_is_told(first):
 def test_an_optimizer_of_another_model_is_refused(first, loaders):
     model, other = network(4), network(4)
     stray = torch.optim.SGD([*model.parameters(), other.decode_head.conv_seg.bias], lr=.1)
-    with pytest.raises(ValueError, match="^optimizer: it has parameters that are not those of the session's model; build it"):
+    with pytest.raises(ValueError, match="^optimizer: got parameters that the session's model does not have; build it"):
         learn(StepSession(model, Method(SCENARIO[1]), first[0]), loaders[1], stray)
     assert type(model) is EncoderDecoder
 
@@ -236,7 +236,7 @@ def test_parts_of_another_session_are_refused(first, loaders, used):
     sessions = [StepSession(network(4), Method(SCENARIO[1], losses=dict(counter=part)), first[0]) for _ in range(2)]
     learn(sessions[0], loaders[1], updates=0)
     sessions[0].end()
-    with pytest.raises(ValueError, match='^method: its parts have served another session; build new ones for each step.$'):
+    with pytest.raises(ValueError, match='^method: got parts that another session has used; build new ones for each step.$'):
         learn(sessions[1], loaders[1])
 
 
@@ -256,7 +256,7 @@ def test_a_session_that_has_ended_lets_go_of_what_trained(first, loaders):
 
 @pytest.mark.parametrize('classes, step, previous, told', [
     (3, 1, 'first', 'model: got 3 channels, expected 4: step 1 has 4 seen classes. Set num_classes of its heads.'),
-    (4, 1, None, 'previous: got None at step 1; step 0 has none, others grow from it.'),
+    (4, 1, None, 'previous: got None at step 1; step 0 has none, later steps need one.'),
     (3, 0, 'step_0.pth', "previous: got 'step_0.pth' at step 0; step 0 has none"),
     (5, 2, 'first', "previous: got a session of step 0 with the classes ['background', 'red', 'green'], expected one that has "
                     "ended, with ['background', 'red', 'green', 'blue']."),

@@ -95,5 +95,5 @@ def test_accumulated_gradients_are_bounded_once_an_update(tiny_data, stream_dir,
 
 
 def test_several_optimizers():
-    with pytest.raises(ValueError, match='looks at the updates of one optimizer, and this optim_wrapper has several'):
+    with pytest.raises(ValueError, match='got several optimizers, but this method needs a single one'):
         GradientReference().begin(Training(torch.nn.Module(), {}), None, None)

@@ -128,7 +128,7 @@ def test_processes_judge_their_shares(runner, monkeypatch):
 
 
 def test_several_optimizers():
-    with pytest.raises(ValueError, match='looks at the updates of one optimizer, and this optim_wrapper has several'):
+    with pytest.raises(ValueError, match='got several optimizers, but this method needs a single one'):
         InterferedReplay().begin(Training(torch.nn.Module(), {}), None, None)
 
 
