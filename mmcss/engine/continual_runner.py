@@ -17,19 +17,19 @@ from ..hooks.best_weights_hook import best_checkpoint
 from ..hooks.data_pass import bare_model
 from ..models import load_hand_over
 from ..scenario.partitions import PARTITIONS
-from .disk import named_full_disk
 from .distributed import check_shared, join_processes, on_main_process, say, together
 from .first_step import find_first_step, read_first_step, write_first_step
+from .folders import full_disk_reported
+from .isolation import tear_down
 from .plain_checkpoints import plain_checkpoints
 from .plan import StepPlan, config_difference, make_plan, plan_table
 from .pretty_configs import formatted_once
 from .progress import Progress
 from .rehearsal import rehearse_plans
-from .run_lock import alone
+from .run_lock import locked
 from .settings import build_scenario, read_settings
 from .step_config import deploy_config, step_config, training_settings
 from .step_state import State
-from .teardown import tear_down
 
 
 @RUNNERS.register_module()
@@ -37,13 +37,13 @@ class ContinualRunner:
     """Trains and evaluates the steps of a scenario, one ordinary Runner each.
 
     Stock ``tools/train.py`` runs it through ``runner_type='ContinualRunner'``.
-    ``cfg.run`` holds what concerns the sequence, see :class:`RunSettings`.
+    ``cfg.run`` has the settings of the sequence, see :class:`RunSettings`.
 
     Args:
         cfg: The user's config.
 
     Raises:
-        ValueError: The config, the scenario or the data is wrong; nothing was
+        ValueError: The config, the scenario or the data is wrong; nothing is
             trained then.
     """
 
@@ -68,22 +68,19 @@ class ContinualRunner:
         return cls(cfg)
 
     def plan(self) -> List[StepPlan]:
-        """What the run would do; opens the data, trains and writes nothing."""
-        untrained = self.progress.untrained()
-        taken = [step for step in untrained if self.progress.state(step) is State.TAKE]
+        """What the run would do; opens the data, but trains and writes nothing."""
+        states = {step: self.progress.state(step) for step in self.steps}
+        untrained = [step for step, state in states.items() if state in (State.START, State.RESUME, State.TAKE)]
+        taken = [step for step, state in states.items() if state is State.TAKE]
         return make_plan(self.configs, self.scenario, untrained, taken=taken)
 
     def train(self) -> Dict[str, Any]:
-        """Train and evaluate the steps.
-
-        Returns:
-            The results over steps, as written to ``results.json``.
-        """
+        """Train and evaluate the steps; returns the results over steps, as written to ``results.json``."""
         plans = together(self.plan)
         say('\n'.join([*self._profile_changes(), plan_table(plans, together(self.progress.intents))]))
         rehearse_plans(self.settings, self.scenario, plans)
-        check_shared(self.work_dir)  # nothing is written before all processes have looked
-        with named_full_disk(self.work_dir), alone(self.work_dir), plain_checkpoints(), formatted_once():
+        check_shared(self.work_dir)  # nothing is written before all processes have checked the plan
+        with full_disk_reported(self.work_dir), locked(self.work_dir), plain_checkpoints(), formatted_once():
             on_main_process(self.progress.make_room)
             if self.settings.run.first_step_from and 0 not in self.steps:
                 self._run_step(0)
@@ -92,11 +89,11 @@ class ContinualRunner:
             return self.results()
 
     def test(self) -> Dict[str, Any]:
-        """Evaluate the hand-overs of the steps again, as far as there are any.
+        """Evaluate again those of the steps that are trained.
 
         Returns:
             The results over steps, as written to ``results.json``; empty if
-            steps are left that have no result under this protocol.
+            a trained step has no result under this protocol.
 
         Raises:
             FileNotFoundError: None of the steps is trained.
@@ -105,7 +102,7 @@ class ContinualRunner:
         steps = [step for step in self.steps if step in trained]
         together(lambda: make_plan(self.configs, self.scenario, trained=(), roles=['test']))
         check_shared(self.work_dir)
-        with named_full_disk(self.work_dir), plain_checkpoints(), formatted_once():
+        with full_disk_reported(self.work_dir), plain_checkpoints(), formatted_once():
             for step in steps:
                 self._evaluate(step)
         if steps != list(self.steps):
@@ -114,56 +111,51 @@ class ContinualRunner:
         untested = [step for step, result in zip(trained, results) if result is None]
         if untested:
             say(f'{steps_table(dict(steps=[result for result in results if result]))}\nnote: the steps {untested} have no '
-                f'result under this protocol; {self.results_file} stays as it is. Test all steps to have it written.')
+                f'result under this protocol; {self.results_file} is left as it is. Test all steps to have it written.')
             return {}
         return self.results()
 
     def describe(self) -> str:
-        """The plan as text: steps, images, and how the steps' configs differ."""
+        """The plan as text: steps, images, and the differences between the steps' configs."""
         lines = [*self._profile_changes(), plan_table(plans := self.plan(), self.progress.intents())]
         rehearse_plans(self.settings, self.scenario, plans)
-        refused = self.progress.refusal()
-        lines += [f'\nnote: the run would be refused: {refused}'] if refused else []
+        if refusal := self.progress.refusal():
+            lines.append(f'\nnote: the run would be refused: {refusal}')
         for step, config in enumerate(self.configs):
             before = self.configs[step - 1] if step else self.settings.cfg
-            lines.append(f'\nstep {step}, config against {f"step {step - 1}" if step else "the one given"}:')
-            lines.extend(f'  {line}' for line in config_difference(before, config))
+            lines += [f'\nstep {step}, config against {f"step {step - 1}" if step else "the one given"}:',
+                      *(f'  {line}' for line in config_difference(before, config))]
         return '\n'.join(lines)
 
     def _trained(self) -> List[int]:
-        """The trained steps, of which some are asked for."""
-        trained = [step for step in range(len(self.scenario)) if self.progress.trained(step)]
+        """The trained steps; an error if none of those that the run is about is trained."""
+        trained = [step for step in range(len(self.scenario)) if self.progress.trained_id(step) is not None]
         if not set(trained) & set(self.steps):
             raise FileNotFoundError(f'{self.work_dir} has none of the steps {self.steps[0]} to {self.steps[-1]}; it has '
-                                    f'{trained or "none"}. Look at --work-dir and --step, or train them first.')
+                                    f'{trained or "none"}. Check --work-dir and --step, or train them first.')
         return trained
 
     def _check_partition(self) -> None:
         partition = getattr(self.scenario, 'partition', 'once')
         caveat = PARTITIONS[partition].caveat
         if caveat and self.settings.profile != 'official':
-            raise ValueError(f'scenario.partition: {partition!r} {caveat}; it is there to compare with published numbers, by '
-                             "profile='official'. Take 'once'.")
+            raise ValueError(f'scenario.partition: {partition!r} {caveat}; it exists to compare with published numbers, in '
+                             "profile='official'. Use 'once'.")
         if caveat:
             warnings.warn(f'the official profile {caveat}.')
 
     def _profile_changes(self) -> List[str]:
-        """What the profile changed of the user's config."""
+        """The changes that the profile has made to the user's config, a line each."""
         changed = [line for line in config_difference(self.settings.user_cfg, self.settings.cfg)
                    if not line.startswith(('official', 'profile'))]
         return [f'profile {self.settings.profile}:', *(f'  {line}' for line in changed)] if changed else []
 
-    def _report_changes(self, step: int) -> None:
-        """Print which settings differ from those that a step was begun with."""
-        begun, now = self.progress.folder(step).settings, training_settings(self.configs[step])
-        for line in config_difference(Config(begun), Config(now)) if begun else ():
-            say(f'note: step {step} was begun with another {line}')
-
     def _run_step(self, step: int) -> None:
         folder = self.progress.folder(step)
-        state = self.progress.agreed_state(step)
-        if not state.begins:
-            self._report_changes(step)
+        settings, state = training_settings(self.configs[step]), self.progress.agreed_state(step)
+        begun = None if state.begins else folder.settings
+        for line in config_difference(Config(begun), Config(settings)) if begun else ():
+            say(f'note: step {step} was begun with another {line}')
         if state is State.FINISHED:
             say(f'step {step} is finished; skipped')
             return
@@ -176,18 +168,17 @@ class ContinualRunner:
             config = self.configs[step].copy()
             if state is State.RESUME:
                 # Both keys: mmengine then resumes from this very file.
-                config.merge_from_dict(dict(
-                    resume=True, load_from=str(folder.checkpoint(self.progress.parent_id(step)))))
+                config.update(resume=True, load_from=str(folder.checkpoint(self.progress.parent_id(step))))
             else:
-                on_main_process(lambda: self._begin(step))
+                def begin() -> None:
+                    self.progress.begin(step, settings)
+                    self._write_results(self._collect())  # of the steps before
+
+                on_main_process(begin)
             self._train(step, config)
         say(f'step {step} took {time.time() - start:.0f} s')
-        if step != self.steps[-1]:  # train() tells those of the last one
+        if step != self.steps[-1]:  # train() prints them after the last one
             self.results()
-
-    def _begin(self, step: int) -> None:
-        self.progress.begin(step, training_settings(self.configs[step]))
-        self._write_results(self._collect())  # of the steps before
 
     def _train(self, step: int, config: Config) -> None:
         folder = self.progress.folder(step)
@@ -196,28 +187,24 @@ class ContinualRunner:
             if is_main_process():
                 deploy_config(self.settings, self.scenario, step).dump(str(folder.deploy))
             runner.train()
-            self._report_unused_best(runner)
-            # An EMA starts anew in test(): what is judged is what was handed over.
+            best = best_checkpoint(runner)
+            if best is not None and self.settings.run.hand_over == 'last':
+                say(f"note: save_best has kept {best}, but the weights of the last iteration are handed over; "
+                    "run.hand_over='best' hands over the best ones")
+            # An EMA starts anew in test(), which is to evaluate the weights that are handed over.
             bare_model(runner).take_over(load_hand_over(folder.hand_over)['state_dict'])
             runner.test()
-        finally:  # a step that fails shall not leave its singletons to a later run in this process
+        finally:  # a step that fails must not leave its singletons to a later run in this process
             tear_down(runner)
 
-    def _report_unused_best(self, runner: Runner) -> None:
-        """Print a note if ``save_best`` has kept weights that are not handed over."""
-        best = best_checkpoint(runner)
-        if best is not None and self.settings.run.hand_over == 'last':
-            say(f"note: save_best has kept {best}, but the weights of the last iteration are handed over; "
-                "run.hand_over='best' hands over the best ones")
-
     def _evaluate(self, step: int, finish: bool = False) -> None:
-        """Test a step's hand-over; ``finish``: it was trained elsewhere, and hooks have yet to finish it."""
+        """Test a step's hand-over; with ``finish`` it was trained elsewhere, and hooks finish it first."""
         folder = self.progress.folder(step)
         hand_over = load_hand_over(folder.hand_over, self.scenario[step].seen)
         runner = Runner.from_cfg(self._test_config(step))
         try:
             model: Any = bare_model(runner)
-            getattr(model, 'module', model).take_over(hand_over['state_dict'])  # a tta_model's own
+            getattr(model, 'module', model).take_over(hand_over['state_dict'])  # a tta_model has the student as module
             for hook in runner.hooks if finish else ():
                 if hasattr(hook, 'finish_step'):
                     hook.finish_step(runner)
@@ -226,7 +213,7 @@ class ContinualRunner:
             tear_down(runner)
         if finish and is_main_process():
             folder.finish()
-        barrier()  # the result is there for all processes
+        barrier()  # all processes read the result
 
     def _test_config(self, step: int) -> Config:
         config = self.configs[step].copy()
@@ -247,11 +234,7 @@ class ContinualRunner:
         self._evaluate(0, finish=True)
 
     def results(self) -> Dict[str, Any]:
-        """Collect the results of the steps so far, write ``results.json`` and print them.
-
-        Returns:
-            What :func:`summarise` gives; empty if no step has a result.
-        """
+        """The results over steps so far, written to ``results.json`` and printed; empty if no step has a result."""
         summary = self._collect()
         if summary and is_main_process():
             self._write_results(summary)
@@ -264,8 +247,8 @@ class ContinualRunner:
 
     def _collect(self) -> Dict[str, Any]:
         steps = []
-        for split in self.scenario:
-            result = self.progress.result(split.step)
+        for step in range(len(self.scenario)):
+            result = self.progress.result(step)
             if result is None:
                 break
             steps.append(result)

@@ -25,28 +25,23 @@ KINDS = (FileNotFoundError, ValueError)
 
 @MODEL_WRAPPERS.register_module()
 class DeviceAwareDDP(MMDistributedDataParallel):
-    """MMDistributedDataParallel that also takes models on the CPU.
-
-    There DDP wants no device ids, and SyncBN, which only works on GPUs,
-    becomes BN.
-    """
+    """MMDistributedDataParallel that also takes models on the CPU, where SyncBN, which needs GPUs, becomes BN."""
 
     def __init__(self, module: nn.Module, device_ids: Optional[Sequence[int]] = None, **kwargs: Any) -> None:
         if next(module.parameters()).device.type == 'cpu':
-            device_ids = None
-            module = revert_sync_batchnorm(module)
+            device_ids, module = None, revert_sync_batchnorm(module)
         super().__init__(module=module, device_ids=device_ids, **kwargs)
 
 
 def join_processes(launcher: str, options: Mapping[str, Any]) -> None:
-    """Form the process group before the first runner would.
+    """Form the process group before the first runner does; without GPUs its backend is gloo.
 
     Args:
         launcher: 'none', 'pytorch', 'slurm' or 'mpi'.
-        options: ``env_cfg.dist_cfg``; without a GPU its backend gives way to gloo.
+        options: ``env_cfg.dist_cfg``, for machines with GPUs.
 
     Raises:
-        ValueError: A launcher other than pytorch without a GPU.
+        ValueError: A launcher other than pytorch without GPUs.
     """
     if launcher == 'none' or is_distributed():
         return
@@ -54,7 +49,7 @@ def join_processes(launcher: str, options: Mapping[str, Any]) -> None:
         init_dist(launcher, **options)
         return
     if launcher != 'pytorch':
-        raise ValueError(f'without a GPU the launcher has to be pytorch (tools/dist_train.sh), not {launcher!r}.')
+        raise ValueError(f"launcher: got {launcher!r}, expected 'pytorch' on machines without GPUs (tools/dist_train.sh).")
     os.environ.setdefault('LOCAL_RANK', '0')
     dist.init_process_group(backend='gloo')
 
@@ -66,17 +61,11 @@ def say(text: str) -> None:
 
 
 def together(job: Callable[[], Result]) -> Result:
-    """Do a job on every process; what stops one of them stops all, at once.
+    """Do a job on every process, and return its result on this one; an error on one process stops all at once.
 
     Otherwise the others would wait for it until a timeout. Jobs may be
     nested: all processes do the same ones in the same order, and learn of the
     failure of another at their next exchange.
-
-    Args:
-        job: Called without arguments.
-
-    Returns:
-        What the job gave on this process.
 
     Raises:
         Exception: What the job raised here; or on the first of the other
@@ -93,13 +82,7 @@ def together(job: Callable[[], Result]) -> Result:
 
 
 def on_main_process(job: Callable[[], Result]) -> Result:
-    """Do a job on the main process alone.
-
-    Args:
-        job: Gives what can be pickled.
-
-    Returns:
-        What the job gave, on all processes.
+    """Do a job on the main process alone; its result, which has to be picklable, and its errors are those of all.
 
     Raises:
         Exception: See :func:`together`.
@@ -110,25 +93,22 @@ def on_main_process(job: Callable[[], Result]) -> Result:
 
 
 def agree(what: str, value: Any, advice: str) -> None:
-    """Make sure that all processes found the same.
+    """Raise ValueError unless all processes have the same value.
 
     Args:
-        what: What it is, to say where they differ.
+        what: Name of the value, for the message.
         value: A plain value.
-        advice: What to do where they differ.
-
-    Raises:
-        ValueError: They found different values.
+        advice: What to do if they differ, for the message.
     """
     values = _exchange(value)
-    places = [f'{other!r} in process {rank} on {host}' for rank, (host, other) in enumerate(values)
-              if other != values[0][1] or rank == 0]
+    places = [f'{found!r} in process {rank} on {host}' for rank, (host, found) in enumerate(values)
+              if found != values[0][1] or rank == 0]
     if len(places) > 1:
         raise _shared(ValueError(f'{what} differ between processes: {", ".join(places[:4])}. {advice}'))
 
 
 def _exchange(value: Any, error: Optional[Exception] = None) -> List[Tuple[str, Any]]:
-    """Host and value of each process; raises on all others if one of them brings an error."""
+    """Host and value of each process; if one of them gives an error, all others raise it."""
     failure = None
     if error is not None:
         kind = next((kind for kind in KINDS if isinstance(error, kind)), RuntimeError)
@@ -140,7 +120,7 @@ def _exchange(value: Any, error: Optional[Exception] = None) -> List[Tuple[str, 
     for rank, (host, _, failure) in enumerate(exchanged):
         if failure is not None:
             raise _shared(failure[0](f'process {rank} on {host}: {failure[1]}'))
-    return [(host, other) for host, other, _ in exchanged]
+    return [(host, exchanged_value) for host, exchanged_value, _ in exchanged]
 
 
 def _shared(error: Exception) -> Exception:
@@ -154,44 +134,45 @@ def check_shared(work_dir: Path, patience: float = 5.0) -> None:
 
     Args:
         work_dir: The folder; made if it is missing.
-        patience: Seconds until what the main process wrote has to be there;
+        patience: Seconds to wait for a file of the main process to appear;
             network file systems show it late.
 
     Raises:
-        ValueError: Some machine has a folder of its own by that name.
+        ValueError: Another machine has a different folder by that name.
     """
     if get_world_size() == 1:
         return
     names: List[Any] = [f'.seen_by_all_{uuid.uuid4().hex}']
     broadcast_object_list(names)
     mark = work_dir / names[0]
-    together(lambda: _write(mark) if is_main_process() else None)
-    seen_by = _exchange((str(work_dir.resolve()), _appears(mark, patience)))
+
+    def write() -> None:
+        if is_main_process():
+            work_dir.mkdir(parents=True, exist_ok=True)
+            mark.touch()
+
+    together(write)
+    answers = _exchange((str(work_dir.resolve()), _appears(mark, patience)))
+    missing = [f'process {rank} on {host} ({path})' for rank, (host, (path, sees)) in enumerate(answers) if not sees]
     if is_main_process():
         mark.unlink(missing_ok=True)
-    blind = [f'process {rank} on {host} ({path})' for rank, (host, (path, sees)) in enumerate(seen_by) if not sees]
-    if blind:
-        if is_main_process():
-            with suppress(OSError):  # only where nothing else is in it
+        if missing:
+            with suppress(OSError):  # it holds other files
                 work_dir.rmdir()
-        host, (path, _) = seen_by[0]
-        raise _shared(ValueError(f'--work-dir {work_dir} is no folder that all machines share: what process 0 on {host} '
-                               f'wrote to {path} is not seen by {", ".join(blind)}. Give the full path of a folder on a '
-                               'shared disk.'))
-
-
-def _write(mark: Path) -> None:
-    mark.parent.mkdir(parents=True, exist_ok=True)
-    mark.touch()
+    if missing:
+        host, (path, _) = answers[0]
+        raise _shared(ValueError(f'--work-dir: got {work_dir}, expected a folder that all machines share, but a file that '
+                                 f'process 0 on {host} wrote to {path} is missing for {", ".join(missing)}. Give the full '
+                                 'path of a folder on a shared disk.'))
 
 
 def _appears(path: Path, patience: float) -> bool:
-    """Whether a file is there, or comes."""
+    """Whether a file is there, or appears within ``patience`` seconds."""
     end = time.monotonic() + patience
     while not path.is_file():
         if time.monotonic() > end:
             return False
-        with suppress(OSError):  # reading the folder has a network file system look again
+        with suppress(OSError):  # listing the folder makes a network file system look again
             os.listdir(path.parent)
         time.sleep(0.1)
     return True

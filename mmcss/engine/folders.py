@@ -1,27 +1,24 @@
-"""What a step leaves on disk, and in which state it is."""
+"""The files of a step on disk, and whether they are whole."""
 from __future__ import annotations
 
 import json
 import re
+import zipfile
+from contextlib import contextmanager
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
+from typing import Any, Dict, Iterator, List, Mapping, Optional, Sequence, Tuple
 
-from ..files import PARTIAL, PathLike, check_archive, file_mark, is_there, read_json, remove, write_json
+from ..files import PARTIAL, PathLike, check_archive, file_mark, full_disk, is_there, read_json, remove, write_json
 from ..models import hand_over_meta
 
 CHECKPOINT = re.compile(r'(?:epoch|iter)_(\d+)\.pth')
-# What a training leaves that another one in the same folder could take for its own; logs and configs stay.
+# Files that a later training in the same folder could take for its own; logs and configs stay.
 LEFT_OVERS = ('*.pth', f'*{PARTIAL}', 'last_checkpoint', 'memory', 'memory.json', 'parts', 'result.json')
 
 
 class StepFolder:
-    """``work_dir/step_k`` and the files in it.
-
-    Args:
-        work_dir: Folder of all steps.
-        step: Number of the step.
-    """
+    """``work_dir/step_k`` and the files in it."""
 
     def __init__(self, work_dir: PathLike, step: int) -> None:
         self.work_dir = Path(work_dir)
@@ -32,10 +29,10 @@ class StepFolder:
         self.record = self.path / 'step.json'
         self.deploy = self.path / 'deploy.py'
         self.memory = self.path / 'memory.json'
-        self._read: Dict[Path, Tuple[Any, Any]] = {}  # what a file held, and what it looked like
+        self._cache: Dict[Path, Tuple[Any, Any]] = {}  # the mark of a file, and what was read from it
 
     @property
-    def trained(self) -> bool:
+    def handed_over(self) -> bool:
         """Whether there is a hand-over, of whatever training, sound or not."""
         return is_there(self.hand_over)
 
@@ -45,10 +42,10 @@ class StepFolder:
         return (self._meta() or {}).get('id')
 
     def trained_id(self, classes: Sequence[str], parent: Optional[str]) -> Optional[str]:
-        """Id of the hand-over if it has these classes and stems from that of the id ``parent``.
+        """Id of the hand-over if it has these classes and was trained on top of the hand-over with the id ``parent``.
 
         Raises:
-            ValueError: It is there and is not sound.
+            ValueError: The hand-over is damaged.
         """
         meta = self._meta()
         if meta is None or list(meta['classes']) != list(classes) or meta.get('parent') != parent:
@@ -56,113 +53,108 @@ class StepFolder:
         return meta['id']
 
     def current_result(self, hand_over: Optional[str], protocol: Mapping[str, Any]) -> Optional[Dict[str, Any]]:
-        """The result of the hand-over of that id under a protocol, None if there is none.
+        """The result of the hand-over with that id under a protocol, None if there is none.
 
         Raises:
-            ValueError: The file is there and is damaged.
+            ValueError: The file is damaged.
         """
         if hand_over is None or not is_there(self.result):
             return None
-        result = self.known(self.result, read_json)
+        result = self.read_cached(self.result, read_json)
         if (result.get('hand_over'), result.get('protocol')) != (hand_over, protocol):
             return None
         numbers = [result.get(key) for key in ('classes', 'IoU', 'scored')]
         if not all(isinstance(values, list) for values in numbers) or len({*map(len, numbers)}) > 1 or not isinstance(
                 result.get('mIoU'), (int, float)):
-            raise ValueError(f'{self.result} is damaged: it lacks the IoU of its classes. Delete it, and have the step tested '
-                             f'again (tools/test.py --step {self.step}).')
+            raise ValueError(f'{self.result} is damaged: it lacks the IoU of its classes. Delete it and test the step again '
+                             f'(tools/test.py --step {self.step}).')
         return result
 
     def checkpoint(self, parent: Optional[str] = None) -> Optional[Path]:
-        """The step's own last whole checkpoint, if it was begun on top of the step before of that id."""
-        if not is_there(self.record) or self.note().get('parent') != parent:
+        """The last whole checkpoint of a training on top of the hand-over with the id ``parent``."""
+        record = self.read_record()
+        if record is None or record.get('parent') != parent:
             return None
-        return next((path for path in self._checkpoints() if self.known(path, _is_whole)), None)
+        return next((path for path in self._checkpoints() if self.read_cached(path, _is_whole)), None)
 
     def _checkpoints(self) -> List[Path]:
-        """Those that a run may go on from, the last one first."""
+        """Those that a run may resume from, the last one first."""
         pointer = self.path / 'last_checkpoint'
-        noted = Path(pointer.read_text(errors='replace').strip()) if pointer.is_file() else None
-        # mmengine notes an absolute path, which a moved folder breaks.
-        pointed = [self.path / noted.name, noted] if noted is not None and noted.name else []
-        # Stopped between a checkpoint and its note, or in the middle of one: others are whole.
-        own = [(int(match.group(1)), path) for path in self.path.glob('*.pth')
-               for match in [CHECKPOINT.fullmatch(path.name)] if match]
-        return [path for path in (*pointed, *(path for _, path in sorted(own, reverse=True))) if path.is_file()]
+        target = Path(pointer.read_text(errors='replace').strip()) if pointer.is_file() else Path()
+        # mmengine writes an absolute path, which breaks when the folder is moved.
+        pointed = [self.path / target.name, target] if target.name else []
+        # A run that stopped within a checkpoint, or before its pointer, has whole ones that the pointer doesn't name.
+        numbered = [(int(match.group(1)), path) for path in self.path.glob('*.pth')
+                    for match in [CHECKPOINT.fullmatch(path.name)] if match]
+        return [path for path in (*pointed, *(path for _, path in sorted(numbered, reverse=True))) if path.is_file()]
 
-    def others(self, run: Mapping[str, Any]) -> List[str]:
-        """What differs of the run that began in the folder, if one did, from what :meth:`begin` would note of ``run``."""
-        if not is_there(self.record):
-            return []
-        found, expected = self.note(), json.loads(json.dumps(run))
-        return [key for key in expected if found.get(key) != expected[key]]
+    def differences(self, run: Mapping[str, Any]) -> List[str]:
+        """The keys in which the run that began the folder, if any, differs from ``run``, see :meth:`begin`."""
+        begun, expected = self.read_record(), json.loads(json.dumps(run))
+        return [] if begun is None else [key for key in expected if begun.get(key) != expected[key]]
 
     def begin(self, run: Mapping[str, Any], settings: Optional[Mapping[str, Any]] = None,
               parent: Optional[str] = None) -> None:
-        """Note what is going to be trained, and drop what a run that did not finish the step has left.
+        """Write the record of a step that is about to be trained, and delete the files of a training that did not end.
 
         Args:
-            run: What :meth:`others` compares: split, regime, images, method.
-            settings: What :attr:`settings` gives from now on. None for a step
-                that was trained elsewhere, which is not finished until
-                :meth:`finish`.
+            run: What :meth:`differences` compares: split, regime, images, method.
+            settings: What the step is trained with besides its method. None
+                for a step that was trained elsewhere, which is unfinished
+                until :meth:`finish`.
             parent: Id of the step before.
 
         Raises:
             FileExistsError: The step is finished; see :meth:`move_aside`.
         """
-        if self.trained:
-            raise FileExistsError(f'{self.hand_over} is there; a finished step is not overwritten.')
+        if self.handed_over:
+            raise FileExistsError(f'{self.hand_over} exists; a finished step is not overwritten.')
         self.path.mkdir(parents=True, exist_ok=True)
-        for path in [path for path in self.path.iterdir() if is_left_over(path.name)]:
-            remove(path)
+        for path in list(self.path.iterdir()):
+            if any(fnmatchcase(path.name, pattern) for pattern in LEFT_OVERS):
+                remove(path)
         write_json(self.record, dict(run, parent=parent, settings=settings, unfinished=settings is None))
 
     def move_aside(self, folder: Path) -> None:
-        """Move all that the step has left into another folder of the same disk."""
+        """Move the step's folder into another one on the same disk."""
         folder.mkdir(parents=True, exist_ok=True)
         self.path.rename(folder / self.path.name)
 
     def finish(self) -> None:
-        """Note that all parts of the method have looked at a step that was trained elsewhere."""
-        write_json(self.record, dict(self.note(), unfinished=False))
+        """Record that the parts of the method have finished a step that was trained elsewhere."""
+        write_json(self.record, dict(self.read_record() or {}, unfinished=False))
 
     @property
     def settings(self) -> Optional[Dict[str, Any]]:
-        """What the step was trained with beside its method, None where that is not known."""
-        return self.note().get('settings') if is_there(self.record) else None
+        """What the step was trained with besides its method, None if that is not known."""
+        return (self.read_record() or {}).get('settings')
 
     @property
     def unfinished(self) -> bool:
         """Whether a step that was trained elsewhere is still to be finished."""
-        return is_there(self.record) and self.note().get('unfinished', False)
+        return (self.read_record() or {}).get('unfinished', False)
 
-    def note(self) -> Dict[str, Any]:
-        """What :meth:`begin` has noted.
+    def read_record(self) -> Optional[Dict[str, Any]]:
+        """What :meth:`begin` has written, None if there is no record.
 
         Raises:
             ValueError: The file is damaged.
         """
         try:
-            return self.known(self.record, read_json)
+            return self.read_cached(self.record, read_json) if is_there(self.record) else None
         except ValueError as error:
-            raise ValueError(f'{error} It notes what the step was trained with: bring back a copy of it, or train the step '
+            raise ValueError(f'{error} It records what the step was trained with: restore a copy of it, or train the step '
                              'anew (--overwrite).') from error
 
     def _meta(self) -> Optional[Dict[str, Any]]:
-        return self.known(self.hand_over, hand_over_meta) if self.trained else None
+        return self.read_cached(self.hand_over, hand_over_meta) if self.handed_over else None
 
-    def known(self, path: Path, read: Any) -> Any:
-        """What ``read`` gives of a file, which is read again when it has changed."""
+    def read_cached(self, path: Path, read: Any) -> Any:
+        """``read(path)``, which is called again only when the file has changed."""
         mark = file_mark(path)
-        if self._read.get(path, (None, ))[0] != mark:
-            self._read[path] = mark, read(path)
-        return self._read[path][1]
-
-
-def is_left_over(name: str) -> bool:
-    """Whether a step that is begun anew deletes what is called so in its folder."""
-    return any(fnmatchcase(name, pattern) for pattern in LEFT_OVERS)
+        if self._cache.get(path, (None, ))[0] != mark:
+            self._cache[path] = mark, read(path)
+        return self._cache[path][1]
 
 
 def _is_whole(checkpoint: Path) -> bool:
@@ -171,3 +163,24 @@ def _is_whole(checkpoint: Path) -> bool:
     except ValueError:
         return False
     return True
+
+
+@contextmanager
+def full_disk_reported(work_dir: Path) -> Iterator[None]:
+    """Within it the error of a full disk names the file and the disk, and half-written files in the work_dir are deleted.
+
+    Raises:
+        OSError: In place of any error that a full disk has caused.
+    """
+    try:
+        yield
+    except Exception as error:
+        # mmengine writes its checkpoints in place, unlike hand-overs.
+        half = [path for path in work_dir.glob('step_*/*.pth')
+                if path.stem != path.parent.name and not zipfile.is_zipfile(path)]
+        full = full_disk(error, half[0] if half else getattr(error, 'filename', None) or work_dir / 'results.json')
+        if full is None:
+            raise
+        for path in [*half, *work_dir.rglob(f'*{PARTIAL}')]:
+            remove(path)
+        raise full from error

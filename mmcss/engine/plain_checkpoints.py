@@ -1,10 +1,10 @@
-"""Reading checkpoints on disk without running code from them.
+"""Reading checkpoints from disk without running code that they contain.
 
-mmengine's checkpoints hold its log buffers beside tensors. The originals can't
-read these on a current torch; the fork tries, and reads what it doesn't know
-in the unsafe way, which runs whatever the file says. Here both read what
-mmengine writes, and nothing else. Pretrained weights that mmengine fetches
-from the network go its own way.
+mmengine's checkpoints hold its log buffers beside tensors. The original stack
+can't read these with a current torch; the fork falls back to the unsafe way,
+which runs whatever code the file contains. Here both read what mmengine
+writes, and nothing else. Pretrained weights from the network are loaded as
+mmengine does.
 """
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ from packaging.version import Version
 
 from ..files import check_archive
 
-# Since then names in a file can be bound to functions of ours.
+# Since then a name in a file can be bound to a function of our choice.
 SUPPORTED = Version(torch.__version__) >= Version('2.7')
-# What mmengine's objects refer to by name: a log buffer to its own methods, this scheduler to its own curves.
+# The methods that mmengine's pickled objects refer to by name.
 METHODS = {HistoryBuffer: ('min', 'max', 'current', 'mean'),
            OneCycleParamScheduler: ('_annealing_cos', '_annealing_linear')}
 
 
 @contextlib.contextmanager
 def plain_checkpoints() -> Iterator[None]:
-    """Within it mmengine reads files by :func:`load_from_plain_file` (torch >= 2.7; before, as it always does)."""
+    """Within it mmengine reads files by :func:`load_from_plain_file` (torch >= 2.7; else in its own way)."""
     schemes = CheckpointLoader._schemes
     before = schemes['']
     if SUPPORTED:
@@ -42,14 +42,10 @@ def plain_checkpoints() -> Iterator[None]:
 
 
 def load_from_plain_file(filename: str, map_location: Any = None) -> Any:
-    """A checkpoint from disk.
-
-    Args:
-        filename: Its path.
-        map_location: As in ``torch.load``.
+    """A checkpoint from disk; ``map_location`` is that of ``torch.load``.
 
     Raises:
-        FileNotFoundError: There is no such file.
+        FileNotFoundError: The file does not exist.
         ValueError: It is truncated or altered, or holds more than tensors,
             plain values and mmengine's log buffers.
     """
@@ -59,14 +55,13 @@ def load_from_plain_file(filename: str, map_location: Any = None) -> Any:
     with torch.serialization.safe_globals(_allowed()) if SUPPORTED else contextlib.nullcontext():
         try:
             loaded = torch.load(path, map_location=map_location, weights_only=True)
-        except OSError as error:  # the system's; the file may be sound
+        except OSError as error:  # the file itself may be sound
             raise ValueError(f'{filename} can not be read: {error}.') from error
         except Exception as error:  # torch has no common error for these
             kinds = 'tensors, plain values and log buffers' if SUPPORTED else 'tensors and plain values (log buffers: torch 2.7)'
-            raise ValueError(
-                f'{filename} can not be read as {kinds}: it is truncated or holds other objects, whose code would have to '
-                f'be run ({error}). If you trust it, load it with torch.load(weights_only=False) and save it without '
-                'them.') from error
+            raise ValueError(f'{filename} can not be read as {kinds}: it is truncated, or holds other objects, whose code '
+                             f'would have to be run ({error}). If you trust it, load it with torch.load(weights_only=False) '
+                             'and save it without them.') from error
     check_archive(path)
     return loaded
 

@@ -8,12 +8,12 @@ from typing import Callable, Optional, Sequence
 
 
 class State(enum.Enum):
-    """Where a step stands, and so what is done with it: the word that tells of it (:attr:`intent`), and its meaning."""
+    """Where a step stands, and so what is done with it: the word for it in the plan (:attr:`intent`), and its meaning."""
 
     START = 'train', 'It is trained from its beginning, whatever its folder holds.'
     RESUME = 'go on', 'Its training was stopped, and goes on from the last whole checkpoint.'
     TAKE = 'take over', 'It is step 0, and copied from where it was trained; then as FINISH.'
-    FINISH = 'take over', 'It is copied; the parts of the method have still to look at it, and it is tested.'
+    FINISH = 'take over', 'It is copied; the parts of the method have yet to finish it, and it is tested.'
     EVALUATE = 'test', 'It is trained, and has no result under this protocol.'
     FINISHED = 'finished', 'It is trained and tested; nothing is left to do.'
 
@@ -23,17 +23,17 @@ class State(enum.Enum):
 
     @property
     def begins(self) -> bool:
-        """Whether the step is done without anything of what its folder holds."""
+        """Whether the step begins anew, without anything from its folder."""
         return self in (State.START, State.TAKE)
 
 
 class Fate(enum.Enum):
-    """What becomes of what a step's folder holds when its turn comes."""
+    """What happens to the files in a step's folder when its turn comes."""
 
-    KEPT = 'The step goes on with it, or is done.'
-    DELETED = 'A training that did not end has left it; all that another could take for its own goes.'
-    MOVED = 'It goes aside as it is: --overwrite has asked for it, or the step before is another one by now.'
-    REFUSED = 'The step is finished, and nothing has asked to replace it: the run ends before it touches anything.'
+    KEPT = 'The step goes on with them, or is done.'
+    DELETED = 'They are of a training that did not end; those that another training could take for its own are deleted.'
+    MOVED = 'They are moved aside: --overwrite asks for it, or the step before has changed since.'
+    REFUSED = 'The step is finished, and nothing has asked to replace it: the run ends before it changes anything.'
 
 
 @dataclass(frozen=True)
@@ -43,33 +43,33 @@ class Source:
     Args:
         path: Its hand-over.
         is_there: Whether that is a file.
-        is_own: Whether it is the very file that the run would copy it to.
-        same: Whether that has been done: the run's hand-over is of the same
-            weights.
+        is_this_run: Whether it is the very file that the run would copy it to.
+        is_copied: Whether the run's hand-over has the same weights.
     """
 
     path: Path
     is_there: bool
-    is_own: bool
-    same: Callable[[], bool]
+    is_this_run: bool
+    is_copied: Callable[[], bool]
 
 
 @dataclass(frozen=True)
 class Facts:
-    """What the state of a step follows from; what has to be read is called for only where it matters.
+    """What the state of a step follows from; files are read only where it depends on them.
 
     Args:
         resume: The run goes on with what is there.
         overwrite: The run begins its steps anew; not with ``resume``.
-        asked: The step is one of those that the run is about.
+        selected: The step is one of those that the run is about.
         hand_over: Where its hand-over is or will be; for errors.
         source: What it is copied from, if it is.
         has_files: Whether there is a folder of the step.
         handed_over: Whether there is a hand-over, of whatever training.
-        trained: Whether the hand-over has the classes of the step and stems
-            from the step before as it is now. Raises ValueError if it can't
-            be read.
-        others: What differs of the run that began in the folder, if one did.
+        trained: Whether the hand-over has the classes of the step, and was
+            trained on top of the step before as it is now. Raises ValueError
+            if it can't be read.
+        differences: The keys in which the run that began the folder, if any,
+            differs from this one.
         unfinished: Whether it was copied and not finished since.
         tested: Whether the hand-over has a result under the protocol.
         checkpoint: Whether there is a whole checkpoint of a training that
@@ -78,13 +78,13 @@ class Facts:
 
     resume: bool
     overwrite: bool
-    asked: bool
+    selected: bool
     hand_over: Path
     source: Optional[Source]
     has_files: Callable[[], bool]
     handed_over: Callable[[], bool]
     trained: Callable[[], bool]
-    others: Callable[[], Sequence[str]]
+    differences: Callable[[], Sequence[str]]
     unfinished: Callable[[], bool]
     tested: Callable[[], bool]
     checkpoint: Callable[[], bool]
@@ -100,26 +100,26 @@ def decide(facts: Facts) -> State:
     """
     source = facts.source
     if source is not None and not source.is_there:
-        raise FileNotFoundError(f'--first-step-from: there is no {source.path}.')
-    if source is not None and source.is_own:
-        raise ValueError(f'--first-step-from: {source.path} is this run itself; leave the option out and start with '
+        raise FileNotFoundError(f'--first-step-from: {source.path} does not exist.')
+    if source is not None and source.is_this_run:
+        raise ValueError(f'--first-step-from: {source.path} belongs to this run itself; leave the option out and start with '
                          '--step 1 or --resume.')
     begun = State.START if source is None else State.TAKE
-    if facts.asked and facts.overwrite:
+    if facts.selected and facts.overwrite:
         return begun  # even where what is there can't be read
     trained = facts.trained()
-    if facts.asked and not facts.resume:
+    if facts.selected and not facts.resume:
         return begun
-    if facts.resume and facts.others():
-        raise ValueError(f'{facts.hand_over.parent} was trained with another scenario or method: {facts.others()} of '
-                         'step.json differ. Give another --work-dir, or --overwrite in place of --resume, which moves the '
+    if facts.resume and facts.differences():
+        raise ValueError(f'{facts.hand_over.parent} was trained with another scenario or method: {facts.differences()} of '
+                         'step.json differ. Give another --work-dir, or --overwrite instead of --resume, which moves the '
                          'old steps aside and trains anew.')
-    if trained and source is not None and not source.same():
+    if trained and source is not None and not source.is_copied():
         if not facts.resume:
             return begun
-        raise ValueError(f'{facts.hand_over} is another step 0 than that of {source.path}; leave --first-step-from out to '
-                         'go on with it, or take --overwrite in place of --resume.')
-    if trained and not facts.others():
+        raise ValueError(f'{facts.hand_over} differs from the step 0 of {source.path}; leave --first-step-from out to go on '
+                         'with it, or use --overwrite instead of --resume.')
+    if trained and not facts.differences():
         if facts.unfinished():
             return State.FINISH
         return State.FINISHED if facts.tested() else State.EVALUATE
@@ -128,7 +128,7 @@ def decide(facts: Facts) -> State:
 
 
 def fate(facts: Facts) -> Fate:
-    """What becomes of what a step's folder holds.
+    """What happens to the files in a step's folder.
 
     Raises:
         ValueError, FileNotFoundError: See :func:`decide`.

@@ -85,7 +85,7 @@ def test_a_domain_that_no_image_is_of(tiny_data, tmp_path):
 def test_step_0_of_other_domains_is_refused(tiny_data, tmp_path):
     run(config(tiny_data, tmp_path / 'a', continual={}), steps='0')
     swapped = dict(SCENARIO, domains=['01', '00'])
-    with pytest.raises(ValueError, match=r"was trained on the domains \['00'\], step 0 of this scenario is \['01'\]"):
+    with pytest.raises(ValueError, match=r"was trained on the domains \['00'\], step 0 of this scenario has \['01'\]"):
         run(config(tiny_data, tmp_path / 'b', scenario=swapped), first_step_from=str(tmp_path / 'a'))
     run(config(tiny_data, tmp_path / 'c'), first_step_from=str(tmp_path / 'a'))
     assert_equal_states(state(tmp_path / 'a', 0), state(tmp_path / 'c', 0))

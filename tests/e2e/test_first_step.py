@@ -66,7 +66,7 @@ def test_another_one_takes_its_place(source, other_source, tiny_data, tmp_path):
         run(cfg, steps='1', first_step_from=str(other_source))
     resumed = cfg.copy()
     resumed.resume = True
-    with pytest.raises(ValueError, match='is another step 0 than that of'):
+    with pytest.raises(ValueError, match='differs from the step 0 of'):
         run(resumed, steps='1', first_step_from=str(other_source))
     run(cfg, steps='1', first_step_from=str(other_source), overwrite=True)
     assert_equal_states(state(other_source, 0), state(tmp_path, 0))

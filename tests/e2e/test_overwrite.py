@@ -63,7 +63,7 @@ def test_altered_weights_stop_what_stands_on_them(copied, tiny_data):
 
 
 def test_both_options_are_refused(tiny_data, tmp_path):
-    with pytest.raises(ValueError, match='--resume goes on .* --overwrite begins them anew: give one of them'):
+    with pytest.raises(ValueError, match='--resume goes on .* --overwrite begins them anew: give only one of them'):
         ContinualRunner.from_cfg(tiny_config(tiny_data, tmp_path, resume=True, run=dict(overwrite=True)))
 
 

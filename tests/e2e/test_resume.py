@@ -275,7 +275,7 @@ def test_later_steps_from_the_first_step_of_another_run(plop_run, tiny_data, tmp
 
 def test_its_own_first_step_is_refused(plop_run, tiny_data):
     work_dir, _ = plop_run
-    with pytest.raises(ValueError, match='is this run itself'):
+    with pytest.raises(ValueError, match='belongs to this run itself'):
         run(tiny_config(tiny_data, work_dir), steps='0', first_step_from=str(work_dir))
     assert (work_dir / 'step_0' / 'step_0.pth').is_file()
 

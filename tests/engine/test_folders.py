@@ -1,4 +1,5 @@
 """What is read of a step's folder, and what goes when it begins anew."""
+import errno
 import json
 import zipfile
 
@@ -6,7 +7,7 @@ import pytest
 import torch
 
 from mmcss.engine import folders
-from mmcss.engine.folders import StepFolder
+from mmcss.engine.folders import StepFolder, full_disk_reported
 from mmcss.files import write_json
 from mmcss.models import save_hand_over
 
@@ -25,9 +26,9 @@ def checkpoint(path):
 
 def test_a_step_is_trained_from_the_one_before_as_it_is_now(tmp_path):
     folder = StepFolder(tmp_path, 1)
-    assert not folder.trained and folder.id is None and folder.trained_id(CLASSES, 'p') is None
+    assert not folder.handed_over and folder.id is None and folder.trained_id(CLASSES, 'p') is None
     own = hand_over(folder, parent='p')
-    assert folder.trained and folder.id == own == folder.trained_id(CLASSES, 'p')
+    assert folder.handed_over and folder.id == own == folder.trained_id(CLASSES, 'p')
     assert folder.trained_id(CLASSES, 'q') is None and folder.trained_id(CLASSES[:1], 'p') is None
     assert hand_over(folder, 2., 'p') == folder.id != own  # read again when it has changed
 
@@ -36,7 +37,7 @@ def test_a_damaged_hand_over_is_no_untrained_step(tmp_path):
     folder = StepFolder(tmp_path, 0)
     hand_over(folder)
     folder.hand_over.write_bytes(folder.hand_over.read_bytes()[:100])
-    assert folder.trained
+    assert folder.handed_over
     for read in (lambda: folder.id, lambda: folder.trained_id(CLASSES, None)):
         with pytest.raises(ValueError, match=r'step_0\.pth can not be read'):
             read()
@@ -64,7 +65,7 @@ def test_a_damaged_note_is_named(tmp_path, content):
     folder = StepFolder(tmp_path, 0)
     folder.begin({})
     folder.record.write_bytes(content)
-    for read in (lambda: folder.settings, lambda: folder.unfinished, lambda: folder.others({}), folder.checkpoint):
+    for read in (lambda: folder.settings, lambda: folder.unfinished, lambda: folder.differences({}), folder.checkpoint):
         with pytest.raises(ValueError, match=r'step\.json is damaged.*--overwrite'):
             read()
 
@@ -127,5 +128,33 @@ def test_a_finished_step_is_moved_and_never_begun_over(tmp_path):
                                 'memory.json', 'memory', 'last_checkpoint')),
     *((name, False) for name in ('step.json', 'deploy.py', 'plop_voc.py', 'vis_data', '20240101_120000', 'scalars.json',
                                  'result_tta.json', 'step_1.pth.bak', 'notes.txt'))])
-def test_what_a_step_that_is_begun_anew_deletes(name, deleted):
-    assert folders.is_left_over(name) is deleted
+def test_what_a_step_that_is_begun_anew_deletes(tmp_path, name, deleted):
+    folder = StepFolder(tmp_path, 0)
+    folder.begin({}, {})
+    (folder.path / name).touch()
+    folder.begin({}, {})
+    assert (folder.path / name).exists() is not deleted
+
+
+def test_a_full_disk_is_named_and_half_files_go(tmp_path):
+    folder = tmp_path / 'step_0'
+    folder.mkdir()
+    with zipfile.ZipFile(folder / 'epoch_1.pth', 'w') as file:
+        file.writestr('a', 'b')
+    (folder / 'epoch_2.pth').write_bytes(b'PK half')
+    (tmp_path / 'results.json.partial').touch()
+    (folder / 'memory.partial' / 'images').mkdir(parents=True)
+    with pytest.raises(OSError, match=f'no space left on the disk of {folder} .*epoch_2.pth') as caught:
+        with full_disk_reported(tmp_path):
+            raise OSError(errno.ENOSPC, 'No space left on device')  # mmengine's write names no file
+    assert caught.value.errno == errno.ENOSPC
+    assert sorted(path.name for path in tmp_path.rglob('*')) == ['epoch_1.pth', 'step_0']
+
+
+@pytest.mark.parametrize('error', [ValueError('of the config'), OSError(errno.EIO, 'broken'), KeyboardInterrupt()])
+def test_other_errors_leave_all_as_it_is(tmp_path, error):
+    (tmp_path / 'step_0').mkdir()
+    (tmp_path / 'step_0' / 'epoch_2.pth').write_bytes(b'PK half')
+    with pytest.raises(type(error)) as caught, full_disk_reported(tmp_path):
+        raise error
+    assert caught.value is error and (tmp_path / 'step_0' / 'epoch_2.pth').exists()

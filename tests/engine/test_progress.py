@@ -59,7 +59,7 @@ def held(progress):
 def test_the_state_of_what_lies_there(progress_of, files, options, expected, becomes):
     lay(progress_of(), 0, *files)
     progress = progress_of(**options)
-    assert (progress.state(0), progress._fate(0)) == (expected, becomes)
+    assert (progress.state(0), progress.fate(0)) == (expected, becomes)
 
 
 @pytest.mark.parametrize('weights, method, options, expected, becomes', [
@@ -76,7 +76,7 @@ def test_the_state_of_what_is_taken_over(progress_of, tmp_path, weights, method,
         lay(progress_of(), 0, 'copied', 'hand-over', weights=weights)
     options = dict(dict(steps='1', first_step_from=str(tmp_path / 'source')), **options)
     progress = progress_of(method=method, **options)
-    assert (progress.state(0), progress._fate(0)) == (expected, becomes)
+    assert (progress.state(0), progress.fate(0)) == (expected, becomes)
 
 
 def test_what_is_taken_over_is_read_once(progress_of, tmp_path, monkeypatch):
@@ -88,7 +88,7 @@ def test_what_is_taken_over_is_read_once(progress_of, tmp_path, monkeypatch):
     progress = progress_of(resume=True, first_step_from=str(tmp_path / 'source'))
     assert [progress.state(0) for _ in range(3)] == [State.EVALUATE] * 3 and reads == ['step_0.pth']
     lay(progress_of(folder='source'), 0, 'hand-over', weights=2.)
-    with pytest.raises(ValueError, match='is another step 0 than that of .*source.step_0.step_0.pth; leave'):
+    with pytest.raises(ValueError, match='differs from the step 0 of .*source.step_0.step_0.pth; leave'):
         progress.state(0)
 
 
@@ -98,7 +98,7 @@ def test_a_finished_step_that_is_stale_is_moved_aside_when_its_turn_comes(progre
     lay(first, 1, 'begun', 'hand-over', 'result', parent='another')
     progress = progress_of(resume=True)
     progress.make_room()
-    assert progress.state(1) is State.START and progress.folder(1).trained
+    assert progress.state(1) is State.START and progress.folder(1).handed_over
     progress.begin(1, {})
     told = capsys.readouterr().out
     assert 'note: step 1 was trained on top of another step 0 than the one that is there now\nnote: what was in' in told

@@ -63,7 +63,7 @@ def test_a_damaged_lock_of_nobody(tmp_path):
 
 def test_another_machine_s_lock_counts_while_it_shows_signs_of_life(tmp_path):
     held_by(tmp_path, host='elsewhere', process=1)
-    with pytest.raises(ValueError, match=r'process 1 on elsewhere .* If it has ended: 120 s after its last sign of life'):
+    with pytest.raises(ValueError, match=r'process 1 on elsewhere .* If it has ended, its lock expires 120 s after its last sign of life'):
         RunLock(tmp_path).take()
     os.utime(tmp_path / 'run.lock', (time.time() - 200, ) * 2)
     assert taken(tmp_path)
@@ -112,7 +112,7 @@ def test_a_lock_that_another_run_has_taken_over_is_left_alone(tmp_path):
 def test_a_faster_run_s_lock_is_put_back(tmp_path):
     held_by(tmp_path, process=1)
     lock = RunLock(tmp_path)
-    lock._take_away(dict(process=2))
+    lock._remove(dict(process=2))
     assert json.loads((tmp_path / 'run.lock').read_text())['process'] == 1 and len(list(tmp_path.iterdir())) == 1
 
 
@@ -125,7 +125,7 @@ def test_file_systems_without_links(tmp_path, monkeypatch):
     lock.take()
     with pytest.raises(ValueError, match='in use'):
         RunLock(tmp_path).take()
-    lock._take_away(dict(process=2))  # another one's: it is put back
-    assert lock._is_own()
+    lock._remove(dict(process=2))  # another one's: it is put back
+    assert lock._is_held()
     lock.give_back()
     assert not list(tmp_path.iterdir())

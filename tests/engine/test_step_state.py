@@ -13,7 +13,7 @@ from mmcss.engine.step_state import Facts, Fate, Source, State, decide, fate
 
 VALUES = dict(
     option=['none', 'resume', 'overwrite'],
-    asked=['yes', 'no'],  # by --step
+    selected=['yes', 'no'],  # by --step
     source=['none', 'missing', 'itself', 'same', 'other'],  # of --first-step-from
     holds=['nothing', 'files', 'stale', 'trained'],  # the last two: a hand-over
     run=['same', 'other'],  # by step.json
@@ -22,7 +22,7 @@ VALUES = dict(
     checkpoint=['yes', 'no'])
 
 STATES = '''
-option     asked  source           holds                run    copy   result  checkpoint  state
+option     selected  source        holds                run    copy   result  checkpoint  state
 *          *      missing          *                    *      *      *       *           no-source
 *          *      itself           *                    *      *      *       *           own-source
 none       yes    none             *                    *      *      *       *           START
@@ -63,14 +63,14 @@ overwrite  START/TAKE                      stale/trained        MOVED
 '''
 
 ERRORS = {
-    'no-source': (FileNotFoundError, '--first-step-from: there is no old/step_0/step_0.pth.'),
-    'own-source': (ValueError, '--first-step-from: old/step_0/step_0.pth is this run itself; leave the option out and '
+    'no-source': (FileNotFoundError, '--first-step-from: old/step_0/step_0.pth does not exist.'),
+    'own-source': (ValueError, '--first-step-from: old/step_0/step_0.pth belongs to this run itself; leave the option out and '
                                'start with --step 1 or --resume.'),
     'other-run': (ValueError, "new/step_0 was trained with another scenario or method: ['method'] of step.json differ. "
-                              'Give another --work-dir, or --overwrite in place of --resume, which moves the old steps aside '
+                              'Give another --work-dir, or --overwrite instead of --resume, which moves the old steps aside '
                               'and trains anew.'),
-    'other-source': (ValueError, 'new/step_0/step_0.pth is another step 0 than that of old/step_0/step_0.pth; leave '
-                                 '--first-step-from out to go on with it, or take --overwrite in place of --resume.')}
+    'other-source': (ValueError, 'new/step_0/step_0.pth differs from the step 0 of old/step_0/step_0.pth; leave '
+                                 '--first-step-from out to go on with it, or use --overwrite instead of --resume.')}
 
 
 def parsed(table):
@@ -93,16 +93,16 @@ CASES = [(case, outcome(parsed(STATES), case)) for case in
 
 
 def facts(case, read=lambda name, value: value):
-    """A combination as facts; ``read`` is called with what is looked up and its value."""
+    """A combination as facts; ``read`` is called with what is read_files up and its value."""
     source = Source(Path('old/step_0/step_0.pth'), case['source'] != 'missing', case['source'] == 'itself',
                     lambda: read('source', case['source'] == 'same'))
     return Facts(
-        resume=case['option'] == 'resume', overwrite=case['option'] == 'overwrite', asked=case['asked'] == 'yes',
+        resume=case['option'] == 'resume', overwrite=case['option'] == 'overwrite', selected=case['selected'] == 'yes',
         hand_over=Path('new/step_0/step_0.pth'), source=None if case['source'] == 'none' else source,
         has_files=lambda: case['holds'] != 'nothing',
         handed_over=lambda: case['holds'] in ('stale', 'trained'),
         trained=lambda: read('hand-over', case['holds'] == 'trained'),
-        others=lambda: read('split', ['method'] if case['run'] == 'other' else []),
+        differences=lambda: read('split', ['method'] if case['run'] == 'other' else []),
         unfinished=lambda: read('split', case['copy'] == 'half'),
         tested=lambda: read('result', case['result'] == 'yes'),
         checkpoint=lambda: read('checkpoint', case['checkpoint'] == 'yes'))
@@ -142,18 +142,18 @@ def test_nothing_finished_is_deleted_or_moved_unasked():
 def test_what_is_read():
     """Each file only where it matters: a damaged one stops no run that does without it, and checkpoints are large."""
     for case, _ in CASES:
-        looked = []
+        read_files = []
         try:
-            decide(facts(case, lambda name, value: (looked.append(name), value)[1]))
+            decide(facts(case, lambda name, value: (read_files.append(name), value)[1]))
         except (ValueError, FileNotFoundError):
             pass
-        if case['source'] in ('missing', 'itself') or case['asked'] == 'yes' and case['option'] == 'overwrite':
-            assert looked == []
-        elif case['asked'] == 'yes' and case['option'] == 'none':
-            assert looked == ['hand-over']
-        assert 'source' not in looked or case['holds'] == 'trained'
-        assert 'result' not in looked or case['holds'] == 'trained'
-        assert 'checkpoint' not in looked or (case['option'], case['source']) == ('resume', 'none') and \
+        if case['source'] in ('missing', 'itself') or case['selected'] == 'yes' and case['option'] == 'overwrite':
+            assert read_files == []
+        elif case['selected'] == 'yes' and case['option'] == 'none':
+            assert read_files == ['hand-over']
+        assert 'source' not in read_files or case['holds'] == 'trained'
+        assert 'result' not in read_files or case['holds'] == 'trained'
+        assert 'checkpoint' not in read_files or (case['option'], case['source']) == ('resume', 'none') and \
             case['holds'] in ('nothing', 'files')
 
 

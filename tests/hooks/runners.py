@@ -9,7 +9,7 @@ from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
 from mmcss.engine import build_scenario, step_config
-from mmcss.engine.teardown import tear_down
+from mmcss.engine.isolation import tear_down
 from mmcss.hooks import HandOverHook
 from tests.tiny import MIB, loader, tiny_config
 

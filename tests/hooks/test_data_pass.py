@@ -5,7 +5,7 @@ import pytest
 import torch
 from mmengine.optim import AmpOptimWrapper
 
-from mmcss.engine.teardown import tear_down
+from mmcss.engine.isolation import tear_down
 from mmcss.hooks import MemoryHook
 from mmcss.hooks.data_pass import Pass, bare_model, common_seed, memory_dataset, step_dataset
 from mmcss.models import hand_over_meta, load_hand_over

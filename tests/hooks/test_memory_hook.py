@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from mmengine.optim import OptimWrapper
 from PIL import Image
 
-from mmcss.engine.teardown import tear_down
+from mmcss.engine.isolation import tear_down
 from mmcss.hooks import HandOverHook, MemoryHook
 from mmcss.hooks.data_pass import Pass, bare_model
 from mmcss.memory import POLICIES, Memory

@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F
 from mmengine.dataset import pseudo_collate
 
-from mmcss.engine.teardown import tear_down
+from mmcss.engine.isolation import tear_down
 from mmcss.hooks import MemoryHook, memory_hook
 from mmcss.hooks.class_means import ExemplarImages, set_class_means
 from mmcss.hooks.data_pass import Pass

@@ -9,7 +9,7 @@ from torch import nn
 from torch.nn.modules.batchnorm import _NormBase
 
 from mmcss.engine import build_scenario, step_config
-from mmcss.engine.teardown import tear_down
+from mmcss.engine.isolation import tear_down
 from mmcss.hooks import HandOverHook, RowRatesHook
 from mmcss.models import load_hand_over
 from tests.models.test_held_rows import RATES, loss_of

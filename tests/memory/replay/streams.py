@@ -12,7 +12,7 @@ from mmengine.runner import Runner
 from numpy.random import RandomState
 from torch import Tensor, nn
 
-from mmcss.engine.teardown import tear_down
+from mmcss.engine.isolation import tear_down
 from mmcss.hooks import MemoryHook
 from mmcss.hooks.data_pass import training_of
 from mmcss.memory import MemoryBuffer, Replay

@@ -3,7 +3,7 @@ import pytest
 import torch
 from numpy.random import RandomState
 
-from mmcss.engine.teardown import tear_down
+from mmcss.engine.isolation import tear_down
 from mmcss.memory.replay import gradient_reference
 from mmcss.memory.replay.gradient_reference import GradientReference
 from mmcss.session import Training

@@ -8,7 +8,7 @@ import torch
 from mmengine.dataset import pseudo_collate
 from numpy.random import RandomState
 
-from mmcss.engine.teardown import tear_down
+from mmcss.engine.isolation import tear_down
 from mmcss.memory.replay import interfered
 from mmcss.memory.replay.interfered import InterferedReplay, preserved_tensors
 from mmcss.random_state import random_state

@@ -1,12 +1,11 @@
-"""Checkpoints of MMSegmentation as step 0."""
+"""A step 0 from elsewhere, most of all checkpoints of MMSegmentation."""
 import numpy as np
 import pytest
 import torch
 from mmengine.logging import HistoryBuffer
 
-from mmcss.engine.first_step import find_first_step
+from mmcss.engine.first_step import check_fits, find_first_step, load_first_step
 from mmcss.engine.plain_checkpoints import SUPPORTED
-from mmcss.engine.stock_checkpoint import check_fits, load_first_step
 from mmcss.models import save_hand_over
 from mmcss.models.hand_over import tensors_id
 
@@ -38,7 +37,7 @@ def test_one_whose_classes_are_given(tmp_path):
     bare = tmp_path / 'bare.pth'
     torch.save({f'module.{name}': value for name, value in STATE.items()}, bare)
     for path in (saved(tmp_path / 'epoch_1.pth', {}), saved(tmp_path / 'other.pth'), bare):
-        with pytest.raises(ValueError, match='does not say the names of its classes. Give them: --classes background cat dog'):
+        with pytest.raises(ValueError, match='does not contain the names of its classes. Give them: --classes background cat dog'):
             load_first_step(path, CLASSES)
         for names in (CLASSES, [str(tmp_path / 'names.txt')], str(tmp_path / 'names.txt')):
             found = load_first_step(path, CLASSES, names)
