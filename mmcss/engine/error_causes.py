@@ -1,4 +1,4 @@
-"""Which key of a config caused an error that its runner raised."""
+"""The key of a config that caused an error of its runner."""
 from __future__ import annotations
 
 import re
@@ -15,35 +15,33 @@ from ..files import plain, short
 from ..models import ContinualMixin
 from .components import being_built, expectation
 
-AN_OBJECT = re.compile(r' in <[^>]* object at 0x[^>]*>')  # mmengine adds the hook so
-# What the runner was building, by the names of its methods.
+AN_OBJECT = re.compile(r' in <[^>]* object at 0x[^>]*>')  # how mmengine names a hook
+# Keys of the components that a runner builds, by the names of its methods.
 BUILDS = dict(
     build_train_loop='train_cfg', build_val_loop='val_cfg', build_test_loop='test_cfg', build_optim_wrapper='optim_wrapper',
     build_param_scheduler='param_scheduler', build_visualizer='visualizer', build_log_processor='log_processor',
     build_logger='log_level', set_randomness='randomness', build_model='model', scale_lr='auto_scale_lr')
-# The user's key behind each hook that a step's config adds.
+# The user's keys that make a step's config add these hooks.
 STEP_HOOKS = dict(MemoryHook='continual.memory', ContinualHook='continual',
                  RowRatesHook='continual.frozen', BestWeightsHook='run.hand_over', ResultHook='test_evaluator')
 
 
 def hook_keys(config: Config) -> Dict[int, str]:
-    """The key of each hook's config, by its identity; hooks that a step adds go by the key that asks for them."""
+    """The key of each hook's config, by the config's id; for hooks that mmcss adds, the user's key that asks for them."""
     keys = {id(hook): f'default_hooks.{name}' for name, hook in (config.get('default_hooks') or {}).items()}
     keys.update((id(hook), STEP_HOOKS.get(hook.type, f'custom_hooks[{i}]')) for i, hook in enumerate(config.custom_hooks))
     return keys
 
 
 def message_of(error: Exception, runner: Runner, config: Config, keys: Mapping[int, str]) -> str:
-    """The message for an error: which key caused it, the key's value, and the error itself.
+    """The message for an error: the key that caused it, the key's value, and the error itself.
 
-    The cause is the component that raised it: the innermost one on the call
-    stack that the config has a key for.
+    The cause is the innermost component on the call stack that the config
+    has a key for.
 
     Args:
-        error: What was raised.
-        runner: Whose training or test raised it, as far as it was built.
-        config: The runner's.
-        keys: Of hooks and their configs, by identity (:func:`hook_keys`).
+        runner: The runner of the config that raised the error, as far as it was built.
+        keys: The keys of hooks and their configs, by id (:func:`hook_keys`).
     """
     known: Dict[int, str] = {**keys, **_keys(runner)}
     chain: List[BaseException] = [error]
@@ -53,11 +51,11 @@ def message_of(error: Exception, runner: Runner, config: Config, keys: Mapping[i
     keys_of_frames = (_frame_key(frame, frames, runner, known) for frame in reversed(frames))
     key, moment = next(filter(None, keys_of_frames), ('the config', 'train'))
     key, value = _located(config, key)
-    if isinstance(error, FloatingPointError):  # a matter of numbers, not of one component
+    if isinstance(error, FloatingPointError):  # from numbers, not from one component
         return f'on random images: {str(error).partition(": ")[2]}'
-    if isinstance(error, ValueError) and 'got ' in str(error):  # it says all that there is to say
-        settled = str(error).startswith(('continual.', key))
-        return str(error) if settled else under(key, error, value if isinstance(value, Mapping) else ())
+    if isinstance(error, ValueError) and 'got ' in str(error):  # it is complete
+        has_key = str(error).startswith(('continual.', key))
+        return str(error) if has_key else under(key, error, value if isinstance(value, Mapping) else ())
     key, value = being_built(error, key, value)
     got = '' if value is None else f'got {short(plain(value), 200)}, which fails '
     return (f'{key}: {got}on random images (in {moment}): {type(error).__name__}: {AN_OBJECT.sub("", str(error))}'
@@ -65,7 +63,7 @@ def message_of(error: Exception, runner: Runner, config: Config, keys: Mapping[i
 
 
 def _keys(runner: Runner) -> Dict[int, str]:
-    """The key of each component that is built, by its identity."""
+    """The key of each component that is built, by its id."""
     keys: Dict[int, str] = {}
     model = getattr(runner, 'model', None)
     if isinstance(model, ContinualMixin):
@@ -88,10 +86,10 @@ def _frame_key(frame: FrameType, frames: Sequence[FrameType], runner: Runner,
                keys: Mapping[int, str]) -> Optional[Tuple[str, str]]:
     """The key of the component that a frame runs in, and the name of its function."""
     owner, name = frame.f_locals.get('self'), frame.f_code.co_name
-    names = [other.f_code.co_name for other in frames]
-    owners = [other.f_locals['self'] for other in frames if 'self' in other.f_locals]
-    role = next((role for role in ('val', 'test') if f'build_{role}_loop' in names
-                 or any(other is getattr(runner, f'_{role}_loop', None) for other in owners)), 'train')
+    functions = [caller.f_code.co_name for caller in frames]
+    owners = [caller.f_locals['self'] for caller in frames if 'self' in caller.f_locals]
+    role = next((role for role in ('val', 'test') if f'build_{role}_loop' in functions
+                 or any(loop is getattr(runner, f'_{role}_loop', None) for loop in owners)), 'train')
     if isinstance(owner, StepDataset):
         return f'{role}_dataloader.dataset.pipeline', name
     if name == 'build_dataloader':
@@ -105,8 +103,8 @@ def _frame_key(frame: FrameType, frames: Sequence[FrameType], runner: Runner,
 
 
 def _located(config: Config, key: str) -> Tuple[str, Any]:
-    """The part of a path that exists in a step's config, and the value there."""
-    if key.endswith('.pipeline'):  # a step's data set has it further inside
+    """The part of a key that exists in a step's config, and its value."""
+    if key.endswith('.pipeline'):  # it is deeper in a step's data set
         return key, None
     node: Any = config.model if key.startswith('continual') else config
     names = re.findall(r'[^.\[\]]+', key)

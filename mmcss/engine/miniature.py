@@ -1,10 +1,10 @@
-"""A scenario and the configs of its steps in miniature: few steps, few small images, all that acts on them as it is."""
+"""A scenario and the configs of its steps in miniature: few steps and few small images, everything else unchanged."""
 from __future__ import annotations
 
 import copy
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, Dict, Iterator, Mapping, Sequence
+from typing import Any, Dict, Mapping, Sequence
 
 import numpy as np
 import torch
@@ -16,75 +16,49 @@ from mmseg.registry import TRANSFORMS
 from PIL import Image
 
 from ..files import plain
-from ..scenario import IGNORE, Scenario, Split
+from ..scenario import IGNORE, ClassIncremental, Scenario
 from .components import FOLDERS
 from .model_config import without_pretrained
 from .config_nodes import class_of, walk
 from .stated_classes import leaf_configs, stated_names
 
 SIZE = 64
-# Models that ask for larger images than the others, by the type of a part.
+# Heads that need larger images.
 SIZES = {'LRASPPHead': 400, 'MaskFormerHead': 128, 'Mask2FormerHead': 128}
-GRID = 16  # blocks of one label, in each direction
-IMAGES = 2  # of each step
+GRID = 16  # blocks of one label per image side
+IMAGES = 2  # per step
 SHARDED = 'ZeroRedundancyOptimizer'
 
 
-@dataclass(frozen=True)
-class ShortScenario:
-    """The first steps of a scenario and its last one, which brings all that is left.
+def shortened(scenario: Scenario) -> Scenario:
+    """At most three steps of a scenario: the first two, and one that brings all that the others bring.
 
-    Args:
-        splits: Those steps.
-        regime: The scenario's.
+    The images of domains are in folders of their names.
     """
-
-    splits: Sequence[Split]
-    regime: str
-
-    @classmethod
-    def of(cls, scenario: Scenario) -> ShortScenario:
-        """At most three steps of a scenario."""
-        splits, last = list(scenario)[:2], scenario[len(scenario) - 1]
-        if len(scenario) > 2:
-            before = splits[1]
-            last = replace(last, step=2, old=before.seen, new=last.seen[before.num_seen:])
-            if last.domains is not None and before.domains is not None:
-                old = before.domains.seen
-                last = replace(last, domains=replace(last.domains, old=old, new=last.domains.seen[len(old):]))
-            splits.append(last)
-        return cls(tuple(splits), scenario.regime)
-
-    def __len__(self) -> int:
-        return len(self.splits)
-
-    def __getitem__(self, step: int) -> Split:
-        return self.splits[step]
-
-    def __iter__(self) -> Iterator[Split]:
-        return iter(self.splits)
-
-    def images(self, step: int) -> Dict[str, Any]:
-        """Images of domains tell them by their folder."""
-        return {} if self.splits[step].domains is None else dict(domains=dict(rule=dict(regex='(.*)/')))
+    steps, rest = scenario.steps[:2], scenario.steps[2:]
+    if rest:
+        steps = (*steps, sum(rest, ()))
+    if isinstance(scenario, ClassIncremental):
+        return replace(scenario, steps=steps, images_per_step=None)
+    return replace(scenario, steps=steps, rule=dict(regex='(.*)/'), test_share=0.0, partition='once')
 
 
 def image_size(model: Mapping[str, Any]) -> int:
-    """Height and width of small images that a model takes."""
+    """Height and width, in pixels, of small images that a model accepts."""
     return max([SIZE, *(SIZES.get(str(node.get('type')), 0) for node in walk(plain(model)))])
 
 
 def for_small_images(model: Mapping[str, Any], size: int) -> Dict[str, Any]:
-    """A model's config for images of that height and width, on any device, without weights to fetch."""
+    """A model's config for images of ``size`` x ``size`` pixels, on any device, without pretrained weights."""
     model = without_pretrained(plain(model))
     preprocessor = model.get('data_preprocessor')
     if preprocessor and isinstance(preprocessor.get('size'), (list, tuple)):
         model['data_preprocessor'] = dict(preprocessor, size=(size, size))
     test_cfg = model.get('test_cfg') or {}
     for key, length in (('crop_size', size), ('stride', size * 2 // 3)):
-        if isinstance(test_cfg.get(key), (list, tuple)) and len(test_cfg[key]) == 2:  # others fail in the run as well
+        if isinstance(test_cfg.get(key), (list, tuple)) and len(test_cfg[key]) == 2:  # other values fail in the run too
             test_cfg[key] = (length, length)
-    for node in walk(model.get('backbone', {})):  # of these the tables of positions are made for one size
+    for node in walk(model.get('backbone', {})):  # whose position embeddings are for one image size
         if isinstance(node.get('img_size'), (list, tuple, int)) and node['type'] in ('BEiT', 'MAE'):
             node['img_size'] = (size, size)
     return model
@@ -92,13 +66,9 @@ def for_small_images(model: Mapping[str, Any], size: int) -> Dict[str, Any]:
 
 @TRANSFORMS.register_module()
 class RandomPixels(BaseTransform):
-    """Stands for the loader of images.
+    """Stands in for the loader of images, with random ones of ``size`` x ``size`` pixels.
 
     Required keys: img_path. Added keys: img, img_shape, ori_shape.
-
-    Args:
-        size: Height and width in pixels.
-        channels: Of the images.
     """
 
     def __init__(self, size: int, channels: int = 3) -> None:
@@ -106,7 +76,7 @@ class RandomPixels(BaseTransform):
         self.channels = channels
 
     def transform(self, results: Dict[str, Any]) -> Dict[str, Any]:
-        """Draw the pixels of an image, by its path always the same."""
+        """Draw the pixels of an image, seeded by its path."""
         random = np.random.RandomState([*str(results['img_path'])[-8:].encode()])
         results['img'] = random.randint(0, 256, (self.size, self.size, self.channels), dtype=np.uint8)
         results['img_shape'] = results['ori_shape'] = (self.size, self.size)
@@ -114,19 +84,17 @@ class RandomPixels(BaseTransform):
 
 
 class RandomImages:
-    """Files of random images with labels of each step: background, new classes, some ignored.
+    """Files of random images, below ``folder``, with the labels of each step: background, new classes, some ignored.
 
     Args:
-        folder: Where they are written to.
-        scenario: Whose steps.
-        dataset: Config of the data set that they stand for, which says what
-            its label values mean.
+        dataset: Config of the data set that they stand in for, whose label
+            values they have.
         size: Height and width in pixels.
     """
 
     saliency = 'saliency'
 
-    def __init__(self, folder: Path, scenario: ShortScenario, dataset: Mapping[str, Any], size: int) -> None:
+    def __init__(self, folder: Path, scenario: Scenario, dataset: Mapping[str, Any], size: int) -> None:
         self.folder = folder
         self.size = size
         self.names = stated_names(dataset)
@@ -136,13 +104,13 @@ class RandomImages:
             for number in range(max(IMAGES, len(domains))):
                 domain = domains[number % len(domains)]
                 first = split.seen[:split.first_foreground]
-                shown = split.new if split.domains is None else split.seen
-                self._write('train', f'{Path(domain, str(split.step))}_{number}', [*first, *split.foreground(shown)])
+                classes = split.new if split.domains is None else split.seen
+                self._write('train', f'{Path(domain, str(split.step))}_{number}', [*first, *split.foreground(classes)])
         last = scenario[len(scenario) - 1]
         self._write('test', 'all' if last.domains is None else f'{scenario[0].brings[0]}/all', last.seen)
 
     def _write(self, role: str, name: str, classes: Sequence[str]) -> None:
-        # A background that the data set does not list is what other classes are at a step: there is none here.
+        # A background that the data set does not list consists of other classes' pixels: there are none here.
         values = [self.names.raw_ids[label] for label in classes if label in self.names.raw_ids]
         blocks = np.resize(values, (GRID, GRID)).astype(np.uint8)
         labels = np.kron(self.random.permutation(blocks), np.ones((self.size // GRID, ) * 2, dtype=np.uint8))
@@ -154,12 +122,11 @@ class RandomImages:
             Image.fromarray(pixels).save(path, compress_level=0)
 
     def config(self, dataset: Mapping[str, Any], role: str, channels: int) -> Dict[str, Any]:
-        """Of the stock data set that reads them, with the end of another one's pipeline."""
-        leaf = next(leaf_configs(dataset))
-        pipeline = [plain(transform) for transform in leaf.get('pipeline') or ()]
+        """Config of a stock data set that reads them, with the last transforms of ``dataset``."""
+        pipeline = [plain(transform) for transform in next(leaf_configs(dataset)).get('pipeline') or ()]
         last = pipeline[-1:]
         ending = [transform for transform in pipeline[1:-1]
-                  if transform['type'] == 'GenerateEdge' or _is_own(transform) and _is_own(last[0])]
+                  if transform['type'] == 'GenerateEdge' or _is_custom(transform) and _is_custom(last[0])]
         ending += [transform for transform in last if transform['type'] != 'TestTimeAug'] or [dict(type='PackSegInputs')]
         return dict(
             type='BaseSegDataset', data_root=str(self.folder), serialize_data=False, img_suffix='.png', seg_map_suffix='.png',
@@ -169,19 +136,19 @@ class RandomImages:
             pipeline=[dict(type='RandomPixels', size=self.size, channels=channels), dict(type='LoadAnnotations'), *ending])
 
 
-def _is_own(transform: Mapping[str, Any]) -> bool:
-    """Whether a transform is the user's own, which may take what another one of these has brought; no loader of labels."""
+def _is_custom(transform: Mapping[str, Any]) -> bool:
+    """Whether a transform is the user's, and so may need the keys that another of these has added; no loader of labels."""
     kind = class_of(TRANSFORMS, transform['type'])
     stock = getattr(kind, '__module__', 'mmseg.').startswith(('mmcv.', 'mmseg.', 'mmcss.'))
     return not (stock or issubclass(kind, LoadAnnotations))
 
 
 class QuietConfig(Config):
-    """A config that nobody reads: making its text pretty, as hooks ask for, takes half a second."""
+    """A config that nobody reads: formatting its text, as hooks ask for, would take half a second."""
 
     @property
     def pretty_text(self) -> str:
-        """Not pretty."""
+        """The text, not formatted."""
         return self.text
 
 
@@ -189,21 +156,20 @@ def miniature(config: Config, images: RandomImages, lone: bool = False) -> Confi
     """The plain config of a step, for a few small images.
 
     Sampler, collate function, optimizer, schedules, loops, hooks, evaluators
-    and the method stay as they are.
+    and the method are unchanged.
 
     Args:
-        config: Of :func:`step_config` for a :class:`ShortScenario`.
-        images: What to train and to test on.
-        lone: Whether a batch of the step is a single image, which some models
-            can't be trained on: a norm behind a pooling over the whole image
-            (ASPP, PSP) sees one value a channel there.
+        config: That of :func:`step_config` for a :func:`shortened` scenario.
+        lone: Whether a batch of the step is a single image, with which some
+            models can't be trained: a norm behind a pooling over the whole
+            image (ASPP, PSP) gets one value per channel.
     """
     small = copy.deepcopy(config._cfg_dict.to_dict())
     model = small['model'] = dict(for_small_images(small['model'], images.size))
     if model['continual'].get('teacher'):
         model['continual']['teacher'] = for_small_images(model['continual']['teacher'], images.size)
     channels = model['backbone'].get('in_channels', 3)
-    if lone and not small['train_dataloader'].get('batch_sampler'):  # which adds remembered images
+    if lone and not small['train_dataloader'].get('batch_sampler'):  # those add remembered images
         small['train_dataloader']['batch_size'] = 1
     for role in ('train', 'val', 'test'):
         if small.get(f'{role}_dataloader'):
@@ -222,18 +188,18 @@ def miniature(config: Config, images: RandomImages, lone: bool = False) -> Confi
 
 
 def norms_see_others(model: Mapping[str, Any], world_size: int) -> bool:
-    """Whether a model's norms look at the images of other processes too; without GPUs SyncBN is an ordinary one."""
+    """Whether a model's norms see the images of other processes too; without GPUs SyncBN does not."""
     return world_size > 1 and torch.cuda.is_available() and any(node.get('type') == 'SyncBN' for node in walk(plain(model)))
 
 
 def without_accelerator(config: Config) -> bool:
-    """Whether a step is of mixed precision, and there is no device for it here."""
+    """Whether a step needs mixed precision, and there is no device for it here."""
     kind = class_of(OPTIM_WRAPPERS, config.optim_wrapper.get('type', 'OptimWrapper'))
     return isinstance(kind, type) and issubclass(kind, AmpOptimWrapper) and not torch.cuda.is_available()
 
 
 def _with_images(loader: Dict[str, Any], images: RandomImages, role: str, channels: int) -> None:
-    """Let a loader deal out the images in batches of two, in this process."""
+    """Make a loader give the images in batches of two, in this process."""
     dataset: Dict[str, Any] = loader['dataset']
     loader.update(num_workers=0, persistent_workers=False, batch_size=min(loader.get('batch_size', 1), IMAGES))
     for key in ('prefetch_factor', 'num_batch_per_epoch', 'multiprocessing_context', 'timeout'):

@@ -1,4 +1,4 @@
-"""What a run is going to do, found out before it does it."""
+"""What a run is going to do, and whether it can, found out before it starts."""
 from __future__ import annotations
 
 import hashlib
@@ -25,14 +25,16 @@ from .ignored_labels import check_ignored_labels
 
 @dataclass(frozen=True)
 class StepPlan:
-    """A step, its config, and how many images it trains and tests on (None: it is trained, and its data is gone).
+    """What a run does at one step.
 
-    ``trained`` says whether it is going to be trained here, ``batches`` are those of an epoch then, None where they can't
-    be known.
+    Args:
+        num_train, num_test: Numbers of images; None for a step that is
+            trained already, and whose data can't be opened.
+        trained: Whether the run trains the step itself.
+        batches: Those of an epoch then; None if they can't be known.
     """
 
     split: Split
-    config: Config
     num_train: Optional[int]
     num_test: Optional[int]
     trained: bool
@@ -41,23 +43,21 @@ class StepPlan:
 
 def make_plan(configs: Sequence[Config], scenario: Scenario, trained: Container[int],
               roles: Sequence[str] = ('train', 'test'), taken: Container[int] = ()) -> List[StepPlan]:
-    """Select the images of all steps, and find what would stop a later step.
+    """Select the images of all steps, and find errors that would stop a later step.
 
     Each data set is opened once for all steps that use it.
 
     Args:
-        configs: The plain config of each step (:func:`step_config`).
-        scenario: The scenario.
-        trained: The steps that are going to be trained; the data of others
-            may be gone.
+        configs: The plain config of each step of the scenario (:func:`step_config`).
+        trained: The steps to be trained; the data of others may be gone.
         roles: The data sets to open; without 'train' no training images are counted.
-        taken: Those of ``trained`` that come from elsewhere: how they would be
-            trained is no matter.
+        taken: Those of ``trained`` that come from elsewhere, so that their
+            training settings don't matter.
 
     Raises:
         ValueError: A step or class without images, unknown label values, a
-            component that is not there or does not take its settings, a
-            loader or loop that would not come to an end.
+            component that does not exist or does not take its settings, a
+            loader or loop without end.
     """
     init_default_scope('mmseg')
     check_components(configs, taken)
@@ -67,43 +67,42 @@ def make_plan(configs: Sequence[Config], scenario: Scenario, trained: Container[
     sources: Dict[str, LabelledImages] = {}
     plans, maps = [], set()
     for split, config in zip(scenario, configs):
-        to_train = split.step in trained
-        opened = [*roles, *(['val'] if to_train and config.get('val_dataloader') else [])]
-        chosen = {role: _select(sources, config, role, split, to_train, to_train or role == 'test') for role in opened}
-        shown = chosen.get('train')
-        num_train, num_test = (None if images is None else len(images) for images in (shown, chosen['test']))
+        needed = split.step in trained
+        opened = [*roles, *(['val'] if needed and config.get('val_dataloader') else [])]
+        images = {role: _select(sources, config, role, split, needed, needed or role == 'test') for role in opened}
+        train_images = images.get('train')
+        num_train, num_test = (None if indices is None else len(indices) for indices in (train_images, images['test']))
         if not num_test:
             raise ValueError(f'step {split.step} has no test image with a class of {list(split.seen)}; '
-                             'look at test_dataloader and protocol.images.' if split.domains is None else
+                             'check test_dataloader and protocol.images.' if split.domains is None else
                              f'step {split.step} has no test image of the domains {list(split.domains.seen)}; '
-                             'look at test_dataloader and scenario.test_share.')
+                             'check test_dataloader and scenario.test_share.')
         check_testing(config, num_test)
-        here = to_train and split.step not in taken
-        batches = check_training(config, split.step, num_train) if here and num_train else None
-        plans.append(StepPlan(split, config, num_train, num_test, here, batches))
-        saliency = config.train_dataloader.dataset.get('saliency')
-        if saliency is not None and to_train and shown is not None:
-            source = _source(sources, config.train_dataloader.dataset)
-            maps.update(source.saliency_maps(shown, saliency))
+        trained_here = needed and split.step not in taken
+        batches = check_training(config, split.step, num_train) if trained_here and num_train else None
+        plans.append(StepPlan(split, num_train, num_test, trained_here, batches))
+        dataset = config.train_dataloader.dataset
+        if dataset.get('saliency') is not None and needed and train_images is not None:
+            maps.update(_source(sources, dataset).saliency_maps(train_images, dataset['saliency']))
     check_saliency(sorted(maps))
     return plans
 
 
 def _warn_of_small_memory(config: Config, scenario: Scenario) -> None:
-    """Tell of a memory that can't hold an image of each class, which is allowed."""
+    """Warn of a memory that can't hold an image of each class, which is allowed."""
     last = scenario[len(scenario) - 1]
     classes = last.foreground(last.seen)
     for hook in config.get('custom_hooks', []):
         if hook['type'] == 'MemoryHook' and 0 < hook['size'] < len(classes) and is_main_process():
-            warnings.warn(f"continual.memory.size: {hook['size']} images can not stand for {len(classes)} classes.")
+            warnings.warn(f"continual.memory.size: {hook['size']} images can not represent {len(classes)} classes.")
 
 
 def _source(opened: Dict[str, LabelledImages], dataset: Mapping[str, Any]) -> LabelledImages:
-    """The stock data set below a step's, of those that are open or opened now."""
+    """The images of the stock data set in a step's config, opened once."""
     key = repr(plain((dataset['dataset'], dataset.get('skip_broken', False))))
     if key in opened:
         return opened[key]
-    # Where it can't be opened on one machine, no other one waits for it; looking at labels is for all together.
+    # An error on one machine must not leave the others waiting; labels are read by all together.
     stock = together(lambda: open_dataset(dataset['dataset']))
     if get_world_size() > 1:
         agree(f"the images of {dataset['dataset']['type']}", _fingerprint(stock),
@@ -138,7 +137,7 @@ def _select(opened: Dict[str, LabelledImages], config: Config, role: str, split:
 
 
 def plan_table(plans: Sequence[StepPlan], intents: Sequence[str]) -> str:
-    """The steps with what is done with each, their classes or domains and numbers of images."""
+    """A table of the steps: what the run does (``intents``), numbers of images, and classes or domains."""
     brings = 'new classes' if plans[0].split.domains is None else 'new domains'
     table = PrettyTable(['step', 'to do', 'train images', 'test images', 'classes', brings], align='r')
     table.align.update({'to do': 'l', brings: 'l'})
@@ -151,14 +150,10 @@ def plan_table(plans: Sequence[StepPlan], intents: Sequence[str]) -> str:
 
 
 def config_difference(before: Config, after: Config) -> List[str]:
-    """What differs between two configs, one line a key."""
-    flat = [dict(_flatten(config._cfg_dict.to_dict())) for config in (before, after)]
-    lines = []
-    for key in sorted(set(flat[0]) | set(flat[1])):
-        values = [side.get(key, '(none)') for side in flat]
-        if values[0] != values[1]:
-            lines.append(f'{key}: {short(values[0], 80)} -> {short(values[1], 80)}')
-    return lines
+    """The differences between two configs, one line per key."""
+    old, new = (dict(_flatten(config._cfg_dict.to_dict())) for config in (before, after))
+    pairs = ((key, old.get(key, '(none)'), new.get(key, '(none)')) for key in sorted({*old, *new}))
+    return [f'{key}: {short(value, 80)} -> {short(changed, 80)}' for key, value, changed in pairs if value != changed]
 
 
 def _flatten(node: Any, prefix: str = '') -> List[Tuple[str, Any]]:

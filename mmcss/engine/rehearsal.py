@@ -19,43 +19,42 @@ from ..models import forget_hand_over
 from ..models.heads import warnings_of
 from ..models.initialisation import CheapInitialisation
 from ..scenario import Scenario
-from .error_causes import hook_keys, message_of
 from .checks import Batches
 from .distributed import on_main_process, say
-from .miniature import SHARDED, RandomImages, ShortScenario, image_size, miniature, norms_see_others, without_accelerator
+from .error_causes import hook_keys, message_of
+from .isolation import isolated
+from .miniature import SHARDED, RandomImages, image_size, miniature, norms_see_others, shortened, without_accelerator
 from .pipelines import ALONE, check_pipelines
 from .plan import StepPlan
 from .settings import read_settings
 from .step_config import step_config
 from .typed_settings import Settings
-from .isolation import isolated
 
-OF_THE_PROCESS = ('self', 'cfg', 'launcher', 'env_cfg', 'load_from', 'resume', 'data_preprocessor')
+# Arguments of a Runner that a rehearsal does not take from the config.
+NOT_REHEARSED = ('self', 'cfg', 'launcher', 'env_cfg', 'load_from', 'resume', 'data_preprocessor')
 MANY = 1_000_000  # batches of a step whose number is not known
-# How a step is played that comes from elsewhere.
-OF_STEPS_TAKEN = dict(
+# The training of a step that comes from elsewhere.
+STAND_IN_TRAINING = dict(
     optim_wrapper=dict(_delete_=True, type='OptimWrapper', optimizer=dict(type='SGD', lr=0.01)), param_scheduler=None,
     train_cfg=dict(_delete_=True, type='EpochBasedTrainLoop', max_epochs=1))
-# What torch says of a norm over one value.
+# torch's error for a norm over one value.
 LONE = 'more than 1 value per channel'
 
 
 def rehearse(cfg: Union[Config, Settings], scenario: Scenario, batches: Optional[Mapping[int, Batches]] = None,
              taken: Container[int] = ()) -> List[str]:
-    """Train and test steps 0, 1 and the last one on random images, to find what would stop a run in the middle.
+    """Train and test steps 0, 1 and the last one on random images, to find errors that would stop a run in the middle.
 
     The runner, the model at its full width, and all hooks, schedules,
     samplers, evaluators and parts are those of the run; images are small and
-    few, each step has one iteration, and files go to a temporary folder. In a
-    distributed run the main process does it alone. The state of the process
-    (random numbers, loggers, settings) is restored; side effects of the
-    user's own hooks, such as writing elsewhere, are not prevented.
+    few, each step has one iteration, and files go to a temporary folder. The
+    state of the process (random numbers, loggers, settings) is restored; side
+    effects of the user's hooks, such as writing elsewhere, are not prevented.
 
     Args:
-        cfg: The user's config.
-        scenario: Its scenario.
-        batches: Of an epoch of each step, by its number; without them a step
-            is taken for a long one.
+        cfg, scenario: Those of the run.
+        batches: The batches of an epoch of each step, by its number; a step
+            without is taken for a long one.
         taken: The steps that are not trained, whose settings don't matter.
 
     Returns:
@@ -64,62 +63,39 @@ def rehearse(cfg: Union[Config, Settings], scenario: Scenario, batches: Optional
     Raises:
         ValueError: Names the step and the key of the config.
     """
-    settings, world_size = read_settings(cfg), get_world_size()
-    return on_main_process(lambda: _rehearse(settings, scenario, batches or {}, taken, world_size))
-
-
-def rehearse_plans(settings: Settings, scenario: Scenario, plans: Sequence[StepPlan]) -> None:
-    """Rehearse a run that is planned, unless nothing of it is to be trained or ``run.rehearsal`` is False.
-
-    Args:
-        settings: The run's.
-        scenario: Its scenario.
-        plans: Of all steps.
-
-    Raises:
-        ValueError: See :func:`rehearse`.
-    """
-    taken = [step for step, plan in enumerate(plans) if not plan.trained]
-    if len(taken) < len(plans) and settings.run.rehearsal:
-        batches = {step: plan.batches for step, plan in enumerate(plans) if plan.batches is not None}
-        for note in rehearse(settings, scenario, batches, taken):
-            say(f'note: {note}')
-
-
-def _rehearse(settings: Settings, scenario: Scenario, batches: Mapping[int, Batches], taken: Container[int],
-              world_size: int) -> List[str]:
-    short, notes = ShortScenario.of(scenario), []
+    settings, batches, short = read_settings(cfg), batches or {}, shortened(scenario)
+    world_size, notes = get_world_size(), []
     with isolated(), tempfile.TemporaryDirectory() as folder:
-        # A short scenario has all of a scenario that configs are made of.
-        configs = [step_config(settings, short, step, folder) for step in range(len(short))]  # type: ignore[arg-type]
+        configs = [step_config(settings, short, step, folder) for step in range(len(short))]
         check_pipelines(configs, Path(folder), configs[0].model.backbone.get('in_channels', 3))
         images = RandomImages(Path(folder), short, settings.cfg.train_dataloader.dataset, image_size(configs[0].model))
         for split, config in zip(short, configs):
             steps = [split.step] if split.step < 2 else range(2, len(scenario))
             if all(step in taken for step in steps):
-                config.merge_from_dict(OF_STEPS_TAKEN)
+                config.merge_from_dict(STAND_IN_TRAINING)
             if without_accelerator(config):
-                notes.append('there is no accelerator here: mixed precision was not rehearsed.')
+                notes.append('this machine has no accelerator: mixed precision was not rehearsed.')
             if (config.optim_wrapper.get('optimizer') or {}).get('type') == SHARDED:
                 notes.append(f'{SHARDED} shares work between processes: its optimizer was rehearsed without it.')
-            dealt = [batches[step] for step in steps if step in batches]
-            lone = any(1 in epoch.sizes for epoch in dealt) and not norms_see_others(config.model, world_size)
-            number = min((epoch.number or MANY for epoch in dealt), default=MANY)
-            notes += _play(miniature(config, images, lone), _name(steps), number)
+            epochs = [batches[step] for step in steps if step in batches]
+            lone = any(1 in epoch.sizes for epoch in epochs) and not norms_see_others(config.model, world_size)
+            number = min((epoch.number or MANY for epoch in epochs), default=MANY)
+            name = f'step {steps[0]}' if len(steps) == 1 else f'steps {steps[0]} to {steps[-1]}'
+            notes += _rehearse_step(miniature(config, images, lone), name, number)
     return list(dict.fromkeys(notes))
 
 
-def _name(steps: Any) -> str:
-    return f'step {steps[0]}' if len(steps) == 1 else f'steps {steps[0]} to {steps[-1]}'
+def rehearse_plans(settings: Settings, scenario: Scenario, plans: Sequence[StepPlan]) -> None:
+    """Rehearse a run by the plans of its steps, on the main process, if any is trained and ``run.rehearsal`` is True."""
+    taken = [step for step, plan in enumerate(plans) if not plan.trained]
+    if len(taken) < len(plans) and settings.run.rehearsal:
+        batches = {step: plan.batches for step, plan in enumerate(plans) if plan.batches is not None}
+        for note in on_main_process(lambda: rehearse(settings, scenario, batches, taken)):
+            say(f'note: {note}')
 
 
 class OneBatch:
-    """A data loader that ends after its first batch.
-
-    Args:
-        loader: The loader.
-        length: How many batches it says that it has.
-    """
+    """A data loader that ends after its first batch; ``length`` is the number of batches that it claims to have."""
 
     def __init__(self, loader: Any, length: int) -> None:
         self.loader = loader
@@ -136,28 +112,30 @@ class OneBatch:
 
 
 class MiniatureRunner(Runner):
-    """A runner whose training ends after one iteration, and which leaves the settings of the process alone."""
+    """A runner that trains one iteration, and leaves the settings of the process alone."""
 
     batches: int
     keys: Dict[int, str]
     lengths: Optional[Tuple[int, int]] = None
 
     def register_hook(self, hook: Any, priority: Any = None) -> None:
-        """As the stock runner; the hook goes by the key of its config."""
+        """As the stock runner; notes the key of the hook's config."""
         before = list(map(id, self._hooks))
         super().register_hook(hook, priority)
         key = self.keys.get(id(hook), 'default_hooks')
         self.keys.update((id(added), key) for added in self._hooks if id(added) not in before)
 
     def setup_env(self, env_cfg: Dict[str, Any]) -> None:
-        """Process groups, threads and ways to start processes are the run's own."""
+        """Process groups, threads and start methods are the run's."""
         self._timestamp, self._rank, self._world_size = 'rehearsal', 0, 1
 
     def _log_env(self, env_cfg: Dict[str, Any]) -> None:
-        """Not of interest, and slow."""
+        """Nothing: it is slow."""
 
     def dump_config(self) -> None:
-        """As :meth:`_log_env`."""
+        """Nothing, nor to load or to resume from."""
+
+    load_or_resume = dump_config
 
     def build_model(self, model: Any) -> torch.nn.Module:
         """As the stock runner, in less time."""
@@ -171,18 +149,15 @@ class MiniatureRunner(Runner):
                 self.model.teacher.build(next(self.model.parameters()).device)
 
     def build_train_loop(self, loop: Any) -> Any:
-        """As the stock runner; schedules are made for the length that the training has."""
+        """As the stock runner; the loop has the length of the run's, for which schedules are built."""
         built = super().build_train_loop(loop)
         built.dataloader = OneBatch(built.dataloader, self.batches)
         if built.max_iters == built.max_epochs * len(built.dataloader.loader):
             built._max_iters = built.max_epochs * self.batches
         return built
 
-    def load_or_resume(self) -> None:
-        """Nothing to load."""
-
     def call_hook(self, fn_name: str, **kwargs: Any) -> None:
-        """As the stock runner; what comes before the first epoch, or behind the training, sees its whole length."""
+        """As the stock runner; the training is cut to one iteration at its beginning, and has its whole length after it."""
         super().call_hook(fn_name, **kwargs)
         loop = self._train_loop
         if fn_name in ('before_train_epoch', 'before_train_iter') and self.lengths is None:
@@ -193,7 +168,7 @@ class MiniatureRunner(Runner):
             loop._max_epochs, loop._max_iters = self.lengths
 
     def save_checkpoint(self, *args: Any, **kwargs: Any) -> None:
-        """Written only where a hook goes on with the file, and without the optimizer."""
+        """Writes a file, without the optimizer, only if a hook reads it."""
         if any(getattr(hook, 'save_best', None) or getattr(hook, 'published_keys', None) for hook in self.hooks):
             super().save_checkpoint(*args, **dict(kwargs, save_optimizer=False))
         else:
@@ -201,7 +176,7 @@ class MiniatureRunner(Runner):
             self.call_hook('before_save_checkpoint', checkpoint=dict(meta={}, state_dict=bare_model(self).state_dict()))
 
 
-def _play(config: Config, step: str, number: int) -> List[str]:
+def _rehearse_step(config: Config, step: str, number: int) -> List[str]:
     """Train and test one step; returns warnings about the heads of a model that grows."""
     runner = MiniatureRunner.__new__(MiniatureRunner)
     runner.batches, runner.keys = number, hook_keys(config)
@@ -215,16 +190,16 @@ def _play(config: Config, step: str, number: int) -> List[str]:
         full = full_disk(error, Path(tempfile.gettempdir(), 'rehearsal'))
         if full is not None:
             raise full from error
-        more = (' A batch of the step is a single image; take train_dataloader.drop_last=True, or another '
+        hint = (' A batch of the step is a single image; take train_dataloader.drop_last=True, or another '
                 'train_dataloader.batch_size.') if LONE in str(error) else ''
         text = message_of(error, runner, config, runner.keys)
-        advice = '' if text.startswith('continual.') else f'.{more}{ALONE}'
+        advice = '' if text.startswith('continual.') else f'.{hint}{ALONE}'
         raise ValueError(f'{step}: {text.rstrip(".") if advice else text}{advice}') from error
     finally:
         for handler in runner.logger.handlers if hasattr(runner, 'logger') else ():
             handler.close()
         forget_hand_over()
-        runner.__dict__.clear()  # other references to the runner shall not keep the model
+        runner.__dict__.clear()  # other references to the runner must not keep the model
         gc.collect()
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
@@ -232,6 +207,6 @@ def _play(config: Config, step: str, number: int) -> List[str]:
 
 
 def _arguments(config: Config) -> Dict[str, Any]:
-    """What a runner takes of a config, as :meth:`Runner.from_cfg`; settings of processes are the run's own."""
-    keys = [name for name in inspect.signature(Runner.__init__).parameters if name in config and name not in OF_THE_PROCESS]
-    return dict({key: config[key] for key in keys}, cfg=config)
+    """The arguments of a runner for a config, as in :meth:`Runner.from_cfg`."""
+    names = [name for name in inspect.signature(Runner.__init__).parameters if name in config and name not in NOT_REHEARSED]
+    return dict({name: config[name] for name in names}, cfg=config)

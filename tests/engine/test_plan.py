@@ -38,7 +38,7 @@ def test_plan_counts_images_and_writes_nothing(tiny_data, tmp_path):
     (dict(continual=dict(memory=dict(size=4, share=.1))), '0.1 of a batch of 4 leaves no room'),
     (dict(next_steps=dict(train_dataloader=dict(dataset=dict(data_prefix=dict(img_path='gone'))))), 'gone'),
     (dict(next_steps=dict(train_dataloader=dict(sampler=dict(type='InfiniteSampler')))),
-     'step 1: train_dataloader.sampler: InfiniteSampler never comes to an end'),
+     'step 1: train_dataloader.sampler: InfiniteSampler never ends'),
     (dict(next_steps=dict(val_cfg=dict(type='ValLoop'))), 'step 1: .*val_dataloader, val_cfg, and val_evaluator should be either all None or not None'),
     (dict(next_steps=dict(train_cfg=dict(type='IterBasedTrainLoop', max_iters=4))), 'step 1: train_cfg.max_epochs: there is no such setting.* _delete_=True there'),
     (dict(next_steps=dict(test_dataloader=dict(sampler=dict(type='InfiniteSampler')))), 'test_dataloader.sampler: Inf'),
@@ -58,7 +58,7 @@ def test_a_memory_that_is_too_small_for_the_classes_is_told(tiny_data, tmp_path,
         warnings.simplefilter('always')
         ContinualRunner.from_cfg(cfg).plan()
     told = [str(one.message) for one in caught if 'memory' in str(one.message)]
-    assert told == ['continual.memory.size: 3 images can not stand for 4 classes.'] * warned
+    assert told == ['continual.memory.size: 3 images can not represent 4 classes.'] * warned
 
 
 def test_another_run_s_step_in_the_folder_is_no_matter(tiny_data, tmp_path):

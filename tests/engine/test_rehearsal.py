@@ -22,7 +22,9 @@ from mmcss.engine import ContinualRunner, build_scenario, step_config
 from mmcss.engine.checks import Batches
 from mmcss.engine.components import check_components
 from mmcss.engine.miniature import norms_see_others
-from mmcss.engine.rehearsal import rehearse
+from mmcss.engine.plan import StepPlan
+from mmcss.engine.rehearsal import rehearse, rehearse_plans
+from mmcss.engine.settings import read_settings
 from mmcss.random_state import random_state
 from tests.e2e.running import assert_equal_states, state
 from tests.processes import spawn
@@ -305,7 +307,7 @@ def test_how_a_step_would_be_trained_that_comes_from_elsewhere_is_no_matter():
 @pytest.mark.skipif(torch.cuda.is_available(), reason='of a machine without accelerator')
 def test_mixed_precision_is_left_out_where_there_is_no_accelerator():
     wrapper = dict(type='AmpOptimWrapper', loss_scale='dynamic', optimizer=dict(type='SGD', lr=0.1))
-    assert rehearsed(optim_wrapper=wrapper) == ['there is no accelerator here: mixed precision was not rehearsed.']
+    assert rehearsed(optim_wrapper=wrapper) == ['this machine has no accelerator: mixed precision was not rehearsed.']
 
 
 @HOOKS.register_module(force=True)
@@ -371,10 +373,16 @@ def test_a_run_begins_with_it_unless_it_is_switched_off(tiny_data, tmp_path):
 
 def in_processes(rank):
     """What each of two processes finds."""
+    def rehearse_both(**changes):
+        settings = read_settings(tiny(run=dict(rehearsal=True), **changes))
+        scenario = build_scenario(settings)
+        rehearse_plans(settings, scenario, [StepPlan(split, 8, 4, True, None) for split in scenario])
+
     torch.distributed.init_process_group('gloo')
-    assert rehearsed(continual=REMINDER_M) == []
-    with pytest.raises(ValueError, match='step 0: optim_wrapper: got .*lrr'):
-        rehearsed(optim_wrapper=dict(type='OptimWrapper', optimizer=dict(type='SGD', lrr=0.1)))
+    rehearse_both(continual=REMINDER_M)
+    with pytest.raises(ValueError, match='step 0: optim_wrapper: got .*lrr') as caught:
+        rehearse_both(optim_wrapper=dict(type='OptimWrapper', optimizer=dict(type='SGD', lrr=0.1)))
+    assert str(caught.value).startswith('process 0 on ') is (rank == 1)
     assert torch.distributed.is_initialized()
 
 
