@@ -1,4 +1,4 @@
-"""Checks before the first step for settings that would hang or fail in the middle of one."""
+"""Checks before the first step for loaders and loops that would hang or fail in the middle of one."""
 from __future__ import annotations
 
 from dataclasses import dataclass
@@ -11,21 +11,16 @@ from mmengine.registry import DATA_SAMPLERS, LOOPS
 from mmengine.runner import EpochBasedTrainLoop, IterBasedTrainLoop
 from torch.utils.data import BatchSampler, SequentialSampler
 
-from .distributed import agree
 from .config_nodes import class_of
+from .distributed import agree
 
 
 class OnlyCounted(Exception):
-    """A sampler asked its data set for more than its length."""
+    """A sampler needs more of its data set than its length."""
 
 
 class Numbers:
-    """Stands in for a step's images with samplers that only use their number.
-
-    Args:
-        number: How many images there are.
-        num_memory: How many remembered ones stand behind them.
-    """
+    """Stands in for a data set of ``number`` images and ``num_memory`` remembered ones, for samplers that only count."""
 
     def __init__(self, number: int, num_memory: int = 0) -> None:
         self.first_remembered = self._number = number
@@ -38,7 +33,7 @@ class Numbers:
         """Nothing to do."""
 
     def __getattr__(self, name: str) -> Any:
-        if name.startswith('__'):  # of Python's own, as copying asks for
+        if name.startswith('__'):  # which copying asks for
             raise AttributeError(name)
         raise OnlyCounted(name)
 
@@ -48,12 +43,11 @@ class Numbers:
 
 @dataclass(frozen=True)
 class Batches:
-    """One round of batches as a loader deals them out to this process.
+    """The batches of an epoch on this process.
 
     Attributes:
         sizes: Number of images of each.
-        endless: Key of the sampler that begins anew for ever, None if the
-            round comes to an end.
+        endless: Key of the sampler that never ends, None if the epoch ends.
     """
 
     sizes: Tuple[int, ...]
@@ -61,20 +55,17 @@ class Batches:
 
     @property
     def number(self) -> Optional[int]:
-        """How many there are, None without end."""
+        """The number of batches, None without end."""
         return None if self.endless else len(self.sizes)
 
 
 def deal(loader: Mapping[str, Any], number: int, num_memory: int = 0) -> Optional[Batches]:
-    """Have a loader's samplers deal out the numbers of images, without loading any.
+    """The batches that a loader's samplers give, without loading images; None if a sampler needs the images themselves.
 
     Args:
         loader: Config of the loader.
-        number: How many images there are.
-        num_memory: How many remembered ones stand behind them.
-
-    Returns:
-        The batches; None where a sampler looks at the images themselves.
+        number: Number of images.
+        num_memory: Number of remembered images behind them.
     """
     batch_size = loader.get('batch_size', 1)
     if loader.get('num_batch_per_epoch') is not None:
@@ -87,13 +78,13 @@ def deal(loader: Mapping[str, Any], number: int, num_memory: int = 0) -> Optiona
                                           default_args=dict(sampler=sampler, batch_size=batch_size))
         else:
             batches = BatchSampler(sampler, batch_size, loader.get('drop_last', False))
-        dealt = _round(batches)
-        if dealt is None:  # the stock endless sampler can be gone through but once
-            endless = 'sampler' if _round(_sampler(loader, images)) is None else 'batch_sampler'
+        epoch = _epoch(batches)
+        if epoch is None:  # build the sampler anew: the stock endless one can be iterated only once
+            endless = 'sampler' if _epoch(_sampler(loader, images)) is None else 'batch_sampler'
             return Batches((batch_size, ), endless)
     except OnlyCounted:
         return None
-    return Batches(tuple(len(batch) for batch in dealt))
+    return Batches(tuple(len(batch) for batch in epoch))
 
 
 def _sampler(loader: Mapping[str, Any], images: Numbers) -> Iterable[int]:
@@ -102,14 +93,14 @@ def _sampler(loader: Mapping[str, Any], images: Numbers) -> Iterable[int]:
     return DATA_SAMPLERS.build(dict(loader['sampler'], seed=0), default_args=dict(dataset=images))
 
 
-def _round(sampler: Iterable[Any]) -> Optional[List[Any]]:
+def _epoch(sampler: Iterable[Any]) -> Optional[List[Any]]:
     """All that a sampler gives until it ends; None if it has no length, or goes on far beyond it."""
     try:
-        length = len(sampler)  # type: ignore[arg-type]  # not every one has a length
+        length = len(sampler)  # type: ignore[arg-type]  # the except is for those without
     except TypeError:
         return None
-    dealt = list(islice(iter(sampler), 2 * length + 1))
-    return dealt if len(dealt) <= 2 * length else None
+    epoch = list(islice(iter(sampler), 2 * length + 1))
+    return epoch if len(epoch) <= 2 * length else None
 
 
 def check_training(config: Config, step: int, num_images: int) -> Optional[Batches]:
@@ -118,48 +109,49 @@ def check_training(config: Config, step: int, num_images: int) -> Optional[Batch
     Args:
         config: The step's.
         step: Its number.
-        num_images: Of the step, without those that are remembered.
+        num_images: Number of its images, without remembered ones.
 
     Returns:
         The batches of an epoch, see :func:`deal`.
 
     Raises:
-        ValueError: It would not; says which setting to change.
+        ValueError: It does not; names the setting to change.
     """
     by_epoch = _check_loop(config.train_cfg, step)
     loader = config.train_dataloader
+    batch_size, processes = loader.get('batch_size', 1), get_world_size()
     memory = next((hook['size'] for hook in config.get('custom_hooks', []) if hook['type'] == 'MemoryHook'), 0)
-    # A step of few images repeats them.
+    # A step of few images repeats them up to min_length.
     number = max(num_images, loader.dataset.get('min_length', 0))
     per_epoch = loader.get('num_batch_per_epoch')
-    if per_epoch is not None and not 0 < per_epoch * loader.get('batch_size', 1) * get_world_size() <= number:
+    if per_epoch is not None and not 0 < per_epoch * batch_size * processes <= number:
         raise ValueError(f'step {step}: train_dataloader.num_batch_per_epoch: got {per_epoch}, but the step has '
-                         f'{num_images} images: with batch_size={loader.get("batch_size", 1)} in {get_world_size()} '
-                         f'process(es) at most {number // (loader.get("batch_size", 1) * get_world_size())} batches. Set it '
-                         'in first_step or next_steps, or leave it out.')
+                         f'{num_images} images: with batch_size={batch_size} in {processes} process(es) at most '
+                         f'{number // (batch_size * processes)} batches. Set it in first_step or next_steps, or leave it '
+                         'out.')
     batches = deal(loader, number, memory)
     if batches is None:
         return None
     if batches.endless and by_epoch:
-        raise ValueError(f'step {step}: train_dataloader.{batches.endless}: {_type_of(loader[batches.endless])} never '
-                         f'comes to an end, but train_cfg counts epochs ({_type_of(config.train_cfg)}): the first one '
-                         "would never end. Take sampler=dict(type='DefaultSampler', shuffle=True), or "
-                         "train_cfg=dict(type='IterBasedTrainLoop', max_iters=...).")
+        raise ValueError(f'step {step}: train_dataloader.{batches.endless}: {_type_of(loader[batches.endless])} never ends, '
+                         f'and so the first epoch of train_cfg ({_type_of(config.train_cfg)}) would not end either. Use '
+                         "sampler=dict(type='DefaultSampler', shuffle=True), or train_cfg=dict(type='IterBasedTrainLoop', "
+                         'max_iters=...).')
     if not batches.sizes:
-        raise ValueError(f'step {step}: train_dataloader makes no batch of {num_images} images with batch_size='
-                         f'{loader.get("batch_size", 1)} and drop_last={loader.get("drop_last", False)}: nothing would be '
-                         'learned. Take a smaller batch_size, or leave drop_last out.')
+        raise ValueError(f'step {step}: train_dataloader gives no batch of {num_images} images with batch_size={batch_size} '
+                         f'and drop_last={loader.get("drop_last", False)}: nothing would be learned. Use a smaller '
+                         'batch_size, or leave drop_last out.')
     agree(f'step {step}: the numbers of batches', len(batches.sizes),
-          "Some would wait for the others for ever; take train_dataloader.sampler=dict(type='DefaultSampler', "
-          'shuffle=True), which rounds up.')
+          "Some would wait for the others forever; use train_dataloader.sampler=dict(type='DefaultSampler', shuffle=True), "
+          'which rounds up.')
     return batches
 
 
 def check_testing(config: Config, num_images: int) -> None:
-    """Make sure that tests and validations begin and end, and look at each image.
+    """Make sure that tests and validations end, and use each image.
 
     Raises:
-        ValueError: They would not; says which setting to change.
+        ValueError: They do not; names the setting to change.
     """
     for role in ('test', 'val'):
         loader = config.get(f'{role}_dataloader')
@@ -167,10 +159,10 @@ def check_testing(config: Config, num_images: int) -> None:
             continue
         batches = deal(loader, num_images)
         if batches is not None and batches.endless:
-            raise ValueError(f'{role}_dataloader.{batches.endless}: {_type_of(loader[batches.endless])} never comes to an '
-                             "end, nor would the test; take sampler=dict(type='DefaultSampler', shuffle=False).")
+            raise ValueError(f'{role}_dataloader.{batches.endless}: {_type_of(loader[batches.endless])} never ends, and so '
+                             "the test would not end either; use sampler=dict(type='DefaultSampler', shuffle=False).")
         if loader.get('drop_last'):
-            raise ValueError(f'{role}_dataloader.drop_last: got True, which leaves out images, but all are to be tested. '
+            raise ValueError(f'{role}_dataloader.drop_last: got True, which leaves out images, but all have to be tested. '
                              'Remove it.')
 
 
@@ -187,6 +179,6 @@ def _check_loop(train_cfg: Mapping[str, Any], step: int) -> bool:
     loop = class_of(LOOPS, kind)
     for key in ('max_epochs', 'max_iters'):
         if isinstance(train_cfg.get(key), (int, float)) and train_cfg[key] < 1:
-            raise ValueError(f'step {step}: train_cfg.{key}: got {train_cfg[key]}, expected at least 1: an untrained step '
-                             'would be handed over. A trained step 0 is taken over by --first-step-from.')
+            raise ValueError(f'step {step}: train_cfg.{key}: got {train_cfg[key]}, expected at least 1, or an untrained '
+                             'model would be handed over. To start from a trained step 0 use --first-step-from.')
     return isinstance(loop, type) and issubclass(loop, EpochBasedTrainLoop)

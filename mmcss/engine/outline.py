@@ -1,7 +1,7 @@
-"""What a config looks like from outside: which keys it has, and what kind of value each one holds.
+"""The keys of a config, and the kinds of their values.
 
-What stands behind the keys of the stack is tried by the rehearsal; here is
-found what would not get that far, or be taken for nothing.
+The rehearsal tries the settings of the stack; here are found those that would
+not get that far, or be ignored without a word.
 """
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ from pydantic import Field
 
 from ..arguments import Count, Finite, Number, Positive, arguments_of, check_arguments, check_names, check_value, one_of
 from ..scenario import SCENARIOS, Protocol
-from .model_config import STUDENTS
 from .config_nodes import values_of
+from .model_config import STUDENTS
 from .profiles import Profile
 from .typed_settings import MethodSettings, RunSettings
 
@@ -35,7 +35,7 @@ STACK_KEYS = (*list(inspect.signature(Runner.__init__).parameters)[1:-1], 'custo
 DEFAULT_HOOKS = ('runtime_info', 'timer', 'sampler_seed', 'logger', 'param_scheduler', 'checkpoint', 'visualization')
 
 Section = Mapping[str, Any]
-SCOPES = MODELS.children  # of libraries that are imported
+SCOPES = MODELS.children  # those of the imported libraries
 Colour = Annotated[int, Field(ge=0, le=255)]
 Level = Literal['CRITICAL', 'FATAL', 'ERROR', 'WARNING', 'WARN', 'INFO', 'DEBUG', 'NOTSET']
 Filled = Annotated[Section, Field(min_length=1)]
@@ -75,18 +75,18 @@ OF_LOADERS: Dict[str, Any] = {
     'num_batch_per_epoch': Optional[Count],
 }
 KINDS.update({f'{role}_dataloader.{key}': kind for role in ('train', 'val', 'test') for key, kind in OF_LOADERS.items()})
-# The sections, and what takes their settings.
+# The sections, and the classes and functions that take their settings.
 SECTIONS: Dict[str, Sequence[Callable[..., Any]]] = {
     'continual': [MethodSettings], 'run': [RunSettings], 'protocol': [Protocol],
     'scenario': [kind.from_config for kind in SCENARIOS.values()], 'first_step': [], 'next_steps': [], 'official': []}
-# Settings that are called like what configs have for variables.
+# Settings with names that configs use for variables, too.
 VARIABLES = ('classes', 'seed', 'scenario.background', 'train_pipeline', 'train_pipelines', 'test_pipeline', 'models')
-# How alike two keys are before one is taken for a slip of the other: configs may hold variables of their own.
+# Similarity from which a key is taken for a slip of another: configs may have variables of any name.
 ALIKE = 0.88
 
 
 def check_outline(cfg: Config, changed_by: str = '') -> None:
-    """Find keys that are missing, unknown or hold values of another kind.
+    """Check that a config has the needed keys, no unknown ones, and values of the right kinds.
 
     Args:
         cfg: The user's config, or one with the changes for some steps.
@@ -101,7 +101,7 @@ def check_outline(cfg: Config, changed_by: str = '') -> None:
         if is_set:
             check_value(f'{changed_by}.{key}' if _find(changes, key)[0] else key, value, kind)
     needed = [*NEEDED, *(f'{role}_dataloader.dataset' for role in ('train', 'val', 'test') if cfg.get(f'{role}_dataloader'))]
-    # Others than these are refused by their type.
+    # Other models are refused by their type.
     needed += ['model.backbone', 'model.decode_head'] if _find(cfg, 'model.type')[1] in STUDENTS else ['model.type']
     needed += [] if 'constructor' in (cfg.get('optim_wrapper') or {}) else ['optim_wrapper.optimizer']
     missing = [key for key in needed if not _find(cfg, key)[1] and (cfg.get(key.split('.')[0]) or '.' not in key)]
@@ -114,7 +114,7 @@ def check_outline(cfg: Config, changed_by: str = '') -> None:
     for place, value in values_of(cfg._cfg_dict):
         if isinstance(value, float) and math.isnan(value):
             raise ValueError(f'{place}: got nan, expected a number.')
-    for place, value in values_of(cfg._cfg_dict, skip=('custom_keys', 'metainfo')):  # whose keys are names of their own
+    for place, value in values_of(cfg._cfg_dict, skip=('custom_keys', 'metainfo')):  # their keys may be any names
         if place.endswith('.type') and not (isinstance(value, str) and value or callable(value)):
             raise ValueError(f'{place}: got {value!r}, expected the name of a registered class.')
     if not changed_by:
@@ -122,7 +122,6 @@ def check_outline(cfg: Config, changed_by: str = '') -> None:
 
 
 def _check_keys(cfg: Config) -> None:
-    """Find slips of keys."""
     known = (*OWN_KEYS, *STACK_KEYS)
     _refuse_slips(cfg, known, '')
     _refuse_misplaced(cfg, known)
@@ -131,10 +130,10 @@ def _check_keys(cfg: Config) -> None:
     if cfg.get('randomness') is not None:
         check_arguments(Runner.set_randomness, cfg.randomness, 'randomness')
     for steps in ('first_step', 'next_steps'):
-        settings = {key.split('.')[0] for key in cfg.get(steps, {})}  # 'optim_wrapper.optimizer.lr' is a key of MMEngine's, too
+        settings = {key.split('.')[0] for key in cfg.get(steps, {})}  # of 'optim_wrapper.optimizer.lr' too
         idle = sorted(settings & (set(OWN_KEYS) - {'continual'}))
         if idle:
-            raise ValueError(f'{steps}: {idle} hold for all steps; set them outside of it.')
+            raise ValueError(f'{steps}: got {idle}, which are the same at all steps; set them outside of {steps}.')
         check_names(sorted(settings), [*STACK_KEYS, 'continual', *(key for key in cfg if key not in known)], steps)
     check_names(cfg.get('official') or {}, [*known, *(key for key in cfg if key not in known)], 'official')
 
@@ -158,17 +157,17 @@ def _one_slip(word: str, other: str) -> bool:
 
 
 def _refuse_misplaced(cfg: Config, known: Collection[str]) -> None:
-    """Find sections of mmcss within those of the stack, and settings of a section beside it.
+    """Refuse sections of mmcss within those of the stack, and settings of a section outside of it.
 
-    What a section says as well is a variable that is used there.
+    A key that is also set within a section is a variable that is used there.
     """
     for key in STACK_KEYS:
         inside = cfg[key] if isinstance(cfg.get(key), Mapping) else {}
         for name in set(SECTIONS) & set(inside):
             raise ValueError(f'{key}.{name}: there is no such setting; {name} belongs to the top of the config.')
     sections = {section: cfg[section] for section in SECTIONS if isinstance(cfg.get(section), Mapping)}
-    for section, takes in SECTIONS.items():
-        for name, argument in (pair for owner in takes for pair in arguments_of(owner).items() if pair[0] in cfg):
+    for section, owners in SECTIONS.items():
+        for name, argument in (pair for owner in owners for pair in arguments_of(owner).items() if pair[0] in cfg):
             used = name in sections.get(section, ()) or any(
                 name in settings and settings[name] == cfg[name] for settings in sections.values())
             place = f'{section}.{name}'
@@ -187,9 +186,9 @@ def _fits(value: Any, kind: Any) -> bool:
 
 
 def _find(node: Any, key: str) -> Tuple[bool, Any]:
-    """Whether a config says anything under a key, and what."""
-    for step in key.split('.'):
-        if not isinstance(node, (Mapping, Config)) or step not in node:
+    """Whether a config has a (dotted) key, and its value."""
+    for name in key.split('.'):
+        if not isinstance(node, (Mapping, Config)) or name not in node:
             return False, None
-        node = node[step]
+        node = node[name]
     return True, node

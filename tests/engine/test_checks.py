@@ -61,8 +61,8 @@ def test_the_batches_of_a_round(loader, number, sizes):
 def test_batches_without_end(loader, endless):
     loader = dict(dict(batch_size=4, sampler=STOCK), **loader)
     assert deal(loader, 20, num_memory=2) == Batches((4, ), endless)
-    with pytest.raises(ValueError, match=f'step 1: train_dataloader.{endless}: {loader[endless]["type"]} never comes to an '
-                                         'end, but train_cfg counts epochs .EpochBasedTrainLoop.*DefaultSampler'):
+    with pytest.raises(ValueError, match=f'step 1: train_dataloader.{endless}: {loader[endless]["type"]} never ends, '
+                                         'and so the first epoch of train_cfg .EpochBasedTrainLoop.*DefaultSampler'):
         check_training(config(**loader), 1, 20)
     for loop in (BY_ITER, dict(by_epoch=False, max_iters=3)):
         assert check_training(config(loop, **loader), 1, 20).number is None
@@ -89,11 +89,11 @@ def test_the_batches_of_a_step(number, loader, hooks, sizes):
 
 
 @pytest.mark.parametrize('change, message', [
-    (dict(train_cfg=dict(BY_EPOCH, max_epochs=0)), 'step 1: train_cfg.max_epochs: got 0, expected at least 1: an untrained'),
+    (dict(train_cfg=dict(BY_EPOCH, max_epochs=0)), 'step 1: train_cfg.max_epochs: got 0, expected at least 1, or an untrained'),
     (dict(train_cfg=dict(by_epoch=False, max_iters=0)), 'train_cfg.max_iters: got 0'),
     (dict(num_batch_per_epoch=3), r'num_batch_per_epoch: got 3, but the step has 9 images: .* at most 2 batches'),
     (dict(num_batch_per_epoch=0), 'num_batch_per_epoch: got 0'),
-    (dict(batch_size=16, drop_last=True, dataset={}), 'makes no batch of 9 images with batch_size=16 and drop_last=True'),
+    (dict(batch_size=16, drop_last=True, dataset={}), 'gives no batch of 9 images with batch_size=16 and drop_last=True'),
 ])
 def test_training_that_would_not_begin(change, message):
     with pytest.raises(ValueError, match=message):
@@ -113,7 +113,7 @@ def test_processes_with_different_numbers_of_batches(monkeypatch, number, batch_
 
 @pytest.mark.parametrize('role', ['test', 'val'])
 @pytest.mark.parametrize('loader, message', [
-    (dict(sampler=ENDLESS), 'sampler: InfiniteSampler never comes to an end, nor would the test'),
+    (dict(sampler=ENDLESS), 'sampler: InfiniteSampler never ends, and so the test would not end either'),
     (dict(sampler=STOCK, drop_last=True), 'drop_last: got True, which leaves out images')])
 def test_tests_that_would_not_end(role, loader, message):
     with pytest.raises(ValueError, match=f'{role}_dataloader.?{message}'):

@@ -73,7 +73,7 @@ def test_other_kinds(tmp_path, path, value, message):
     ('default_hooks.chekpoint', dict(type='CheckpointHook'),
      "default_hooks.chekpoint: there is no such setting, did you mean 'checkpoint'?"),
     ('first_step.train_cfgs', dict(), "first_step.train_cfgs: there is no such setting, did you mean 'train_cfg'?"),
-    ('next_steps.scenario', dict(), "next_steps: ['scenario'] hold for all steps"),
+    ('next_steps.scenario', dict(), "next_steps: got ['scenario'], which are the same at all steps; set them outside of next_steps."),
     ('official.continuall', dict(), "official.continuall: there is no such setting, did you mean 'continual'?"),
 ])
 def test_slips(tmp_path, path, value, message):

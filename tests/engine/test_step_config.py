@@ -162,7 +162,7 @@ def test_deploy_config_is_stock(tmp_path):
     (dict(continual=dict(frozen='shared')), "continual.frozen: got 'shared', expected a list"),
     (dict(next_steps=dict(continual=dict(lossses={}))), "continual.lossses: there is no such setting, did you mean 'losses'"),
     (dict(next_steps=dict(continual=dict(memory=dict(sise=3)))), "continual.memory.sise: there is no such setting, did you mean 'size'"),
-    (dict(first_step=dict(scenario=dict(base=3))), r"first_step: \['scenario'\] hold for all steps"),
+    (dict(first_step=dict(scenario=dict(base=3))), r"first_step: got \['scenario'\], which are the same at all steps"),
 ])
 def test_bad_settings(tmp_path, change, message):
     with pytest.raises(ValueError, match=message):
