@@ -22,7 +22,6 @@ class ImagePass:
     and the random numbers of the process are restored.
 
     Args:
-        model: The student.
         needs: What to collect besides the logits.
         student: Whether batches hold the student's prediction, or the teacher's.
         batches: Gives the preprocessed images (``inputs`` and
@@ -40,12 +39,9 @@ class ImagePass:
         self.precision = precision
         self._passes = 0
 
-    def __iter__(self) -> Iterator[StepBatch]:
-        self._passes += 1
-        return self._predict(self._passes - 1)
-
     @torch.no_grad()
-    def _predict(self, number: int) -> Iterator[StepBatch]:
+    def __iter__(self) -> Iterator[StepBatch]:
+        number, self._passes = self._passes, self._passes + 1
         with evaluating(self.model), preserved_random_state():
             for data in self.batches(number):
                 with self.precision():
@@ -54,25 +50,13 @@ class ImagePass:
 
 
 class SeededImages(Dataset[Any]):
-    """Images of a data set, augmented in the same way whichever process loads them.
-
-    Args:
-        dataset: A data set with random transforms.
-        images: Indices of the images in it.
-        seed: Of the random numbers.
-        number: Number of the pass; each pass augments anew.
-    """
+    """Images of a data set, by index, augmented with random numbers that depend on image, ``seed`` and pass ``number``."""
 
     def __init__(self, dataset: Any, images: Union[Sequence[int], np.ndarray], seed: int, number: int = 0) -> None:
         self.dataset = dataset
         self.images = images
         self.seed = seed
         self.number = number
-
-    @property
-    def metainfo(self) -> Dict[str, Any]:
-        """That of the data set."""
-        return self.dataset.metainfo
 
     def __len__(self) -> int:
         return len(self.images)

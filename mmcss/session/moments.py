@@ -16,7 +16,6 @@ class Moments:
     """The moments of a step's parts, in their order.
 
     Args:
-        model: The student.
         image_passes: Gives a part, by its name, passes over the images of
             the step, with predictions of the student (True) or of the
             teacher (False). Nothing runs until they are iterated.

@@ -27,11 +27,9 @@ class Training:
     """A model in training, and what updates it.
 
     Args:
-        model: The student, in its distributed wrapper if it has one.
+        model: The student, in its distributed wrapper if it has one; the
+            attribute ``model`` is the student itself.
         optim_wrapper: Updates it.
-
-    Attributes:
-        model: The student, without the wrapper.
     """
 
     def __init__(self, model: nn.Module, optim_wrapper: Union[OptimWrapper, OptimWrapperDict]) -> None:
