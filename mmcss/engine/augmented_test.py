@@ -7,7 +7,7 @@ from typing import Any, Dict
 from mmengine.config import Config
 
 from .continual_runner import ContinualRunner
-from .distributed import say
+from .distributed import print_once
 from .folders import StepFolder
 from .stated_classes import leaf_configs
 
@@ -44,7 +44,7 @@ class AugmentedTest(ContinualRunner):
 
     def results(self) -> Dict[str, Any]:
         """As the ordinary ones, written to ``results_tta.json``."""
-        say('\nwith test-time augmentation:')
+        print_once('\nwith test-time augmentation:')
         return super().results()
 
     def _test_config(self, step: int) -> Config:

@@ -17,7 +17,7 @@ from ..hooks.best_weights_hook import best_checkpoint
 from ..hooks.data_pass import bare_model
 from ..models import load_hand_over
 from ..scenario.partitions import PARTITIONS
-from .distributed import check_shared, join_processes, on_main_process, say, together
+from .distributed import check_shared, join_processes, on_main_process, print_once, together
 from .first_step import find_first_step, read_first_step, write_first_step
 from .folders import full_disk_reported
 from .isolation import tear_down
@@ -77,7 +77,7 @@ class ContinualRunner:
     def train(self) -> Dict[str, Any]:
         """Train and evaluate the steps; returns the results over steps, as written to ``results.json``."""
         plans = together(self.plan)
-        say('\n'.join([*self._profile_changes(), plan_table(plans, together(self.progress.intents))]))
+        print_once('\n'.join([*self._profile_changes(), plan_table(plans, together(self.progress.intents))]))
         rehearse_plans(self.settings, self.scenario, plans)
         check_shared(self.work_dir)  # nothing is written before all processes have checked the plan
         with full_disk_reported(self.work_dir), locked(self.work_dir), plain_checkpoints(), formatted_once():
@@ -106,12 +106,13 @@ class ContinualRunner:
             for step in steps:
                 self._evaluate(step)
         if steps != list(self.steps):
-            say(f'note: of the steps {self.steps[0]} to {self.steps[-1]} only {steps} are trained.')
+            print_once(f'note: of the steps {self.steps[0]} to {self.steps[-1]} only {steps} are trained.')
         results = [self.progress.result(step) for step in trained]
         untested = [step for step, result in zip(trained, results) if result is None]
         if untested:
-            say(f'{steps_table(dict(steps=[result for result in results if result]))}\nnote: the steps {untested} have no '
-                f'result under this protocol; {self.results_file} is left as it is. Test all steps to have it written.')
+            print_once(steps_table(dict(steps=[result for result in results if result])))
+            print_once(f'note: the steps {untested} have no result under this protocol; {self.results_file} is left as it is. '
+                       'Test all steps to have it written.')
             return {}
         return self.results()
 
@@ -155,9 +156,9 @@ class ContinualRunner:
         settings, state = training_settings(self.configs[step]), self.progress.agreed_state(step)
         begun = None if state.begins else folder.settings
         for line in config_difference(Config(begun), Config(settings)) if begun else ():
-            say(f'note: step {step} was begun with another {line}')
+            print_once(f'note: step {step} was begun with another {line}')
         if state is State.FINISHED:
-            say(f'step {step} is finished; skipped')
+            print_once(f'step {step} is finished; skipped')
             return
         start = time.time()
         if state in (State.EVALUATE, State.FINISH):
@@ -176,7 +177,7 @@ class ContinualRunner:
 
                 on_main_process(begin)
             self._train(step, config)
-        say(f'step {step} took {time.time() - start:.0f} s')
+        print_once(f'step {step} took {time.time() - start:.0f} s')
         if step != self.steps[-1]:  # train() prints them after the last one
             self.results()
 
@@ -189,8 +190,8 @@ class ContinualRunner:
             runner.train()
             best = best_checkpoint(runner)
             if best is not None and self.settings.run.hand_over == 'last':
-                say(f"note: save_best has kept {best}, but the weights of the last iteration are handed over; "
-                    "run.hand_over='best' hands over the best ones")
+                print_once(f'note: save_best has stored {best}, but the weights of the last iteration are handed over; '
+                           "run.hand_over='best' hands over the best ones")
             # An EMA starts anew in test(), which is to evaluate the weights that are handed over.
             bare_model(runner).take_over(load_hand_over(folder.hand_over)['state_dict'])
             runner.test()
@@ -239,10 +240,10 @@ class ContinualRunner:
         if summary and is_main_process():
             self._write_results(summary)
             protocol = ', '.join(f'{key} {value}' for key, value in self.protocol.items())
-            say(f'\nprofile: {self.settings.profile}; protocol: {self.settings.protocol_name} ({protocol})\n'
-                f'{steps_table(summary)}')
+            print_once(f'\nprofile: {self.settings.profile}; protocol: {self.settings.protocol_name} ({protocol})\n'
+                       f'{steps_table(summary)}')
             if len(summary['steps']) == len(self.scenario):
-                say('\n' + matrix_table(summary))
+                print_once('\n' + matrix_table(summary))
         return summary
 
     def _collect(self) -> Dict[str, Any]:

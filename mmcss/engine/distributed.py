@@ -54,8 +54,8 @@ def join_processes(launcher: str, options: Mapping[str, Any]) -> None:
     dist.init_process_group(backend='gloo')
 
 
-def say(text: str) -> None:
-    """Print on the main process."""
+def print_once(text: str) -> None:
+    """Print on the main process alone."""
     if is_main_process():
         print(text, flush=True)
 

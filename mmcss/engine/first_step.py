@@ -13,7 +13,7 @@ from ..models.hand_over import NoHandOver, tensors_id
 from ..models.part_configs import DECODE_LOSSES, PARTS
 from ..scenario import Scenario
 from ..session.part_states import part_file
-from .distributed import say
+from .distributed import print_once
 from .folders import StepFolder
 from .plain_checkpoints import load_from_plain_file
 from .typed_settings import Settings
@@ -160,7 +160,7 @@ def _compare_training(source: Path, trained: Mapping[str, Any], expected: Dict[s
         difference = f'{source} was trained with {key}={trained.get(key)!r}, this method trains step 0 with {value!r}'
         if key in ('loss_decode', 'losses', 'unknown', 'classifier'):
             raise ValueError(f'{difference}; leave --first-step-from out, or name a run of the same method.')
-        say(f'note: {difference}')
+        print_once(f'note: {difference}')
     for name, part in watching.items():
         if trained.get('watching', {}).get(name) != part:
             raise ValueError(f'{source} was trained without {name}={part!r}, which gathers at step 0 what later steps '

@@ -9,7 +9,7 @@ from typing import Any, Dict, List, Mapping, Optional, Sequence, Set
 
 from ..models import check_hand_over, load_hand_over
 from ..scenario import Scenario
-from .distributed import on_main_process, say
+from .distributed import on_main_process, print_once
 from .first_step import check_first_step, find_first_step, load_first_step
 from .folders import StepFolder
 from .step_state import Facts, Fate, Source, State, decide, fate
@@ -110,7 +110,7 @@ class Progress:
     def _note_once(self, note: str) -> None:
         if note not in self._noted:
             self._noted.add(note)
-            say(f'note: {note}')
+            print_once(f'note: {note}')
 
     def intents(self) -> List[str]:
         """What the run does with each step, by the files as they are now."""

@@ -20,7 +20,7 @@ from ..models.heads import warnings_of
 from ..models.initialisation import CheapInitialisation
 from ..scenario import Scenario
 from .checks import Batches
-from .distributed import on_main_process, say
+from .distributed import on_main_process, print_once
 from .error_causes import hook_keys, message_of
 from .isolation import isolated
 from .miniature import SHARDED, RandomImages, image_size, miniature, norms_see_others, shortened, without_accelerator
@@ -91,7 +91,7 @@ def rehearse_plans(settings: Settings, scenario: Scenario, plans: Sequence[StepP
     if len(taken) < len(plans) and settings.run.rehearsal:
         batches = {step: plan.batches for step, plan in enumerate(plans) if plan.batches is not None}
         for note in on_main_process(lambda: rehearse(settings, scenario, batches, taken)):
-            say(f'note: {note}')
+            print_once(f'note: {note}')
 
 
 class OneBatch:
