@@ -46,7 +46,7 @@ FREE = re.compile(r'(continual|official\.continual|next_steps\.continual)\.losse
 # Words by which an error says what would do.
 VALID = re.compile(r'\b(expected|valid|did you mean|lacks?|needs?|must|should|at least|at most|[Gg]ive|[Tt]ake|[Ss]et|'
                    r'[Cc]hoose|such as|[Ll]eave|only|required|missing|registered|no such|unexpected|unknown|it has|'
-                   r'mmcss trains|exclusive|has to|train with|have to|[Ll]ook at)\b')
+                   r'mmcss trains|exclusive|has to|train with|have to|[Ll]ook at|[Cc]heck|[Uu]se)\b')
 
 
 @HOOKS.register_module()
