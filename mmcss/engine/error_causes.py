@@ -28,9 +28,8 @@ STEP_HOOKS = dict(MemoryHook='continual.memory', ContinualHook='continual',
 
 def hook_keys(config: Config) -> Dict[int, str]:
     """The key of each hook's config, by the config's id; for hooks that mmcss adds, the user's key that asks for them."""
-    keys = {id(hook): f'default_hooks.{name}' for name, hook in (config.get('default_hooks') or {}).items()}
-    keys.update((id(hook), STEP_HOOKS.get(hook.type, f'custom_hooks[{i}]')) for i, hook in enumerate(config.custom_hooks))
-    return keys
+    return {**{id(hook): f'default_hooks.{name}' for name, hook in (config.get('default_hooks') or {}).items()},
+            **{id(hook): STEP_HOOKS.get(hook.type, f'custom_hooks[{i}]') for i, hook in enumerate(config.custom_hooks)}}
 
 
 def message_of(error: Exception, runner: Runner, config: Config, keys: Mapping[int, str]) -> str:

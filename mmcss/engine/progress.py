@@ -84,9 +84,8 @@ class Progress:
                 replaced += takewhile(lambda folder: folder.path.exists(), longer)
             for folder in replaced:
                 self._move_aside(folder)
-        refused = self.refusal()
-        if refused:
-            raise ValueError(refused)
+        if refusal := self.refusal():
+            raise ValueError(refusal)
 
     def refusal(self) -> Optional[str]:
         """Why the run is refused: it would replace finished steps without ``--overwrite``; None if it would not."""

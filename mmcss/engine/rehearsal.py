@@ -130,10 +130,10 @@ class MiniatureRunner(Runner):
         self._timestamp, self._rank, self._world_size = 'rehearsal', 0, 1
 
     def _log_env(self, env_cfg: Dict[str, Any]) -> None:
-        """Nothing: it is slow."""
+        """Skipped: it is slow."""
 
     def dump_config(self) -> None:
-        """Nothing, nor to load or to resume from."""
+        """There is nothing to write, and nothing to load."""
 
     load_or_resume = dump_config
 
