@@ -9,9 +9,9 @@ from typing import Any, Collection, Dict, List, Sequence, Tuple
 from ..scenario import IGNORE
 
 BACKGROUND = 'background'
-# Without case, spaces and signs, as in labelme's '_background_'.
+# Ignoring case, spaces and punctuation, as in labelme's '_background_'.
 SPELLINGS = ('background', 'bg', 'bkg')
-# What a first class may be called that is none; whether it is, its labels alone tell.
+# Names of a first class that may be none; whether it is, only its labels show.
 NOTHING = ('unlabeled', 'unlabelled', 'unlabel', 'void', 'none', 'nothing', 'null', 'ignore', 'ignored', 'undefined',
            'unknown', 'other', 'others')
 # labelme lists it first, counts it -1 and writes it as 255.
@@ -23,13 +23,13 @@ class ClassNames:
     """The classes of a data set.
 
     Args:
-        foreground: Names in the data set's own order.
+        foreground: Names in the order of the data set.
         raw_ids: Label value in the files of each name, background included
             where the files have it.
         ignored: Label values of pixels that are of no class.
         listed: All names that the data set lists, in its order; the
-            background by the name that it has everywhere, :data:`BACKGROUND`.
-        spelling: How the data set itself writes the background.
+            background always as :data:`BACKGROUND`.
+        spelling: How the data set writes the background.
     """
 
     foreground: Tuple[str, ...]
@@ -43,35 +43,34 @@ def name_classes(classes: Sequence[str], zero_is_unlabelled: bool) -> ClassNames
     """Name the label values of a data set.
 
     Four kinds exist: the background is listed first (VOC), it is the
-    unlisted value 0 that stock pipelines throw away (ADE20K,
+    unlisted value 0 that stock pipelines discard (ADE20K,
     ``reduce_zero_label``), it is listed besides that value (LoveDA, where 0
     is no data), or the data set has none (Cityscapes).
 
     Args:
-        classes: ``metainfo['classes']``; the background by any of its
-            spellings.
-        zero_is_unlabelled: Whether value 0 stands for none of them.
+        classes: ``metainfo['classes']``; the background in any spelling.
+        zero_is_unlabelled: Whether value 0 means none of them.
 
     Raises:
-        ValueError: A name stands twice or is empty, or there are more classes
-            than label maps can tell.
+        ValueError: A name is repeated or empty, or there are more classes
+            than label maps can hold.
     """
     names = clean_names(classes, as_written=classes)
     spelled = [name for name in names if is_background(name)]
     if len(spelled) > 1:
-        raise ValueError(f'metainfo.classes: {spelled} all name the background; each class has one name.')
+        raise ValueError(f'metainfo.classes: {spelled} all name the background; list it once.')
     listed = tuple(BACKGROUND if is_background(name) else name for name in names)
     raw_ids = {name: i + zero_is_unlabelled for i, name in enumerate(listed)}
     if len(listed) + zero_is_unlabelled > IGNORE:
         raise ValueError(f'metainfo.classes: got {len(listed)} names, expected at most {IGNORE - zero_is_unlabelled}: '
-                         f'label maps are of 8 bits, and {IGNORE} is what is ignored.')
+                         f'label maps have 8 bits, and {IGNORE} is ignored.')
     foreground = tuple(name for name in listed if name != BACKGROUND)
-    spelling = spelled[0] if spelled else BACKGROUND
+    ignored: Tuple[int, ...] = (IGNORE, )
     if zero_is_unlabelled and spelled:
-        return ClassNames(foreground, raw_ids, (0, IGNORE), listed, spelling)
-    if zero_is_unlabelled:
+        ignored = (0, IGNORE)
+    elif zero_is_unlabelled:
         raw_ids = {BACKGROUND: 0, **raw_ids}
-    return ClassNames(foreground, raw_ids, (IGNORE, ), listed, spelling)
+    return ClassNames(foreground, raw_ids, ignored, listed, *spelled)
 
 
 def is_background(name: str) -> bool:
@@ -80,7 +79,7 @@ def is_background(name: str) -> bool:
 
 
 def is_nothing(name: str) -> bool:
-    """Whether a name sounds like that of no class, such as 'void'."""
+    """Whether a name means no class, such as 'void'."""
     return _letters(name) in NOTHING
 
 
@@ -93,25 +92,25 @@ def clean_names(classes: Sequence[Any], as_written: Collection[str] = ()) -> Lis
 
     Args:
         classes: The names, as a user lists them.
-        as_written: Names that stay as they are (stock data sets have some
-            with spaces).
+        as_written: Names that are not changed (stock data sets have some with
+            spaces).
 
     Raises:
-        ValueError: One is no text or empty, or stands twice.
+        ValueError: One is no text, empty, or repeated.
     """
     wrong = [name for name in classes if not isinstance(name, str)]
     if wrong:
-        raise ValueError(f'metainfo.classes: got {wrong[0]!r} among the names, expected texts.')
+        raise ValueError(f'metainfo.classes: got {wrong[0]!r} among the names, expected strings.')
     names = [name if name in as_written else name.strip().strip('\ufeff').strip() for name in classes]
     while names and not names[-1].strip():
         names.pop()
     if not all(names):
-        raise ValueError(f'metainfo.classes: name {names.index("")} of {len(names)}, counted from 0, is empty, and the '
-                         'label values are counted by their names; name the class, or take the line out.')
+        raise ValueError(f'metainfo.classes: name {names.index("")} of {len(names)}, counted from 0, is empty, but the '
+                         'label values follow the order of the names; name the class, or remove the line.')
     if LABELME_IGNORE in names:
-        raise ValueError(f"metainfo.classes: {LABELME_IGNORE!r} is labelme's name for what is no class (255 in its label "
-                         'maps), and moves the others by one; take it out.')
+        raise ValueError(f"metainfo.classes: {LABELME_IGNORE!r} is labelme's name for no class (255 in its label maps), "
+                         'and would shift the others by one; remove it.')
     twice = [name for name, count in Counter(names).items() if count > 1]
     if twice:
-        raise ValueError(f'metainfo.classes: {twice} stand twice or more; each class has one name.')
+        raise ValueError(f'metainfo.classes: {twice} are listed more than once; list each class once.')
     return names

@@ -20,9 +20,7 @@ class DomainImages:
 
     Args:
         rule: See :func:`mmcss.scenario.check_rule`.
-        test_share: See :class:`mmcss.scenario.DomainIncremental`.
-        seed: Likewise.
-        partition: Likewise.
+        test_share, seed, partition: See :class:`mmcss.scenario.DomainIncremental`.
     """
 
     def __init__(self, rule: Any, test_share: float = 0.0, seed: int = 0, partition: str = 'once') -> None:
@@ -38,50 +36,42 @@ class DomainImages:
             domains: Those of the step.
             training: Whether to train on them.
             everything: Test on images of future domains as well.
-            complete: Whether the step's domains have to have images.
+            complete: Whether the step's domains need to have images.
 
         Returns:
             ``[images]`` bool.
 
         Raises:
-            ValueError: No image is of one of the step's domains, and there
-                is no test set of its own that may lack it.
+            ValueError: A domain of the step has no image, and this is no
+                separate test set, which may lack it.
         """
         domains_of_images = [self.domain_of(name) for name in names]
-        if complete and (training or self.partition.test_share):
-            self._check(names, domains_of_images, domains)
-        return self.partition.chosen(names, domains_of_images, domains, training, everything)
-
-    def _check(self, names: Sequence[str], domains_of_images: Sequence[Optional[str]], domains: Domains) -> None:
         known = {domain for domain in domains_of_images if domain is not None}
         absent = [domain for domain in domains.new if domain not in known]
-        if absent:
+        if absent and complete and (training or self.partition.test_share):
             raise ValueError(f'no image is of the domains {absent}; the rule finds {sorted(known)[:30]} in names such '
                              f'as {names[0] if names else "(no images)"!r}. Mend scenario.domains or scenario.rule.')
+        return self.partition.chosen(names, domains_of_images, domains, training, everything)
 
 
 def names_of_domains(names: Sequence[Sequence[str]], rule: Any, domains: Domains) -> List[List[str]]:
-    """The names by which a rule tells the domains of images.
+    """The names from which a rule reads the domains of images: if each data set is a domain, they begin with it.
 
     Args:
-        names: For each data set its images, by their files below its image
-            folder; a data set that is repeated stands there once.
+        names: For each distinct data set the names of its images (:func:`image_name`).
         rule: See :func:`mmcss.scenario.check_rule`.
         domains: Those of a step.
 
-    Returns:
-        The same names, which begin with the domain where each data set is one.
-
     Raises:
-        ValueError: There are not as many data sets as domains.
+        ValueError: The numbers of data sets and domains differ.
     """
     if rule != 'dataset':
         return [list(of_dataset) for of_dataset in names]
     order = domains.seen + domains.future
     if len(names) != len(order):
-        raise ValueError(f"scenario.rule: 'dataset' takes each data set of a ConcatDataset for a domain, in their order, but "
-                         f'there are {len(names)} data sets and {len(order)} domains, {list(order)}. Give training and test '
-                         'data one for each, or take another rule.')
+        raise ValueError(f"scenario.rule: 'dataset' makes each data set of a ConcatDataset a domain, in their order, but "
+                         f'there are {len(names)} data sets and {len(order)} domains, {list(order)}. List one for each in '
+                         'training and test data, or take another rule.')
     return [[f'{domain}{OF_DATASET}{name}' for name in of_dataset] for domain, of_dataset in zip(order, names)]
 
 
@@ -100,13 +90,8 @@ def domain_reader(rule: Any) -> DomainOf:
             twice = sorted(set(names) & set(domains))
             if twice:
                 raise ValueError(f'scenario.rule: {file} lists {twice[0]!r}, and so does the list of '
-                                 f"'{domains[twice[0]]}' ({len(twice)} such images); an image is of one domain.")
+                                 f"'{domains[twice[0]]}' ({len(twice)} such images); list each image in one domain.")
             domains.update(dict.fromkeys(names, domain))
-        return lambda name: next((domains[known] for known in listed_as(name) if known in domains), None)
+        return lambda name: next((domains[spelling] for spelling in listed_as(name) if spelling in domains), None)
     pattern = re.compile(rule['regex'])
-
-    def find(name: str) -> Optional[str]:
-        match = pattern.search(name)
-        return match.group(1) if match else None
-
-    return find
+    return lambda name: next((match.group(1) for match in pattern.finditer(name)), None)

@@ -1,7 +1,7 @@
 """The images of a data set and which classes they hold."""
 from __future__ import annotations
 
-from typing import Any, Dict, List, Mapping, Optional, Tuple, Union
+from typing import Any, List, Mapping, Optional, Tuple, Union
 
 import numpy as np
 from mmengine.dataset import BaseDataset
@@ -13,7 +13,7 @@ from .label_values import ignored_values, other_numbers, without_classes
 from .lists import check_list, listed_as, read_names
 from .presence import Broken, presence_table
 from .saliency import saliency_path
-from .sources import image_name, leaves_of, open_dataset
+from .sources import image_name, image_names, leaves_of, open_dataset
 
 View = Union[TrainView, Protocol]
 
@@ -24,40 +24,42 @@ class LabelledImages:
     Args:
         dataset: Stock data set or its config; ConcatDataset and RepeatDataset
             of stock data sets too.
-        skip_broken: Leave out images whose files can't be read, in place of
-            an error; they are listed in ``broken``.
+        skip_broken: Leave out images whose files can't be read, instead of
+            raising an error, and list these files in ``broken``.
 
     Attributes:
+        leaves: The stock data sets; a repeated one occurs several times.
+        first_leaf: For each leaf the first number of that data set in ``leaves``.
+        presence: For each leaf ``[images, 256]`` bool (:func:`presence_table`).
+        names: The names of the classes, the same in all leaves.
         broken: With ``skip_broken`` the files that can't be used; else None.
 
     Raises:
         ValueError: A label map holds a value that no class has (file and
-            value), or can't be read; all hold ignored values alone; the list
-            of the images is not as the stock data set reads it.
+            value), or can't be read; all hold only ignored values; the stock
+            data set would misread the list of its images.
     """
 
     def __init__(self, dataset: Union[BaseDataset, Mapping[str, Any]], skip_broken: bool = False) -> None:
         dataset = open_dataset(dataset) if isinstance(dataset, Mapping) else dataset
         dataset.full_init()
         self.leaves: List[BaseDataset] = leaves_of(dataset)
-        # A repeated leaf stands in the list several times; look at each once.
-        unique = {id(leaf): leaf for leaf in self.leaves}
-        self.names = _common_names(list(unique.values()))
+        numbers = {id(leaf): number for number, leaf in reversed(list(enumerate(self.leaves)))}
+        self.first_leaf = [numbers[id(leaf)] for leaf in self.leaves]
+        distinct = {number: self.leaves[number] for number in sorted(set(self.first_leaf))}
+        self.names = _common_names(list(distinct.values()))
         self.broken: Optional[Broken] = [] if skip_broken else None
         if not skip_broken:
-            for leaf in unique.values():
+            for leaf in distinct.values():
                 check_list(leaf)
-        tables = {key: self._checked(leaf) for key, leaf in unique.items()}
-        self.presence = [tables[id(leaf)] for leaf in self.leaves]
-        missing = without_classes(np.concatenate(list(tables.values())), self.names)
-        if missing:
-            raise ValueError(f'{type(self.leaves[0]).__name__}({self._places()}): {missing}.')
+        tables = {number: self._checked_presence(leaf) for number, leaf in distinct.items()}
+        self.presence = [tables[number] for number in self.first_leaf]
+        problem = without_classes(np.concatenate(list(tables.values())), self.names)
+        if problem:
+            folders = dict.fromkeys(str(getattr(leaf, 'data_prefix', {}).get('seg_map_path')) for leaf in self.leaves)
+            raise ValueError(f'{type(self.leaves[0]).__name__}({", ".join(folders)}): {problem}.')
 
-    def _places(self) -> str:
-        folders = [getattr(leaf, 'data_prefix', {}).get('seg_map_path') for leaf in self.leaves]
-        return ', '.join(dict.fromkeys(map(str, folders)))
-
-    def _checked(self, leaf: BaseDataset) -> np.ndarray:
+    def _checked_presence(self, leaf: BaseDataset) -> np.ndarray:
         presence = presence_table(leaf, self.broken)
         known = np.zeros(256, dtype=bool)
         ignored = ignored_values(leaf, self.names)
@@ -82,19 +84,21 @@ class LabelledImages:
                 for a step that is not trained, whose data may be gone.
             domains: Settings of :class:`DomainImages`, for steps of domains.
             listed: Text file with the training images of the step
-                (:func:`read_names`), in place of the regime's rule.
+                (:func:`read_names`), instead of the regime's rule.
 
         Returns:
             ``[images, 2]`` int: number of the leaf, and of the image in it.
 
         Raises:
             ValueError: The data set does not know a class of the scenario, or
-                the view is of training and a new class has no image.
+                a new class has no training image.
         """
-        unknown = [name for name in self._needed(view, split) if name not in self.names.raw_ids]
+        # Training data may have only the new classes, with the others as background.
+        needed = split.new + view.labelled_classes(split) if isinstance(view, TrainView) else split.seen + split.future
+        unknown = [name for name in split.foreground(tuple(dict.fromkeys(needed))) if name not in self.names.raw_ids]
         if unknown:
             raise ValueError(f'{type(self.leaves[0]).__name__} does not know the classes {unknown} of the scenario, only '
-                             f'{list(self.names.foreground)}. Name them in its metainfo, with the numbers that its own '
+                             f'{list(self.names.foreground)}. Name them in its metainfo, with the numbers that its '
                              'label maps have.')
         if split.domains is not None:
             chosen = self._of_domains(view, split.step, split.domains, domains or {}, complete)
@@ -109,23 +113,12 @@ class LabelledImages:
         return np.concatenate(
             [np.stack((np.full_like(images, leaf), images), axis=1) for leaf, images in enumerate(chosen)])
 
-    @staticmethod
-    def _needed(view: View, split: Split) -> Tuple[str, ...]:
-        """The classes that a view needs; training data may have the new ones only, with the others as background."""
-        if not isinstance(view, TrainView):
-            return split.foreground(split.seen + split.future)
-        return split.foreground(tuple(dict.fromkeys(split.new + view.labelled_classes(split))))
-
-    def image_names(self) -> List[str]:
-        """The images of all leaves by their files below their data set's image folder."""
-        return [image_name(leaf, leaf.get_data_info(i)) for leaf in self.leaves for i in range(len(leaf))]
-
     def domain_names(self, rule: Any, domains: Domains) -> List[str]:
         """The images of all leaves by names that contain their domains."""
-        unique = {id(leaf): leaf for leaf in self.leaves}
-        names = [[image_name(leaf, leaf.get_data_info(i)) for i in range(len(leaf))] for leaf in unique.values()]
-        with_domains = dict(zip(unique, names_of_domains(names, rule, domains)))
-        return [name for leaf in self.leaves for name in with_domains[id(leaf)]]
+        distinct = sorted(set(self.first_leaf))
+        names = names_of_domains([image_names(self.leaves[number]) for number in distinct], rule, domains)
+        with_domains = dict(zip(distinct, names))
+        return [name for number in self.first_leaf for name in with_domains[number]]
 
     def _by_leaf(self, chosen: np.ndarray) -> List[np.ndarray]:
         """Numbers of the chosen images in each leaf, of ``[images]`` bool over all leaves."""
@@ -135,27 +128,27 @@ class LabelledImages:
     def _of_domains(self, view: View, step: int, domains: Domains, settings: Mapping[str, Any],
                     complete: bool) -> List[np.ndarray]:
         training = isinstance(view, TrainView)
-        images = DomainImages(**settings)
         names = self.domain_names(settings.get('rule'), domains)
-        chosen = images.chosen(names, domains, training, getattr(view, 'images', 'seen') == 'all', complete)
+        chosen = DomainImages(**settings).chosen(names, domains, training, getattr(view, 'images', 'seen') == 'all', complete)
         if training and complete and not chosen.any():
             raise ValueError(f'step {step} has no training image of the domains {list(domains.new)}.')
         return self._by_leaf(chosen)
 
     def _listed(self, file: str, complete: bool) -> List[np.ndarray]:
-        names, wanted = self.image_names(), set(read_names(file))
-        matches = [next((known for known in listed_as(name) if known in wanted), None) for name in names]
+        names = [name for leaf in self.leaves for name in image_names(leaf)]
+        wanted = set(read_names(file))
+        matches = [next((spelling for spelling in listed_as(name) if spelling in wanted), None) for name in names]
         missing = sorted(wanted - set(matches))
         if missing and complete:
             raise ValueError(f'{file} lists {len(missing)} images that the data set does not have, such as {missing[0]!r}; its '
                              f"images are named like {names[0] if names else '(none)'!r}.")
-        return self._by_leaf(np.array([known is not None for known in matches], dtype=bool))
+        return self._by_leaf(np.array([match is not None for match in matches], dtype=bool))
 
     def saliency_maps(self, chosen: np.ndarray, folder: str) -> List[Tuple[str, str]]:
         """Pairs of an image and its saliency map.
 
         Args:
-            chosen: Of :meth:`select`.
+            chosen: Images, as :meth:`select` returns them.
             folder: See :func:`saliency_path`.
         """
         pairs = []
@@ -166,16 +159,14 @@ class LabelledImages:
         return pairs
 
     def _check_each_class(self, chosen: List[np.ndarray], view: TrainView, split: Split) -> None:
-        counts: Dict[str, int] = {
-            name: sum(int(presence[:, self.names.raw_ids[name]][images].sum())
-                      for presence, images in zip(self.presence, chosen))
-            for name in split.foreground(split.new)
-        }
-        absent = [name for name, count in counts.items() if count == 0]
+        names = split.foreground(split.new)
+        raw = [self.names.raw_ids[name] for name in names]
+        shown = np.any([presence[images[:, None], raw].any(axis=0) for images, presence in zip(chosen, self.presence)], axis=0)
+        absent = [name for name, has_image in zip(names, shown) if not has_image]
         if absent:
             raise ValueError(f'step {split.step} has {sum(map(len, chosen))} training images, but none with {absent} '
-                             f"(regime '{view.regime}'). Take these classes out of the scenario, put them into another "
-                             'step, choose another regime, or bring their images back.')
+                             f"(regime '{view.regime}'). Take these classes out of the scenario, move them to another "
+                             'step, choose another regime, or restore their images.')
 
 
 def _common_names(leaves: List[BaseDataset]) -> ClassNames:

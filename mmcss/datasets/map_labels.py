@@ -13,9 +13,8 @@ from mmseg.registry import TRANSFORMS
 class MapLabels(BaseTransform):
     """Map every label by one table look-up.
 
-    Stands right behind the loader of the labels, before any transform reads
-    them. An image that brings a table of its own (``label_table``, remembered
-    images) is mapped by that.
+    Placed right after the loader of the labels, before any transform uses
+    them. Images with a ``label_table`` (remembered ones) are mapped by that.
 
     Args:
         table: 256 values: the new label for each label value.
@@ -28,12 +27,10 @@ class MapLabels(BaseTransform):
 
     def transform(self, results: Dict[str, Any]) -> Dict[str, Any]:
         labels = results['gt_seg_map']
-        # Of the image as it was read: pipelines of tests resize it before they load the labels.
-        height, width = results.get('ori_shape', labels.shape)[:2]
-        if labels.shape != (height, width):
-            raise ValueError(f"{results['img_path']} has {width} x {height} pixels, but its label map "
-                             f"{results['seg_map_path']} has {labels.shape[1]} x {labels.shape[0]}"
-                             f'{turned_text(labels.shape, (height, width))}')
+        # The size on disk: test pipelines resize the image before they load the labels.
+        size = tuple(results.get('ori_shape', labels.shape)[:2])
+        if labels.shape != size:
+            raise ValueError(f"{results['img_path']} {size_mismatch(results, labels.shape, size)}")
         results['gt_seg_map'] = results.get('label_table', self.table)[labels]
         return results
 
@@ -42,11 +39,7 @@ class MapLabels(BaseTransform):
 
 
 class LoadLabels(BaseTransform):
-    """Loads label maps by a loader of the user's own, and those of copies, which are plain PNGs, by the stock one.
-
-    Args:
-        loader: The user's loader.
-    """
+    """Loads label maps by a custom loader, and those of copies, which are plain PNGs, by the stock one."""
 
     def __init__(self, loader: LoadAnnotations) -> None:
         self.loader = loader
@@ -57,14 +50,10 @@ class LoadLabels(BaseTransform):
         return (self.stock if results.get('is_copy') else self.loader)(results)
 
 
-def turned_text(labels: Tuple[int, int], image: Tuple[int, int]) -> str:
-    """What to say where a label map would fit its image if that lay on its side, else nothing.
-
-    Args:
-        labels: Height and width of the label map.
-        image: Of the image, as it was loaded.
-    """
-    if labels != image[::-1]:
-        return ''
-    return ('; the loader turns photographs that note an orientation (EXIF): turn the label map too, or load images with '
-            "color_type='color_ignore_orientation'")
+def size_mismatch(info: Dict[str, Any], labels: Tuple[int, ...], image: Tuple[int, ...]) -> str:
+    """What is wrong with an image whose label map has another size; sizes are height and width."""
+    text = f"has {image[1]} x {image[0]} pixels, but its label map {info['seg_map_path']} has {labels[1]} x {labels[0]}"
+    if labels == image[::-1]:
+        text += ('; the loader rotates photographs by their orientation (EXIF): rotate the label map too, or load images with '
+                 "color_type='color_ignore_orientation'")
+    return text

@@ -17,23 +17,21 @@ from mmengine.dist import broadcast_object_list, is_main_process
 from mmengine.logging import print_log
 from rich.progress import track
 
-from .broken_files import FileCheck
+from .broken_files import FileCheck, Info
 from .sources import keep_zero
 
 VERSION = 4  # of the cached format and of how labels are read
-Info = Dict[str, Any]
-Broken = List[Tuple[str, str]]
+Broken = List[Tuple[str, str]]  # files that can't be used, each with the reason
 
-
-# Trees with broken files are kept for this process alone: they are to be mended.
+# Tables of data sets with broken files, which are cached for this process only, as the files will be replaced.
 _BROKEN_TREES: Dict[Path, Tuple[np.ndarray, Broken]] = {}
 
 
 def cache_folder() -> Path:
-    """Where presence tables are kept: ``$MMCSS_CACHE`` or the user's cache folder."""
+    """Where presence tables are cached: ``$MMCSS_CACHE`` or the user's cache folder."""
     if 'MMCSS_CACHE' in os.environ:
         return Path(os.environ['MMCSS_CACHE']) / 'presence'
-    # expanduser leaves ~ where it knows no home (a container's nameless user).
+    # expanduser leaves ~ if there is no home (a container's nameless user).
     user = os.environ.get('XDG_CACHE_HOME') or os.path.expanduser('~/.cache')
     return Path(tempfile.gettempdir() if user.startswith('~') else user) / 'mmcss' / 'presence'
 
@@ -41,13 +39,13 @@ def cache_folder() -> Path:
 def presence_table(leaf: BaseDataset, broken: Optional[Broken] = None, images: bool = True) -> np.ndarray:
     """Which raw label values each image of a data set holds.
 
-    The main process looks; all get its table, its list and its error.
+    The main process scans the files; all get its table, its list and its error.
 
     Args:
         leaf: A stock data set, fully initialised.
         broken: None for an error at the first label map that can't be used.
-            To a list each such file is appended, with what is wrong with it,
-            and the row of its image is all False.
+            Each such file is appended to a list, with the reason, and the row
+            of its image is all False.
         images: Whether, with such a list, image files are decoded too, and
             their sizes compared with those of the label maps.
 
@@ -64,29 +62,29 @@ def presence_table(leaf: BaseDataset, broken: Optional[Broken] = None, images: b
         try:
             check = FileCheck(leaf, images and broken is not None)
             if infos and 'seg_map_path' not in infos[0]:
-                raise ValueError(f'{type(leaf).__name__} has no label maps; give its data_prefix a seg_map_path.')
+                raise ValueError(f'{type(leaf).__name__} has no label maps; add seg_map_path to its data_prefix.')
             box[0] = _cached(infos, check, box[1], strict=broken is None)
         except ValueError as error:
             box[2] = error
     broadcast_object_list(box)
-    packed, failures, failure = box
+    packed, broken_files, failure = box
     if failure is not None:
         raise failure
     if broken is not None:
-        broken.extend(failures)
-    # Class after class: selecting a step's images is then ten times as fast.
+        broken.extend(broken_files)
+    # Column by column in memory: selecting a step's images is then ten times as fast.
     return np.unpackbits(packed, axis=1).astype(bool, order='F')
 
 
 def _cached(infos: List[Info], check: FileCheck, broken: Broken, strict: bool) -> np.ndarray:
-    """The table, its rows packed, from the cache, where only flawless ones are, or of a scan."""
+    """The table, its rows packed, from the cache, which has no broken files, or from a scan."""
     path = cache_folder() / f'{_key(infos, check)}.npy'
     table = _stored(path, len(infos))
     if table is not None:
         return table
     if path in _BROKEN_TREES and not strict:
-        table, known = _BROKEN_TREES[path]
-        broken.extend(known)
+        table, broken_files = _BROKEN_TREES[path]
+        broken.extend(broken_files)
         return table
     with ThreadPoolExecutor(min(16, os.cpu_count() or 1)) as pool:
         rows = []
@@ -118,33 +116,30 @@ def _key(infos: List[Info], check: FileCheck) -> str:
 
 
 def _stored(path: Path, images: int) -> Optional[np.ndarray]:
-    """The table in a file of the cache; None if there is none, or not the whole one of that many images."""
+    """The table of that many images in a file of the cache; None if there is none, or a damaged one."""
     try:
         with open(path, 'rb') as file:
             table = np.lib.format.read_array(file, allow_pickle=False)
+        if table.dtype != np.uint8 or table.shape != (images + 1, 32):
+            raise ValueError(f'it is {table.dtype} of shape {table.shape}, expected uint8 of {(images + 1, 32)}')
+        if not np.array_equal(table[-1], _checksum(table[:-1])):
+            raise ValueError('its checksum is wrong')
     except FileNotFoundError:
         return None
-    except Exception as error:  # any: whatever lies there, the label maps can be looked at again
-        return _warn_of_damage(path, f'{type(error).__name__}: {error}')
-    if table.dtype != np.uint8 or table.shape != (images + 1, 32):
-        return _warn_of_damage(path, f'it is {table.dtype} of shape {table.shape}, expected uint8 of {(images + 1, 32)}')
-    if not np.array_equal(table[-1], _checksum(table[:-1])):
-        return _warn_of_damage(path, 'its checksum is another')
+    except Exception as error:  # of any kind: the label maps can be scanned again
+        print_log(f'{path} can not be used ({type(error).__name__}: {error}); the label maps are scanned again.', 'current',
+                  logging.WARNING)
+        return None
     return table[:-1]
 
 
 def _checksum(table: np.ndarray) -> np.ndarray:
-    """``[32]`` uint8: a last row, by which a stored table is known to be whole."""
+    """``[32]`` uint8: the last row of a stored table."""
     return np.frombuffer(hashlib.sha256(table.tobytes()).digest(), dtype=np.uint8)
 
 
-def _warn_of_damage(path: Path, reason: str) -> Optional[np.ndarray]:
-    print_log(f'{path} can not be used ({reason}); the label maps are scanned anew.', 'current', logging.WARNING)
-    return None
-
-
 def _store(path: Path, table: np.ndarray) -> None:
-    # A name of its own, also among processes of several machines that share the folder.
+    # A unique name, also among processes of several machines that share the folder.
     partial = path.with_name(f'{path.name}.{uuid.uuid4().hex}.npy')
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

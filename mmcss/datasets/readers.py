@@ -1,4 +1,4 @@
-"""Read a data set's files as its own pipeline does."""
+"""Read a data set's files as its pipeline does."""
 from __future__ import annotations
 
 import copy
@@ -33,13 +33,13 @@ def find_label_loaders(pipeline: Any) -> List[Tuple[List[Any], int]]:
 
 
 class LabelReader:
-    """Reads raw label maps of a data set with the loader of its own pipeline."""
+    """Reads raw label maps of a data set with the loader of its pipeline."""
 
     def __init__(self, leaf: BaseDataset) -> None:
         places = find_label_loaders(leaf.pipeline)
         if not places:
             raise ValueError(f'the pipeline of {type(leaf).__name__} has no LoadAnnotations; mmcss needs the labels, in the '
-                             "test pipeline too. A loader of one's own has to inherit from it.")
+                             'test pipeline too. A custom loader has to inherit from it.')
         transforms, position = places[0]
         self.loader = copy.deepcopy(transforms[position])
         self.loader.reduce_zero_label = False
@@ -51,13 +51,13 @@ class LabelReader:
 
 
 class ImageReader:
-    """Reads images of a data set with the first transforms of its own pipeline, up to the one that gives an image.
+    """Reads images of a data set with the first transforms of its pipeline, up to the one that loads the image.
 
-    Files of the stock loader are opened by Pillow: it refuses images that end
-    too early, where OpenCV makes the rest of them grey.
+    Files of the stock loader are opened by Pillow, which refuses truncated
+    images; OpenCV would fill them up with grey.
 
     Attributes:
-        loaders: The pipeline's transforms that may take part.
+        loaders: The transforms of the pipeline that may be needed.
     """
 
     def __init__(self, leaf: BaseDataset) -> None:
@@ -66,36 +66,36 @@ class ImageReader:
         self.loaders: List[BaseTransform] = transforms[:1] if self.stock else transforms
 
     def size(self, info: Dict[str, Any]) -> Optional[Tuple[int, int]]:
-        """Height and width of the image of one ``get_data_info``; None where a loader of one's own does not tell.
+        """Height and width of the image of one ``get_data_info``; None if a custom loader does not provide them.
 
         Raises:
             Exception: Of any kind: the file can't be read.
         """
-        if self.stock and self.loaders[0].imdecode_backend != 'tifffile':
-            loader = self.loaders[0]
-            try:
-                content = get(info['img_path'], loader.backend_args)
-                return mmcv.imfrombytes(content, flag=loader.color_type, backend='pillow').shape[:2]
-            except UnidentifiedImageError as error:
-                try:  # formats that only the loader knows
-                    return self._loaded(info)
-                except Exception:
-                    raise error from None
-        return self._loaded(info)
+        if not self.stock or self.loaders[0].imdecode_backend == 'tifffile':
+            return self._loaded_size(info)
+        loader = self.loaders[0]
+        try:
+            content = get(info['img_path'], loader.backend_args)
+            return mmcv.imfrombytes(content, flag=loader.color_type, backend='pillow').shape[:2]
+        except UnidentifiedImageError as error:
+            try:  # formats that only the loader knows
+                return self._loaded_size(info)
+            except Exception:
+                raise error from None
 
-    def _loaded(self, info: Dict[str, Any]) -> Optional[Tuple[int, int]]:
+    def _loaded_size(self, info: Dict[str, Any]) -> Optional[Tuple[int, int]]:
         results: Optional[Dict[str, Any]] = dict(keep_zero(info), seg_fields=[])
         for transform in self.loaders:
             results = transform(results)
             if results is None:
-                raise ValueError(f'{type(transform).__name__} of its pipeline gives nothing')
+                raise ValueError(f'{type(transform).__name__} of its pipeline returned None')
             if 'img' in results:
                 return tuple(results['ori_shape'][:2]) if 'ori_shape' in results else None
         raise ValueError('no transform of its pipeline loads an image')
 
 
 def described(*transforms: BaseTransform) -> str:
-    """Transforms as text, the same in each process; of those that don't describe themselves their class."""
+    """Transforms as text, the same in each process; those without a ``__repr__`` by their class."""
     texts = map(repr, transforms)
     return ' '.join(f'{type(transform).__module__}.{type(transform).__qualname__}' if ' at 0x' in text else text
                     for transform, text in zip(transforms, texts))

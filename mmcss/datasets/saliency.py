@@ -1,4 +1,4 @@
-"""Saliency maps: what of the background is worth a class."""
+"""Saliency maps: which background pixels may belong to an unknown class."""
 from __future__ import annotations
 
 import os
@@ -14,16 +14,16 @@ from PIL import Image, UnidentifiedImageError
 
 
 def saliency_path(leaf: BaseDataset, folder: str, name: str) -> str:
-    """The map of an image.
+    """The saliency map of an image of a stock data set.
 
     Args:
-        leaf: Its stock data set.
+        leaf: The data set.
         folder: Folder of the maps, relative to ``data_root``.
-        name: The image's file below its own folder (:func:`image_name`).
+        name: The image (:func:`image_name`).
     """
     root = os.path.join(getattr(leaf, 'data_root', None) or '', folder)
     if '://' not in root:
-        # Shortened by its letters, so that '../maps' stands beside a data_root that is a link.
+        # By its letters alone, so that '../maps' is beside a data_root that is a link.
         root = os.path.normpath(root)
     return os.path.join(root, os.path.splitext(name)[0] + '.png')
 
@@ -32,13 +32,13 @@ def saliency_path(leaf: BaseDataset, folder: str, name: str) -> str:
 class MarkUnknown(BaseTransform):
     """Background that is salient becomes unknown (SSUL, Cha et al., NeurIPS 2021, eq. 1).
 
-    Stands right behind :class:`MapLabels`. A label plane of its own would say
+    Placed right after :class:`MapLabels`. A separate label plane would give
     the same: geometric transforms take labels from their nearest neighbour,
     and so commute with any mapping of labels. Pixels that are padded later
     are not salient.
 
-    Required keys: gt_seg_map, saliency_path (None leaves the labels as they
-    are). Modified keys: gt_seg_map.
+    Required keys: gt_seg_map, saliency_path (None to change nothing).
+    Modified keys: gt_seg_map.
 
     Args:
         unknown: Label of the unknown class.
@@ -48,7 +48,7 @@ class MarkUnknown(BaseTransform):
         self.unknown = unknown
 
     def transform(self, results: Dict[str, Any]) -> Dict[str, Any]:
-        """Mark the unknown pixels of one image."""
+        """Mark the unknown pixels of an image."""
         path, labels = results['saliency_path'], results['gt_seg_map']
         if path is None:
             return results
@@ -66,10 +66,10 @@ class MarkUnknown(BaseTransform):
 
 
 def check_saliency(maps: List[Tuple[str, str]]) -> None:
-    """Find missing maps and maps of another size before training does.
+    """Find missing maps and maps of a wrong size before training does.
 
-    Reads the headers of the files alone; leaves out those on other machines,
-    which tell when they are read.
+    Reads only the headers of the files; those on other machines are checked
+    when they are loaded.
 
     Args:
         maps: Pairs of an image and its map.
@@ -87,14 +87,14 @@ def check_saliency(maps: List[Tuple[str, str]]) -> None:
             return f'the saliency map {path} of {image} can not be read ({type(error).__name__})'
         try:
             with Image.open(image) as opened:
-                # Loaders may turn a photograph that notes its orientation, or not; they tell when it is loaded.
+                # Loaders may rotate a photograph by its orientation, or not; MarkUnknown checks the size then.
                 expected = (opened.size, opened.size[::-1]) if 0x0112 in opened.getexif() else (opened.size, )
-        except UnidentifiedImageError:  # only its own loader reads it
+        except UnidentifiedImageError:  # only a custom loader can read it
             return ''
         return '' if size in expected else _wrong_size(path, size, image, expected[0])
 
     with ThreadPoolExecutor(8) as pool:
-        wrong = [problem for problem in pool.map(problem_of, [pair for pair in maps if '://' not in ''.join(pair)]) if problem]
+        wrong = list(filter(None, pool.map(problem_of, [pair for pair in maps if '://' not in ''.join(pair)])))
     if wrong:
         raise ValueError(f'{wrong[0]}; {len(wrong)} of {len(maps)} maps are wrong. '
                          "tools/prepare_saliency.py makes them; continual.unknown=dict(of='background') needs none.")

@@ -14,11 +14,11 @@ from mmengine.registry import FUNCTIONS
 def seed_worker(worker_id: int) -> None:
     """Seed a loader process from the main process's random state.
 
-    mmengine's own function seeds with a constant, so that loaders that start
-    anew each epoch repeat the same augmentations. PyTorch draws a new base
+    mmengine's function seeds with a constant, so that loaders that restart
+    each epoch repeat the same augmentations. PyTorch draws a new base seed
     for each start, which :class:`RandomStateHook` makes resumable.
     """
-    # A process that was spawned is in no group; all launchers name the rank in the environment.
+    # A spawned process is in no group; all launchers name the rank in the environment.
     rank = get_rank() if is_distributed() else int(os.environ.get('RANK', 0))
     seed = (torch.initial_seed() + 7919 * 10007 * rank) % 2**32
     random.seed(seed)

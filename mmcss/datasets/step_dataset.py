@@ -12,7 +12,7 @@ from mmseg.datasets.transforms import LoadAnnotations
 from mmseg.registry import DATASETS
 from torch.utils.data import Dataset
 
-from ..scenario import IGNORE, Domains, Protocol, Split, TrainView
+from ..scenario import IGNORE, Protocol, Split, TrainView
 from .domains import domain_reader
 from .labelled_images import LabelledImages, View
 from .map_labels import LoadLabels, MapLabels
@@ -28,98 +28,85 @@ T = TypeVar('T', bound='StepDataset')
 
 @DATASETS.register_module()
 class StepDataset(Dataset[Any]):
-    """A stock data set as one step sees it: chosen images, mapped labels.
+    """A stock data set as a step sees it: chosen images, mapped labels.
 
-    Stands outermost and owns the metainfo: ``classes`` and ``palette`` are
-    those of the seen classes in learning order; ``split`` and
-    ``score_background`` tell the metric what to report.
+    It is the outermost data set and has the metainfo: ``classes`` and
+    ``palette`` of the seen classes in learning order; ``split``,
+    ``score_background`` and ``absent`` for the metric.
 
     Args:
-        dataset: See :class:`LabelledImages`.
+        dataset, skip_broken: See :class:`LabelledImages`.
         split: The step, or its :meth:`Split.to_dict`.
-        view: A :class:`TrainView` (by default in the overlapped regime), or
-            a :class:`Protocol` for tests; or ``dict(role='train', ...)`` and
-            ``dict(role='test', ...)`` with the fields of these.
-        min_length: Repeat the images up to this length, so that a step of few
-            images fills a batch.
+        view: A :class:`TrainView` or, for tests, a :class:`Protocol`; or
+            ``dict(role='train', ...)`` or ``dict(role='test', ...)`` with
+            their fields.
+        min_length: Repeat the images up to this length, so that a step with
+            few images fills a batch.
         saliency: Folder of saliency maps, for a view whose unknown is
             'saliency'.
-        domains: See :meth:`LabelledImages.select`.
-        listed: Likewise.
-        skip_broken: See :class:`LabelledImages`.
+        domains, listed: See :meth:`LabelledImages.select`.
 
     Raises:
         ValueError: See :class:`LabelledImages`.
     """
 
-    # What MMSegmentation's tools read of its data sets beside the metainfo.
+    # Besides the metainfo, MMSegmentation's tools read these.
     ignore_index = IGNORE
     reduce_zero_label = False
 
-    def __init__(self,
-                 dataset: Union[BaseDataset, Mapping[str, Any]],
-                 split: Union[Split, Mapping[str, Any]],
-                 view: Union[View, Mapping[str, Any]] = TrainView(),
-                 min_length: int = 0,
-                 saliency: Optional[str] = None,
-                 domains: Optional[Mapping[str, Any]] = None,
-                 listed: Optional[str] = None,
+    def __init__(self, dataset: Union[BaseDataset, Mapping[str, Any]], split: Union[Split, Mapping[str, Any]],
+                 view: Union[View, Mapping[str, Any]] = TrainView(), min_length: int = 0, saliency: Optional[str] = None,
+                 domains: Optional[Mapping[str, Any]] = None, listed: Optional[str] = None,
                  skip_broken: bool = False) -> None:
         self.images = LabelledImages(dataset, skip_broken)
         self.split = split if isinstance(split, Split) else Split.from_dict(split)
         self.view = build_view(view) if isinstance(view, Mapping) else view
         self.index = self.images.select(self.view, self.split, domains=domains, listed=listed)
-        # In tests each image tells its domain, for the metric to keep them apart.
+        # In tests each image has its domain, by which the metric separates them.
         self.domains: Optional[List[Optional[str]]] = None
         if domains and self.split.domains is not None and isinstance(self.view, Protocol):
-            self.domains = self._domains_of_images(domains['rule'], self.split.domains)
+            names = self.images.domain_names(domains['rule'], self.split.domains)
+            starts = np.cumsum([0, *map(len, self.images.presence)])
+            domain_of = domain_reader(domains['rule'])
+            self.domains = [domain_of(names[starts[leaf] + image]) for leaf, image in self.index.tolist()]
         self.num_images = len(self.index)
         if 0 < self.num_images < min_length:
-            repeats = -(-min_length // self.num_images)
-            self.index = np.tile(self.index, (repeats, 1))[:min_length]
+            self.index = np.resize(self.index, (min_length, 2))
         self.saliency = saliency
         self.pipelines = self._mapping_pipelines()
 
     def each_once(self) -> np.ndarray:
-        """Numbers of the step's images, ascending, each image once though the stock data set repeats it."""
-        places: Dict[int, int] = {}
-        first = [places.setdefault(id(leaf), number) for number, leaf in enumerate(self.images.leaves)]
-        rows = self.index[:self.num_images]
-        distinct = np.stack((np.array(first)[rows[:, 0]], rows[:, 1]), axis=1)
-        return np.sort(np.unique(distinct, axis=0, return_index=True)[1])
+        """Numbers of the step's images, ascending, each image once even if the stock data set repeats it."""
+        rows = self.index[:self.num_images].copy()
+        rows[:, 0] = np.array(self.images.first_leaf)[rows[:, 0]]
+        return np.sort(np.unique(rows, axis=0, return_index=True)[1])
 
     def with_true_background(self: T) -> T:
-        """The same images, in which what no class covers is background alone: old and future classes are ignored."""
+        """The same images, whose background is what no class covers: old and future classes are ignored."""
         other = copy.copy(self)
         assert isinstance(other.view, TrainView)
         other.view = replace(other.view, ignore_others=True)
         other.pipelines = other._mapping_pipelines()
         return other
 
-    def _domains_of_images(self, rule: Any, domains: Domains) -> List[Optional[str]]:
-        """The domain of each image of the step."""
-        names, domain_of = self.images.domain_names(rule, domains), domain_reader(rule)
-        starts = np.cumsum([0, *map(len, self.images.presence)])
-        return [domain_of(names[starts[leaf] + image]) for leaf, image in self.index.tolist()]
-
     def _mapping_pipelines(self) -> List[Compose]:
-        """The pipeline of each leaf with the look-up right behind each loader of labels."""
+        """The pipeline of each leaf with the look-up right after each loader of labels."""
         mapping = [MapLabels(self.view.table(self.split, self.images.names.raw_ids))]
         if self.saliency is not None:
             mapping.append(MarkUnknown(self.split.unknown))
         # Copies: the stock data set may serve other steps as well.
-        pipelines = {id(leaf): copy.deepcopy(leaf.pipeline) for leaf in self.images.leaves}
+        pipelines = {number: copy.deepcopy(self.images.leaves[number].pipeline) for number in set(self.images.first_leaf)}
         for pipeline in pipelines.values():
             for transforms, position in reversed(find_label_loaders(pipeline)):
                 loader = transforms[position]
                 loader.reduce_zero_label = False
                 loading = [loader] if type(loader) is LoadAnnotations else [LoadLabels(loader)]
                 transforms[position:position + 1] = loading + mapping
-        return [pipelines[id(leaf)] for leaf in self.images.leaves]
+        return [pipelines[number] for number in self.images.first_leaf]
 
     @property
     def metainfo(self) -> Dict[str, Any]:
-        """Plain metainfo of the step, as checkpoints and evaluators take it."""
+        """Plain metainfo of the step, as checkpoints and evaluators need it."""
         stock = self.images.leaves[0].metainfo
         colours = dict(zip(self.images.names.listed, stock.get('palette') or []))
         return dict(
@@ -129,16 +116,13 @@ class StepDataset(Dataset[Any]):
             score_background=getattr(self.view, 'background', True),
             absent=getattr(self.view, 'absent', 'stock'))
 
-    @property
-    def METAINFO(self) -> Dict[str, Any]:
-        """As :attr:`metainfo`, by the name that stock data sets have it."""
-        return self.metainfo
+    METAINFO = metainfo  # the name in stock data sets
 
     def full_init(self) -> None:
-        """Nothing left to do; the stack calls it on every data set."""
+        """Does nothing; mmengine calls it on every data set."""
 
     def get_data_info(self, idx: int) -> Dict[str, Any]:
-        """What is known of an image."""
+        """The stock data set's record of an image."""
         return self.locate(idx)[1]
 
     def locate(self, idx: int) -> Tuple[int, Dict[str, Any]]:
@@ -156,10 +140,9 @@ class StepDataset(Dataset[Any]):
     def __getitem__(self, idx: int) -> Any:
         data = self._prepare(idx)
         if data is None and isinstance(self.view, Protocol):
-            raise ValueError(f"{self.get_data_info(idx)['img_path']}: the test pipeline returned no data, but all images are "
+            raise ValueError(f"{self.get_data_info(idx)['img_path']}: the test pipeline returned no data, but every image has "
                              'to be tested. Look for a transform that returns None.')
-        # Like the stock data set, draw another image where a pipeline gives
-        # up, but one of this step.
+        # If a pipeline gives up, another image is drawn, as by the stock data set, but one of this step.
         for _ in range(MAX_REFETCH):
             if data is not None:
                 return data
@@ -169,7 +152,7 @@ class StepDataset(Dataset[Any]):
     def _prepare(self, idx: int) -> Optional[Any]:
         data = self.load(*self.locate(idx))
         if self.domains is not None and data is not None:
-            samples = data['data_samples']  # several of an image that is augmented in tests
+            samples = data['data_samples']  # a list with test-time augmentation
             for sample in samples if isinstance(samples, list) else [samples]:
                 sample.set_metainfo(dict(domain=self.domains[idx]))
         if isinstance(self.view, TrainView):
@@ -177,7 +160,7 @@ class StepDataset(Dataset[Any]):
         return data
 
     def load(self, leaf: int, info: Dict[str, Any]) -> Any:
-        """What the pipeline of a leaf makes of an image; None where it gives up.
+        """Run the pipeline of a leaf on an image; None if it gives up.
 
         Raises:
             ValueError: It can't be loaded; names the file.
@@ -189,7 +172,7 @@ class StepDataset(Dataset[Any]):
 
 
 def with_labelled_classes(data: Any, split: Split, labelled: Tuple[str, ...], **metainfo: int) -> Any:
-    """Data whose sample holds, as ``labelled`` (``[C]`` bool), which seen foreground classes it is labelled with."""
+    """Data whose sample has ``labelled`` (``[C]`` bool): which of the seen classes, if foreground, it is labelled with."""
     if isinstance(data, dict) and 'data_samples' in data:
         sample, known = data['data_samples'], set(split.foreground(labelled))
         sample.set_metainfo(metainfo)
@@ -198,7 +181,7 @@ def with_labelled_classes(data: Any, split: Split, labelled: Tuple[str, ...], **
 
 
 def build_view(view: Mapping[str, Any]) -> View:
-    """A view from its config; see :class:`StepDataset`."""
+    """A view from its config (:class:`StepDataset`)."""
     fields = dict(view)
     role = fields.pop('role', None)
     if role not in VIEWS:

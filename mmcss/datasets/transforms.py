@@ -1,4 +1,4 @@
-"""How MiB's and PLOP's code cuts images, in training and in tests."""
+"""How MiB's and PLOP's code crops images, in training and in tests."""
 from __future__ import annotations
 
 from typing import Any, Dict, Tuple
@@ -14,11 +14,11 @@ Box = Tuple[int, int, int, int]  # top, left, height, width
 
 @TRANSFORMS.register_module()
 class RandomResizedCrop(BaseTransform):
-    """Cuts out a random part of the image and squeezes it into a fixed size.
+    """Crops a random part of the image and resizes it to a fixed size.
 
-    As ``RandomResizedCrop`` of torchvision, for images with labels: the part's
+    As torchvision's ``RandomResizedCrop``, for images with labels: the part's
     share of the area and the logarithm of its ratio of width to height are
-    uniform, and what does not fit into the image is drawn again. MiB's and
+    uniform; parts that do not fit into the image are drawn again. MiB's and
     PLOP's code asks for 50 to 200 % of the area, and so gets 50 to 100 %.
 
     Required keys: img, gt_seg_map (optional). Modified keys: the same,
@@ -28,7 +28,7 @@ class RandomResizedCrop(BaseTransform):
         size: Height and width of the result in pixels.
         scale: Least and greatest share of the area.
         ratio: Least and greatest ratio of width to height.
-        attempts: Draws before the largest part in the middle is taken.
+        attempts: Draws before the largest part in the centre is taken.
     """
 
     def __init__(self, size: Tuple[int, int] = (512, 512), scale: Tuple[float, float] = (0.5, 2.0),
@@ -38,7 +38,7 @@ class RandomResizedCrop(BaseTransform):
 
     @cache_randomness
     def draw(self, height: int, width: int) -> Box:
-        """A part of an image of that size."""
+        """A random part of an image of that size."""
         for _ in range(self.attempts):
             area = height * width * np.random.uniform(*self.scale)
             ratio = np.exp(np.random.uniform(*np.log(self.ratio)))
@@ -50,7 +50,7 @@ class RandomResizedCrop(BaseTransform):
         return (height - h) // 2, (width - w) // 2, h, w
 
     def transform(self, results: Dict[str, Any]) -> Dict[str, Any]:
-        """Cut the image and its labels; labels are not interpolated."""
+        """Crop the image and its labels; labels are not interpolated."""
         top, left, h, w = self.draw(*results['img'].shape[:2])
         for key, interpolation in (('img', 'bilinear'), ('gt_seg_map', 'nearest')):
             if results.get(key) is not None:
@@ -60,21 +60,20 @@ class RandomResizedCrop(BaseTransform):
         return results
 
     def __repr__(self) -> str:
-        return (f'{type(self).__name__}(size={self.size}, scale={self.scale}, ratio={self.ratio}, '
-                f'attempts={self.attempts})')
+        return f'{type(self).__name__}(size={self.size}, scale={self.scale}, ratio={self.ratio}, attempts={self.attempts})'
 
 
 @TRANSFORMS.register_module()
 class ScoreAsResized(BaseTransform):
     """Has predictions scored at the size that the network sees.
 
-    Stock models bring predictions back to ``ori_shape``; where a pipeline
-    resizes and cuts the labels as well, that is the image's size here.
+    Stock models resize predictions to ``ori_shape``; in a pipeline that
+    resizes and crops the labels too, that has to be the size of the image here.
 
     Required keys: img. Modified keys: ori_shape.
     """
 
     def transform(self, results: Dict[str, Any]) -> Dict[str, Any]:
-        """Forget the size that the image had on disk."""
+        """Replace the size that the image had on disk."""
         results['ori_shape'] = results['img'].shape[:2]
         return results

@@ -196,7 +196,7 @@ def _set_stream(plain: Dict[str, Any], memory: MemorySettings, previous: StepFol
     if not (plain.get('default_hooks', {}).get('checkpoint') or {}).get('by_epoch', True):
         raise ValueError('default_hooks.checkpoint.by_epoch: got a false value; an online step that was stopped starts '
                          'anew, since images come once; set it to True.')
-    loader['dataset'].update(min_length=world_size, path=str(previous.memory), labels=memory.labels, brought=False)
+    loader['dataset'].update(min_length=world_size, path=str(previous.memory), labels=memory.labels, add_new_labels=False)
     loader['batch_sampler'] = dict(type='StreamBatchSampler')
 
 

@@ -10,7 +10,7 @@ from mmengine.registry import HOOKS
 from mmengine.runner import Runner
 from numpy.random import RandomState
 
-from ..memory.buffer import MemoryBuffer, shown
+from ..memory.buffer import MemoryBuffer
 from ..memory.copies import written
 from ..memory.evidence import Evidence, LastBatch, evidence_of
 from ..memory.policies import POLICIES, Policy, named
@@ -121,7 +121,7 @@ class MemoryHook(Hook):
             exemplars = written(buffer.dataset, chosen, self.path.parent, self.export)
             buffer.memory(exemplars, confidence).save(self.path)
         barrier()
-        set_class_means(runner, [shown(candidate) for candidate in chosen])
+        set_class_means(runner, [candidate.readable for candidate in chosen])
 
     def _evidence(self, runner: Runner, numbers: Sequence[int]) -> List[Evidence]:
         """How the model sees images, given by their numbers in the data set."""

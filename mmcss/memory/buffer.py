@@ -8,7 +8,6 @@ from typing import Any, Dict, List, Optional, Sequence, Set, Tuple
 import numpy as np
 from numpy.random import RandomState
 
-from ..arguments import ABSENT
 from ..datasets.sources import image_name
 from .dataset import WithMemory
 from .evidence import UNSEEN, Evidence, class_features
@@ -21,38 +20,31 @@ class Candidate:
     """An image that may be remembered.
 
     Args:
-        exemplar: What would be remembered.
+        exemplar: What would be written of it.
         numbers: Its numbers in the step's data set: as an image of the step,
             as a remembered one, or both.
-        shown: As it is read until it is written, where that differs.
+        readable: As it is read until it is written; differs from ``exemplar``
+            for a copy that has got labels of the step.
     """
 
     exemplar: Exemplar
     numbers: Tuple[int, ...]
-    shown: Exemplar = ABSENT
-
-    @property
-    def key(self) -> Tuple[Any, ...]:
-        """Identifies the image: by its leaf and file; if it is not in the step's data, by the files it was chosen from."""
-        exemplar = self.exemplar
-        if exemplar.leaf is not None:
-            return exemplar.leaf, exemplar.name
-        return None, exemplar.origin.image, exemplar.origin.labels
+    readable: Exemplar
 
 
 class MemoryBuffer:
-    """The stored images, and the candidates for it.
+    """The stored images and the candidates for storage.
 
     Several processes keep equal buffers with equal random numbers.
 
     Args:
-        dataset: The step's images, and what is remembered at its start.
+        dataset: The step's images, and those remembered at its start.
         size: Most images to remember.
-        policy: Which ones.
+        policy: Chooses them.
         random: Random numbers.
 
     Attributes:
-        candidates: Those that were remembered at the start, then the step's.
+        candidates: The images remembered at the start, then the step's.
         stored: Numbers of the stored images in ``candidates``.
         numbers: Those of the step's images in its data set, each once.
         classes: The foreground classes seen so far.
@@ -64,11 +56,11 @@ class MemoryBuffer:
     def __init__(self, dataset: WithMemory, size: int, policy: Policy, random: RandomState) -> None:
         self.dataset, self.size, self.policy, self.random = dataset, size, policy, random
         before = dataset.memory
-        old = [Candidate(exemplar, (len(dataset) + number, )) for number, exemplar in enumerate(before.exemplars)]
+        old = [Candidate(exemplar, (len(dataset) + i, ), exemplar) for i, exemplar in enumerate(before.exemplars)]
         new = _step_candidates(dataset)
-        self.candidates = old + new
+        self.candidates = [*old, *new.values()]
         self.stored = list(range(len(old)))
-        self.numbers = [candidate.numbers[0] for candidate in new]
+        self.numbers = [candidate.numbers[0] for candidate in new.values()]
         self.classes = dataset.split.foreground(dataset.split.seen)
         shown = [[name in candidate.exemplar.holds for name in self.classes] for candidate in self.candidates]
         self.holds = np.array(shown, dtype=bool).reshape(len(shown), len(self.classes))
@@ -77,8 +69,8 @@ class MemoryBuffer:
         self.classes_seen = np.maximum([before.classes_seen.get(name, 0) for name in self.classes],
                                        self.holds[:len(old)].sum(axis=0))
         self._place = {number: len(old) + i for i, number in enumerate(self.numbers)}
-        stored = {candidate.key: i for i, candidate in enumerate(old)}
-        self._twins = {len(old) + i: stored[candidate.key] for i, candidate in enumerate(new) if candidate.key in stored}
+        stored = {(exemplar.leaf, exemplar.name): i for i, exemplar in enumerate(before.exemplars)}
+        self._twins = {len(old) + i: stored[key] for i, key in enumerate(new) if key in stored}
         self._arrived: Set[int] = set()
         self._evidence: Dict[int, Evidence] = {}
 
@@ -103,19 +95,19 @@ class MemoryBuffer:
             evidence: The model's evidence on them, if the policy uses features.
         """
         arrived: List[int] = []
-        for number, of_image in zip_longest(numbers, evidence):
+        for number, image_evidence in zip_longest(numbers, evidence):
             image = self._place.get(number % self.dataset.num_images)
             if image is None or image in self._arrived:
                 continue
             self._arrived.add(image)
             twin = self._twins.get(image)
             if twin is not None and twin in self.stored:
-                self._join(twin, image, of_image)
+                self._join(twin, image, image_evidence)
                 continue
             arrived.append(image)
-            if of_image is not None:
-                self._evidence[image] = of_image
-        before = self.images_seen, self.classes_seen.copy()  # with what the joined ones show by now
+            if image_evidence is not None:
+                self._evidence[image] = image_evidence
+        before = self.images_seen, self.classes_seen.copy()  # with the new classes of joined images
         self.images_seen += len(arrived)
         self.classes_seen += self.holds[arrived].sum(axis=0, dtype=int)
         if arrived or len(self.stored) > self.size:
@@ -126,13 +118,13 @@ class MemoryBuffer:
         self.classes_seen += self.holds[image] & ~self.holds[stored]
         self.holds[stored] |= self.holds[image]
         old, new = self.candidates[stored], self.candidates[image]
-        both = replace(old.exemplar, labelled=_union(old.exemplar.labelled, new.exemplar.labelled),
-                       holds=_union(old.exemplar.holds, new.exemplar.holds))
-        shown = ABSENT
-        if both.image:  # the labels are joined when the copy is written anew
-            whole = self.dataset.storage.has_labels_of(both)
-            shown = replace(both, image=None, labels=None, saliency=None) if whole else old.exemplar
-        self.candidates[stored] = Candidate(both, old.numbers + new.numbers, shown)
+        joined = readable = replace(
+            old.exemplar, labelled=tuple(dict.fromkeys(old.exemplar.labelled + new.exemplar.labelled)),
+            holds=tuple(dict.fromkeys(old.exemplar.holds + new.exemplar.holds)))
+        if joined.image:  # a copy gets the new labels when it is written
+            whole = self.dataset.storage.has_labels_of(joined)
+            readable = replace(joined, image=None, labels=None, saliency=None) if whole else old.exemplar
+        self.candidates[stored] = Candidate(joined, old.numbers + new.numbers, readable)
         if evidence is not None:
             self._evidence[stored] = self._evidence[stored].joined(evidence) if stored in self._evidence else evidence
 
@@ -141,10 +133,10 @@ class MemoryBuffer:
         pool = Pool(self.holds[images], len(self.stored), images_seen, classes_seen)
         if self.policy.uses_features:
             evidence = [self._evidence.get(i, UNSEEN) for i in images]
-            pool.class_features = class_features([of_image.features for of_image in evidence], pool.holds)
-            pool.certainty = np.array([of_image.certainty for of_image in evidence])
+            pool.class_features = class_features([image_evidence.features for image_evidence in evidence], pool.holds)
+            pool.certainty = np.array([image_evidence.certainty for image_evidence in evidence])
         self.stored = [images[i] for i in self.policy.select(pool, self.size, self.random)]
-        self._evidence = {i: self._evidence[i] for i in self.stored if i in self._evidence}  # the others can't come back
+        self._evidence = {i: self._evidence[i] for i in self.stored if i in self._evidence}  # the rest can't come back
 
     def chosen(self) -> List[Candidate]:
         """The stored images."""
@@ -152,34 +144,23 @@ class MemoryBuffer:
 
     def load(self, image: int) -> Any:
         """A stored image, by its number in ``candidates``, augmented."""
-        return self.dataset.load_exemplar(shown(self.candidates[image]))
+        return self.dataset.load_exemplar(self.candidates[image].readable)
 
     def memory(self, exemplars: List[Exemplar], confidence: Dict[str, Optional[float]]) -> Memory:
         """The memory of these written exemplars; ``confidence`` of each class (:class:`Memory`)."""
         return Memory(exemplars, self.images_seen, dict(zip(self.classes, self.classes_seen.tolist())), confidence)
 
 
-def shown(candidate: Candidate) -> Exemplar:
-    """A candidate as it is read now."""
-    return candidate.exemplar if candidate.shown is None else candidate.shown
-
-
-def _union(names: Tuple[str, ...], more: Tuple[str, ...]) -> Tuple[str, ...]:
-    return names + tuple(name for name in more if name not in names)
-
-
-def _step_candidates(dataset: WithMemory) -> List[Candidate]:
-    """The images of a step, each once, with the labels that the step gives them."""
-    candidates: Dict[Tuple[Any, ...], Candidate] = {}
+def _step_candidates(dataset: WithMemory) -> Dict[Tuple[int, str], Candidate]:
+    """The images of a step by leaf and name, each once, with the labels that the step gives them."""
+    candidates: Dict[Tuple[int, str], Candidate] = {}
     images, split = dataset.images, dataset.split
     classes = split.foreground(dataset.view.labelled_classes(split))
     raw = [images.names.raw_ids[name] for name in classes]
-    # A leaf that is repeated goes by its first number.
-    first = {id(leaf): number for number, leaf in reversed(list(enumerate(images.leaves)))}
-    for number, (leaf_number, image) in enumerate(dataset.index[:dataset.num_images].tolist()):
-        leaf = images.leaves[leaf_number]
-        key = (first[id(leaf)], image_name(leaf, leaf.get_data_info(image)))
+    for number, (leaf, image) in enumerate(dataset.index[:dataset.num_images].tolist()):
+        key = images.first_leaf[leaf], image_name(images.leaves[leaf], images.leaves[leaf].get_data_info(image))
         if key not in candidates:
-            holds = np.asarray(classes)[images.presence[leaf_number][image, raw]]
-            candidates[key] = Candidate(Exemplar(*key, labelled=classes, holds=tuple(holds.tolist())), (number, ))
-    return list(candidates.values())
+            holds = np.asarray(classes)[images.presence[leaf][image, raw]]
+            exemplar = Exemplar(*key, labelled=classes, holds=tuple(holds.tolist()))
+            candidates[key] = Candidate(exemplar, (number, ), exemplar)
+    return candidates

@@ -1,8 +1,8 @@
-"""What policies and replays use of the model's view on images: features, certainty, confidence."""
+"""What policies and replays learn from the model about images: features, certainty, confidence."""
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Dict, List, Mapping, Sequence
+from typing import List, Mapping, Sequence
 
 import numpy as np
 import torch
@@ -22,7 +22,8 @@ class Evidence:
 
     Args:
         features: ``[D]`` sum of the embedding over the pixels of each
-            foreground class that it shows, by the class's place among these.
+            foreground class that it shows, by the class's place among the
+            foreground classes.
         certainty: How sure the model is of it (:func:`certainty`).
     """
 
@@ -30,14 +31,14 @@ class Evidence:
     certainty: float
 
     def joined(self, other: Evidence) -> Evidence:
-        """The same image, with other labels besides."""
-        features: Dict[int, np.ndarray] = dict(self.features)
+        """The same image, with the labels of ``other`` too."""
+        features = dict(self.features)
         for c, vector in other.features.items():
             features[c] = features[c] + vector if c in features else vector
         return Evidence(features, self.certainty)
 
 
-UNSEEN = Evidence({}, -np.inf)  # of an image that no model has looked at
+UNSEEN = Evidence({}, -np.inf)  # of an image that no model has predicted
 
 
 def evidence_of(model: EncoderDecoder, prediction: Prediction, target: Tensor, split: Split) -> List[Evidence]:
@@ -47,26 +48,26 @@ def evidence_of(model: EncoderDecoder, prediction: Prediction, target: Tensor, s
         model: The segmentor.
         prediction: Its prediction, with the embedding.
         target: ``[N, H, W]`` labels.
-        split: The step, whose foreground classes are looked at.
+        split: The step, whose foreground classes count.
     """
     features, first = prediction.embedding, split.first_foreground
     sums, counts = class_sums(features, target - first, split.num_seen - first, prediction.align_corners)
     vectors, shown = sums.cpu().numpy(), (counts > 0).cpu().numpy()
-    # Only the classes that an image shows are kept, of up to 150.
+    # Only the classes that an image shows are stored, of up to 150.
     return [Evidence(dict(zip(np.flatnonzero(mask).tolist(), values[mask])), sure) for values, mask, sure in zip(
         vectors, shown, certainty(output_layer(map_head(model)), features).tolist())]
 
 
 @torch.no_grad()
 def certainty(classify: nn.Module, features: Tensor, draws: int = 10, ratio: float = 0.5) -> Tensor:
-    """How little a classifier's answer varies when channels are dropped (Monte Carlo dropout).
+    """How little a classifier's prediction varies when channels are dropped (Monte Carlo dropout).
 
-    All images are judged with the same dropped channels, so that their order
-    and the number of processes don't matter.
+    The same channels are dropped for all images, so that neither their order
+    nor the number of processes matters.
 
     Args:
         classify: Gives logits, ``[N, C, h, w]``.
-        features: ``[N, D, h, w]`` its input.
+        features: ``[N, D, h, w]``, its input.
         draws: How often channels are dropped.
         ratio: Share of channels that are dropped; the authors' code has 0.5.
 
@@ -74,11 +75,11 @@ def certainty(classify: nn.Module, features: Tensor, draws: int = 10, ratio: flo
         ``[N]``: minus the variance of the probabilities, averaged over
         classes and cells.
     """
-    features = features.float()  # mixed precision ends before
+    features = features.float()  # outside mixed precision
     generator = torch.Generator().manual_seed(0)
     masks = (torch.rand(draws, 1, features.shape[1], 1, 1, generator=generator) >= ratio) / (1 - ratio)
-    answers = torch.stack([classify(features * mask.to(features)).softmax(dim=1) for mask in masks])
-    return -answers.var(dim=0, unbiased=False).mean(dim=(1, 2, 3))
+    probabilities = torch.stack([classify(features * mask.to(features)).softmax(dim=1) for mask in masks])
+    return -probabilities.var(dim=0, unbiased=False).mean(dim=(1, 2, 3))
 
 
 def class_features(features: Sequence[Mapping[int, np.ndarray]], holds: np.ndarray) -> List[np.ndarray]:
@@ -86,7 +87,7 @@ def class_features(features: Sequence[Mapping[int, np.ndarray]], holds: np.ndarr
 
     Args:
         features: For each image a vector for each class that it shows.
-        holds: ``[n, C]`` bool. A class that an image holds and does not show
+        holds: ``[n, C]`` bool. A class that an image holds but does not show
             (a crop may lose it) has a zero vector.
     """
     nothing = np.zeros(next((len(vector) for vectors in features for vector in vectors.values()), 1), dtype=np.float32)
@@ -102,7 +103,7 @@ def class_confidence(logits: Tensor, target: Tensor) -> Tensor:
 
     Args:
         logits: ``[N, C, H, W]``.
-        target: ``[N, H, W]`` class indices; others (255) count for none.
+        target: ``[N, H, W]`` class indices; other values (255) count for no class.
 
     Returns:
         ``[2, C]`` float32: the sums, and the numbers of pixels.
@@ -112,19 +113,19 @@ def class_confidence(logits: Tensor, target: Tensor) -> Tensor:
     inside = target < num_classes
     labelled = logits.gather(1, torch.where(inside, target, 0)[:, None])[:, 0]
     probability = (labelled - logits.logsumexp(dim=1)).exp()
-    # One more class takes the pixels of none.
+    # One more row collects the pixels of no class.
     groups = torch.where(inside, target, num_classes).flatten()
     sums = torch.zeros(2, num_classes + 1, device=logits.device)
     sums.index_add_(1, groups, torch.stack((probability, torch.ones_like(probability))).flatten(1))
-    return sums[:, :-1].contiguous()  # processes add it up, which takes no view
+    return sums[:, :-1].contiguous()  # all_reduce takes no view
 
 
 class LastBatch(Part):
-    """Keeps what a policy and a replay use of the batch that was trained last.
+    """Stores what a policy and a replay need of the batch that was trained last.
 
     Args:
         confidence: Whether to compute :func:`class_confidence`.
-        features: Whether to keep the embedding.
+        features: Whether to store the batch.
 
     Attributes:
         confidence: Of that batch, ``[2, C]``.

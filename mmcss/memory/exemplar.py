@@ -4,11 +4,11 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, Dict, List, Mapping, Optional, Tuple
+from typing import Annotated, Any, Dict, List, Optional, Tuple
 
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 
-from ..arguments import Number
+from ..arguments import ABSENT, Number
 from ..files import PathLike, read_json, short, write_json
 from ..scenario import Split
 
@@ -18,7 +18,7 @@ LabelValues = Dict[str, Annotated[int, Field(ge=0, le=255)]]  # of each class in
 
 @dataclass(frozen=True)
 class Source:
-    """An image in its data set, and what tells it from others of that name.
+    """An image in the data set it was chosen from, and what distinguishes it from others of that name.
 
     Args:
         image: Its file, as the data set named it.
@@ -42,8 +42,8 @@ class Exemplar:
     """One remembered image.
 
     Args:
-        leaf: Number of the stock data set that it is of; None where it is of
-            none of the step's.
+        leaf: Number of the stock data set that has it; None if the step's
+            have it no longer.
         name: Its file below that data set's image folder.
         labelled: The foreground classes whose labels it carries: those that
             were new when it was stored. Its other pixels are background, as
@@ -53,11 +53,10 @@ class Exemplar:
             ``memory.json``; None for a reference into the data set.
         labels: Its label map, in learning order; None for a reference.
         saliency: Its saliency map, if there is one.
-        source: The image in its data set; None before it is written, and in
-            files of earlier versions, whose images go by leaf and name alone.
+        source: The image in its data set; absent until it is written.
 
     Raises:
-        ValueError: It is nowhere to be found.
+        ValueError: Only one of ``image`` and ``labels`` is there.
     """
 
     __pydantic_config__ = _STRICT
@@ -69,20 +68,11 @@ class Exemplar:
     image: Optional[str] = None
     labels: Optional[str] = None
     saliency: Optional[str] = None
-    source: Optional[Source] = None
+    source: Source = ABSENT
 
     def __post_init__(self) -> None:
-        if self.leaf is None and self.source is None:
-            raise ValueError('it has neither leaf nor source, expected one of them')
         if (self.image is None) != (self.labels is None):
-            raise ValueError('it names a copy of its image or of its label map alone, expected both or neither')
-
-    @property
-    def origin(self) -> Source:
-        """The image in its data set, where that is none of the step's."""
-        if self.source is None:
-            raise ValueError(f'the exemplar {self.name} goes by leaf and name alone.')
-        return self.source
+            raise ValueError('it names a copy of only its image or only its label map, expected both or neither')
 
 
 @dataclass
@@ -91,10 +81,10 @@ class Memory:
 
     Args:
         exemplars: The images.
-        images_seen: How many images all steps have brought so far.
+        images_seen: How many images all steps have had so far.
         classes_seen: How many of them held each class.
-        confidence: How sure the model was of each class, in 0 to 1, where
-            the images to replay are drawn by that (online EM).
+        confidence: How sure the model was of each class, in 0 to 1, if
+            replayed images are drawn by that (online EM).
     """
 
     __pydantic_config__ = _STRICT
@@ -105,15 +95,14 @@ class Memory:
     confidence: Dict[str, Optional[float]] = field(default_factory=dict)
 
     def save(self, path: PathLike) -> None:
-        """Write the memory as JSON, atomically; the label values of a data set stand in it once."""
+        """Write the memory of exemplars with sources as JSON, atomically, with the label values of each data set once."""
         written = asdict(self)
         data_sets: List[Dict[str, int]] = []
         for exemplar in written['exemplars']:
-            if exemplar['source'] is not None:
-                values = exemplar['source'].pop('values')
-                if values not in data_sets:
-                    data_sets.append(values)
-                exemplar['source']['data_set'] = data_sets.index(values)
+            values = exemplar['source'].pop('values')
+            if values not in data_sets:
+                data_sets.append(values)
+            exemplar['source']['data_set'] = data_sets.index(values)
         write_json(path, dict(written, data_sets=data_sets))
 
     @classmethod
@@ -122,28 +111,27 @@ class Memory:
 
         Args:
             path: The file.
-            split: The step that replays them; None leaves the names of
-                classes unchecked.
+            split: The step that replays it, to check the names of classes.
 
         Raises:
             FileNotFoundError: The step before left no memory.
             ValueError: The file is damaged, of other classes, or names files
-                outside of its folder.
+                outside its folder.
         """
         path = Path(path)
         if not path.is_file():
             raise FileNotFoundError(f'{path} is missing: the step before was trained without continual.memory. Run it with '
-                                    'this config, or take step 0 over with --first-step-from.')
+                                    'this config, or import step 0 by --first-step-from.')
         try:
             memory = _parsed(read_json(path))
             for exemplar in memory.exemplars:
-                _check_inside(path.parent, exemplar)
+                _check_files(path.parent, exemplar)
             if split is not None:
                 _check_classes(memory, split)
         except ValueError as error:
             step = path.parent.name.rpartition('step_')[2]
-            raise ValueError(f'{path} can not be used: {error}. Bring the file back that the step has written, or train '
-                             f'that step again (--step {step} --overwrite).') from error
+            raise ValueError(f'{path} can not be used: {error}. Restore the file that the step wrote, or train that step '
+                             f'again (--step {step} --overwrite).') from error
         return memory
 
 
@@ -152,7 +140,7 @@ def _parsed(values: Dict[str, Any]) -> Memory:
     if missing:
         raise ValueError(f'it lacks {", ".join(missing)}')
     try:
-        _write_out(values['exemplars'], values.pop('data_sets', []))
+        _insert_values(values['exemplars'], values.pop('data_sets', None))
         # As JSON, whose lists may be tuples.
         return TypeAdapter(Memory).validate_json(json.dumps(values))
     except ValidationError as error:
@@ -161,8 +149,8 @@ def _parsed(values: Dict[str, Any]) -> Memory:
         raise ValueError(f'{place.lstrip(".") or "it"} is {short(first_error["input"], 60)}: {first_error["msg"]}') from None
 
 
-def _write_out(exemplars: Any, data_sets: Any) -> None:
-    """Put the label values of its data set into each source, in place; what else is wrong is left to be found."""
+def _insert_values(exemplars: Any, data_sets: Any) -> None:
+    """Put the label values of its data set into each source, in place; other mistakes are left to pydantic."""
     for number, exemplar in enumerate(exemplars if isinstance(exemplars, list) else []):
         source = exemplar.get('source') if isinstance(exemplar, dict) else None
         if isinstance(source, dict) and 'data_set' in source:
@@ -173,8 +161,10 @@ def _write_out(exemplars: Any, data_sets: Any) -> None:
             source['values'] = data_sets[data_set]
 
 
-def _check_inside(folder: Path, exemplar: Exemplar) -> None:
-    """See that the copies of an exemplar lie in the folder of the file, links followed."""
+def _check_files(folder: Path, exemplar: Exemplar) -> None:
+    """Make sure that an exemplar has a source, and that its copies lie in the folder of the file, links followed."""
+    if exemplar.source is None:
+        raise ValueError(f'{exemplar.name} has no source')
     for key in ('image', 'labels', 'saliency'):
         name = getattr(exemplar, key)
         if name is not None and folder.resolve() not in (folder / name).resolve().parents:
@@ -182,12 +172,12 @@ def _check_inside(folder: Path, exemplar: Exemplar) -> None:
 
 
 def _check_classes(memory: Memory, split: Split) -> None:
-    """See that all names are those of classes seen by now."""
+    """Make sure that all names are those of classes seen by now."""
     seen = split.foreground(split.seen)
-    named: Dict[str, Any] = {f'{key} of {exemplar.name}': getattr(exemplar, key)
-                             for exemplar in memory.exemplars for key in ('labelled', 'holds')}
-    tables: Mapping[str, Any] = dict(classes_seen=memory.classes_seen, confidence=memory.confidence)
-    for where, names in {**named, **tables}.items():
+    tables: Dict[str, Any] = {f'{key} of {exemplar.name}': getattr(exemplar, key)
+                              for exemplar in memory.exemplars for key in ('labelled', 'holds')}
+    tables.update(classes_seen=memory.classes_seen, confidence=memory.confidence)
+    for place, names in tables.items():
         unknown = [name for name in names if name not in seen]
         if unknown:
-            raise ValueError(f'{where} names the classes {unknown}, but those seen at step {split.step} are {list(seen)}')
+            raise ValueError(f'{place} names the classes {unknown}, but those seen at step {split.step} are {list(seen)}')

@@ -10,28 +10,21 @@ from .exemplar import Exemplar
 
 
 class StoredLabels:
-    """Those that an image had when it was stored, and those that the step brings; the rest is background.
+    """The labels that an image was stored with, plus the step's if it is in the step too; the rest is background.
 
     Attributes:
         from_copies: Whether copies of images have these labels.
         with_saliency: Whether the saliency maps of remembered images are read.
-        true_classes: Whether a label is that of the class that it shows.
+        true_classes: Whether each pixel has the label of its class.
     """
 
     from_copies = True
     with_saliency = True
     true_classes = True
 
-    def labelled_classes(self, exemplar: Exemplar, split: Split, view: TrainView, brought: bool) -> Tuple[str, ...]:
-        """The classes whose labels are read.
-
-        Args:
-            exemplar: The exemplar.
-            split: The step that replays it.
-            view: Its view of the data.
-            brought: Whether it is an image of the step as well.
-        """
-        return (*exemplar.labelled, *(view.labelled_classes(split) if brought else ()))
+    def labelled_classes(self, exemplar: Exemplar, split: Split, view: TrainView, in_step: bool) -> Tuple[str, ...]:
+        """The classes whose labels are read; ``in_step``: whether the exemplar is also an image of the step."""
+        return (*exemplar.labelled, *(view.labelled_classes(split) if in_step else ()))
 
     def table(self, labelled: Tuple[str, ...], split: Split, view: TrainView, raw_ids: Mapping[str, int]) -> np.ndarray:
         """``[256]`` uint8: the training label of each value of the data set's label maps.
@@ -43,11 +36,11 @@ class StoredLabels:
 
 
 class SeenLabels(StoredLabels):
-    """Those of all classes seen by now, which needs the labels of the data set (SSUL's authors)."""
+    """The labels of all classes seen so far, which need those of the data set (SSUL's authors)."""
 
     from_copies = False
 
-    def labelled_classes(self, exemplar: Exemplar, split: Split, view: TrainView, brought: bool) -> Tuple[str, ...]:
+    def labelled_classes(self, exemplar: Exemplar, split: Split, view: TrainView, in_step: bool) -> Tuple[str, ...]:
         return split.seen
 
     def table(self, labelled: Tuple[str, ...], split: Split, view: TrainView, raw_ids: Mapping[str, int]) -> np.ndarray:

@@ -1,7 +1,7 @@
 """Batches of new and remembered images."""
 from __future__ import annotations
 
-from itertools import chain, islice
+from itertools import chain, count, islice
 from typing import Iterator, List, Literal
 
 import numpy as np
@@ -15,11 +15,7 @@ Iterations = Literal['kept', 'all_new']
 
 
 def remembered_share(batch_size: int, share: float) -> int:
-    """How many images of a batch are remembered ones.
-
-    Args:
-        batch_size: Images of the batch.
-        share: More than 0 and less than 1.
+    """How many of ``batch_size`` images are remembered ones, for a share between 0 and 1.
 
     Raises:
         ValueError: None or all would be.
@@ -35,15 +31,15 @@ def remembered_share(batch_size: int, share: float) -> int:
 class ReplayBatchSampler(Sampler[List[int]]):
     """Fills a part of each batch with remembered images.
 
-    The sampler chooses among the step's images as ever; remembered images
-    stand behind them in the data set (``num_memory`` of them) and come in
-    random order, each once before any comes again, over all processes
-    together. Only images that are used are read. (A loop that counts
-    iterations reads the images of its past ones again when it is resumed.)
+    The step's images are sampled as without a memory. Remembered images, the
+    ``num_memory`` last ones of the data set, come in random order, each once
+    before any comes again, over all processes together. Only images that are
+    used are read. (A loop that counts iterations reads the images of its past
+    ones again when it is resumed.)
 
     Args:
         sampler: A stock sampler of the step's images.
-        batch_size: Images a batch of one process, remembered ones included.
+        batch_size: Images in a batch of one process, remembered ones included.
         share: Remembered images' share of a batch.
         iterations: 'kept': as many batches an epoch as without memory, so
             that an epoch shows only a part of the new images (SSUL-M);
@@ -63,13 +59,10 @@ class ReplayBatchSampler(Sampler[List[int]]):
         self._round = 0
 
     def __iter__(self) -> Iterator[List[int]]:
-        # What a loop has set, or else how often it began anew.
+        # The epoch that a loop has set, or else how often iteration began.
         epoch, self._round = getattr(self.sampler, 'epoch', self._round), self._round + 1
         new, memory = iter(self.sampler), self._remembered(epoch)
-        endless = isinstance(self.sampler, InfiniteSampler)
-        left = len(self)
-        while endless or left > 0:
-            left -= 1
+        for _ in count() if isinstance(self.sampler, InfiniteSampler) else range(len(self)):
             batch = list(islice(new, self.num_new))
             if not batch:
                 return
@@ -86,9 +79,8 @@ class ReplayBatchSampler(Sampler[List[int]]):
         return (first + image for image in islice(chain.from_iterable(rounds), start, None, world_size))
 
     def __len__(self) -> int:
-        if self.drop_last:
-            return len(self.sampler) // self.consumed
-        return -(-len(self.sampler) // self.consumed)
+        images = len(self.sampler)
+        return images // self.consumed if self.drop_last else -(-images // self.consumed)
 
 
 @DATA_SAMPLERS.register_module()
@@ -96,20 +88,20 @@ class StreamBatchSampler(Sampler[List[int]]):
     """Deals a step's images out once, in random order, to all processes.
 
     Batches differ by at most one image, so that no process waits for another
-    and no image comes twice. (Only where a step has fewer images than there
-    are processes does the data set repeat some.) None is empty: with a
-    ``batch_size`` of 1 some have two images where they would not go round.
+    and no image comes twice. (The data set repeats some only if a step has
+    fewer images than there are processes.) No batch is empty: with a
+    ``batch_size`` of 1 some have two images if the images do not go round.
 
     Args:
-        sampler: A stock sampler of the step's images; its data set and seed
-            are used.
-        batch_size: Most images a batch of one process.
+        sampler: A stock sampler of the step's images, of which the data set
+            and the seed are used.
+        batch_size: Most images in a batch of one process.
         drop_last: Must be False: each image comes once.
     """
 
     def __init__(self, sampler: DefaultSampler, batch_size: int, drop_last: bool = False) -> None:
         if drop_last:
-            raise ValueError('train_dataloader.drop_last: online steps show each image once; take it out.')
+            raise ValueError('train_dataloader.drop_last: got True, but online steps show each image once; remove it.')
         self.sampler = sampler
         self.number = len(sampler.dataset)
         self.rank, self.world_size = get_dist_info()

@@ -46,7 +46,7 @@ def test_spellings_of_the_background(name, place):
     classes.insert(place, name)
     names = name_classes(classes, zero_is_unlabelled=False)
     assert names.foreground == ('cat', 'dog') and names.spelling == name
-    assert names.listed[place] == 'background' and names.raw_ids == {one: i for i, one in enumerate(names.listed)}
+    assert names.listed[place] == 'background' and names.raw_ids == {name: i for i, name in enumerate(names.listed)}
     classes[place] = 'background'
     assert names == name_classes(classes, zero_is_unlabelled=False)  # as test data may spell it
 
@@ -69,10 +69,10 @@ def test_names_without_what_editors_leave_around_them():
 
 
 @pytest.mark.parametrize('classes, message', [
-    (['background', 'cat', 'cat ', 'dog'], r"\['cat'\] stand twice or more"),
+    (['background', 'cat', 'cat ', 'dog'], r"\['cat'\] are listed more than once"),
     (['background', '', 'cat'], 'name 1 of 3, counted from 0, is empty'),
-    (['__ignore__', '_background_', 'cat'], "'__ignore__' is labelme's name .* take it out"),
-    (['background', 1, 2], 'got 1 among the names, expected texts')])
+    (['__ignore__', '_background_', 'cat'], "'__ignore__' is labelme's name .* remove it"),
+    (['background', 1, 2], 'got 1 among the names, expected strings')])
 def test_names_that_are_none(classes, message):
     with pytest.raises(ValueError, match=f'metainfo.classes: {message}'):
         clean_names(classes)

@@ -66,8 +66,8 @@ def test_no_image_is_ever_tested_that_was_trained_on(seed):
     images = DomainImages('folder', test_share=.2, seed=seed)
     trained = [shown(images, step, training=True) for step in range(3)]
     tested = [shown(images, step, training=False) for step in range(3)]
-    assert [len(one) for one in trained] == [8, 4, 1]
-    assert [len(one) for one in tested] == [2, 3, 3]  # one image alone is for training
+    assert [len(images) for images in trained] == [8, 4, 1]
+    assert [len(images) for images in tested] == [2, 3, 3]  # one image alone is for training
     assert tested[0] < tested[1] == tested[2]
     assert not set.union(*trained) & tested[2]
     assert set.union(*trained) | tested[2] == set(NAMES)
@@ -113,26 +113,26 @@ def steps_of(**options):
 
 
 def test_each_data_set_is_a_domain(tmp_path):
-    images, steps = LabelledImages(data_sets(tmp_path, 'one', 'two', 'three')), steps_of()
+    images, steps = LabelledImages(data_sets(tmp_path, 'first', 'second', 'third')), steps_of()
     chosen = [images.select(TrainView(regime='sequential'), split, **steps.images(0)) for split in steps]
-    assert [sorted(set(one[:, 0].tolist())) for one in chosen] == [[0], [1, 2, 3]]
-    assert [len(one) for one in chosen] == [3, 9]
+    assert [sorted(set(index[:, 0].tolist())) for index in chosen] == [[0], [1, 2, 3]]
+    assert [len(index) for index in chosen] == [3, 9]
 
 
 def test_the_test_images_of_data_sets_tell_their_domain(tmp_path):
     steps = steps_of(test_share=.34)
-    dataset = StepDataset(data_sets(tmp_path, 'one', 'two', 'three'), steps[1].to_dict(), dict(role='test'),
+    dataset = StepDataset(data_sets(tmp_path, 'first', 'second', 'third'), steps[1].to_dict(), dict(role='test'),
                           **steps.images(1))
     assert [dataset[i]['data_samples'].domain for i in range(len(dataset))] == ['aachen', 'bremen', 'bremen', 'celle']
     tested = {dataset.get_data_info(i)['img_path'] for i in range(len(dataset))}
-    training = StepDataset(data_sets(tmp_path, 'one', 'two', 'three'), steps[1].to_dict(),
+    training = StepDataset(data_sets(tmp_path, 'first', 'second', 'third'), steps[1].to_dict(),
                            dict(role='train', regime='sequential'), **steps.images(1))
     trained = {training.get_data_info(i)['img_path'] for i in range(len(training))}
     assert len(trained) == 4 and not tested & trained
 
 
 def test_not_as_many_data_sets_as_domains(tmp_path):
-    with pytest.raises(ValueError, match=r"scenario\.rule: 'dataset' takes each data set .* there are 2 data sets and 3 domains, "
-                                         r"\['aachen', 'bremen', 'celle'\]\. Give training and test data one for each"):
-        LabelledImages(data_sets(tmp_path, 'one', 'two')).select(TrainView(regime='sequential'), steps_of()[0],
+    with pytest.raises(ValueError, match=r"scenario\.rule: 'dataset' makes each data set .* there are 2 data sets and 3 domains, "
+                                         r"\['aachen', 'bremen', 'celle'\]\. List one for each in training and test data"):
+        LabelledImages(data_sets(tmp_path, 'first', 'second')).select(TrainView(regime='sequential'), steps_of()[0],
                                                                 **steps_of().images(0))

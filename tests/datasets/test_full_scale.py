@@ -69,6 +69,6 @@ def test_scan_and_select(tmp_path, monkeypatch, name, title, number, num_classes
     with Clock(f'{name}, selection of all {num_rows} scenarios') as selection:
         counts = [[len(images.select(TrainView(scenario.regime), split)) for split in scenario]
                   for scenario in scenarios]
-    for row, found in zip(rows, counts):
-        assert found == [int(count) for count in row['images per step'].split()], row
+    for row, images in zip(rows, counts):
+        assert images == [int(count) for count in row['images per step'].split()], row
     assert selection.processor < 0.5

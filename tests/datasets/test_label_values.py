@@ -20,9 +20,9 @@ THREE = name_classes(('background', 'a', 'b'), False)
 
 @pytest.mark.parametrize('images', [[(0, 255), (0, )], [(255, ), (255, )]])
 def test_masks_of_0_and_255(images):
-    told = without_classes(held(*images), TWO)
-    assert told == (f'the label maps hold the values {sorted(set(sum(images, ())))} and nothing else: 255 is ignored, and '
-                    "none of them shows a class. Write class numbers in its place, such as 1 for 'object'")
+    message = without_classes(held(*images), TWO)
+    assert message == (f'the label maps hold only the values {sorted(set(sum(images, ())))}, of which 255 is ignored, '
+                       "and no class. Replace it by class numbers, such as 1 for 'object'")
 
 
 @pytest.mark.parametrize('images, classes, reduce_zero_label', [
@@ -39,20 +39,20 @@ def test_masks_of_0_and_255_where_0_is_no_class():
     assert "such as 1 for 'a'" in without_classes(held((0, 255)), name_classes(('a', 'b'), True))
 
 
-@pytest.mark.parametrize('images, told', [
+@pytest.mark.parametrize('images, values', [
     ([(0, 50), (100, 0)], [0, 50, 100]), ([(0, 128), (0, 255)], [0, 128, 255]), ([(0, 50, 100, 150)], [0, 50, 100, 150]),
     ([(0, 50, 100, 150, 200)], None), ([(0, 1), (0, 50)], None)])
-def test_grey_levels_in_place_of_numbers(images, told):
-    found = other_numbers(held(*images), THREE)
-    assert (f'hold the values {told}: if they stand for the classes in that order' in found) if told else found == ''
+def test_grey_levels_in_place_of_numbers(images, values):
+    hint = other_numbers(held(*images), THREE)
+    assert (f'hold the values {values}: if these mean the classes in that order' in hint) if values else hint == ''
 
 
-def test_a_data_set_tells_of_both(tmp_path):
-    with pytest.raises(ValueError, match=r'labels\): the label maps hold the values \[0, 255\] and nothing else'):
+def test_a_data_set_has_both_checks(tmp_path):
+    with pytest.raises(ValueError, match=r'labels\): the label maps hold only the values \[0, 255\], of which 255 is ignored'):
         LabelledImages(folder_config(tmp_path / 'masks', {'x': (0, 255), 'y': (255, 0)}))
     with pytest.raises(ValueError, match=r'holds the label values \[50\].*All label maps together hold the values '
-                                         r'\[0, 50, 100\]: if they'):
+                                         r'\[0, 50, 100\]: if these'):
         LabelledImages(folder_config(tmp_path / 'grey', {'x': (0, 50), 'y': (100, 0)}))
-    # Of two folders one may be without.
-    parts = [folder_config(tmp_path / name, {'x': values}) for name, values in (('one', (0, 255)), ('two', (1, 2)))]
+    # With two folders, one may have no class.
+    parts = [folder_config(tmp_path / name, {'x': values}) for name, values in (('first', (0, 255)), ('second', (1, 2)))]
     assert len(LabelledImages(dict(type='ConcatDataset', datasets=parts)).leaves) == 2

@@ -5,6 +5,7 @@ from mmseg.registry import DATASETS
 from PIL import Image
 
 from mmcss.datasets import LabelledImages
+from mmcss.datasets.sources import image_names
 from mmcss.scenario import Protocol, Split, TrainView
 from tests.makers import LABELS, PIPELINE, folder_config, split_of
 
@@ -17,7 +18,7 @@ def split(step):
 
 def test_selects_leaf_and_image(tmp_path):
     config = dict(type='ConcatDataset', datasets=[
-        folder_config(tmp_path / 'one'), folder_config(tmp_path / 'two', labels={'j0': (0, 3), 'j1': (4, 0)})])
+        folder_config(tmp_path / 'first'), folder_config(tmp_path / 'second', labels={'j0': (0, 3), 'j1': (4, 0)})])
     images = LabelledImages(config)
     assert images.select(TrainView(), split(1)).tolist() == [[0, 1], [0, 2], [0, 3], [1, 1]]
     assert images.select(Protocol(), split(0)).tolist() == [[0, 0], [0, 2], [0, 6]]
@@ -45,7 +46,7 @@ def test_label_outside_the_table_names_file_and_values(tmp_path):
 def test_label_map_in_colour(tmp_path):
     config = folder_config(tmp_path)
     Image.new('RGB', (4, 2)).save(tmp_path / 'labels' / 'i3.png')
-    with pytest.raises(ValueError, match=r'i3\.png has shape \(2, 4, 3\); a single-channel map of class numbers'):
+    with pytest.raises(ValueError, match=r'i3\.png has shape \(2, 4, 3\), expected a single-channel map of class numbers'):
         LabelledImages(config)
 
 
@@ -85,8 +86,8 @@ def test_pipeline_without_labels_is_refused(tmp_path):
 
 def test_concatenated_data_sets_of_different_classes_are_refused(tmp_path):
     config = dict(type='ConcatDataset', ignore_keys=['classes', 'palette'], datasets=[
-        folder_config(tmp_path / 'one', labels={'i0': (0, 1)}),
-        folder_config(tmp_path / 'two', labels={'i0': (0, 1)}, classes=('background', 'x'))])
+        folder_config(tmp_path / 'first', labels={'i0': (0, 1)}),
+        folder_config(tmp_path / 'second', labels={'i0': (0, 1)}, classes=('background', 'x'))])
     with pytest.raises(ValueError, match=r"different classes: \[\['a', 'b', 'c', 'd'\], \['x'\]\]"):
         LabelledImages(config)
 
@@ -111,7 +112,7 @@ def test_takes_a_data_set_that_is_built(tmp_path):
 
 def test_a_list_of_images_takes_the_place_of_the_rule(tmp_path):
     images = LabelledImages(folder_config(tmp_path))
-    names = images.image_names()
+    names = [name for leaf in images.leaves for name in image_names(leaf)]
     (tmp_path / 'step.txt').write_text(f'{names[4]}\n{Path(names[2]).stem}\n')
     assert images.select(TrainView(), split(0), listed=str(tmp_path / 'step.txt'), complete=False).tolist() == [[0, 2], [0, 4]]
     assert len(images.select(Protocol(images='all'), split(0), listed=str(tmp_path / 'step.txt'))) == len(names)
@@ -160,7 +161,7 @@ def test_data_that_knows_the_classes_of_its_step_alone(tmp_path):
         table = view.table(split(1), images.names.raw_ids)
         assert table[[0, 1, 255]].tolist() == [0, 3, 255]  # background, d, ignored
     with pytest.raises(ValueError, match=r"does not know the classes \['b', 'a'\] of the scenario, only \['d'\]. Name them in "
-                                         "its metainfo, with the numbers that its own label maps have"):
+                                         "its metainfo, with the numbers that its label maps have"):
         images.select(TrainView(), split(0))
 
 
@@ -193,5 +194,5 @@ def test_another_value_is_ignored_like_255(tmp_path):
 def test_a_class_can_not_be_ignored(tmp_path):
     config = folder_config(tmp_path, {'x': (0, 1, 2)}, ignore_index=0)
     with pytest.raises(ValueError, match=r"BaseSegDataset\.ignore_index: got 0, the label value of 'background'; write ignored "
-                                         'pixels as 255, or as a value that no class has'):
+                                         'pixels as 255 or another value that no class has'):
         LabelledImages(config)

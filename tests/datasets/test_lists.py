@@ -21,7 +21,7 @@ def test_names(tmp_path, kind):
 
 def test_no_text(tmp_path):
     (tmp_path / 'list.txt').write_bytes('a\nb'.encode('utf-16'))
-    with pytest.raises(ValueError, match=r'list\.txt is no text of UTF-8 .*; it lists names of images, one a line'):
+    with pytest.raises(ValueError, match=r'list\.txt is no UTF-8 text .*, expected a list of image names, one a line'):
         read_names(str(tmp_path / 'list.txt'))
 
 

@@ -53,9 +53,9 @@ def expected():
 
 
 def test_holds_every_value(tmp_path):
-    found = table(tmp_path / 'data')
-    assert found.dtype == bool
-    assert np.array_equal(found, expected())
+    presence = table(tmp_path / 'data')
+    assert presence.dtype == bool
+    assert np.array_equal(presence, expected())
 
 
 def test_zero_counts_as_it_is_in_the_file(tmp_path):
@@ -104,9 +104,9 @@ def test_value_zero_shifts_chosen_classes(tmp_path):
     """Value 0 of a data set of chosen classes is dropped or is the first: two tables."""
     chosen = dict(type='LoveDADataset', img_suffix='.jpg', metainfo=dict(classes=('building', ), palette=[[1, 2, 3]]))
     folder_config(tmp_path, labels={'x': (0, 1, 2)})
-    found = [np.flatnonzero(presence_table(built(tmp_path, reduce_zero_label=reduced, **chosen))[0]).tolist()
+    values = [np.flatnonzero(presence_table(built(tmp_path, reduce_zero_label=reduced, **chosen))[0]).tolist()
              for reduced in (False, True)]
-    assert found == [[0, 255], [0, 1, 255]]  # 'building' is 1 of the values from 0 on, 2 of those from 1 on
+    assert values == [[0, 255], [0, 1, 255]]  # 'building' is 1 of the values from 0 on, 2 of those from 1 on
 
 
 def test_works_where_nothing_can_be_cached(tmp_path, monkeypatch, reads):
@@ -146,16 +146,16 @@ DAMAGED = {
     'of another shape': (lambda whole: npy(np.ones((3, 32), np.uint8)), r'it is uint8 of shape \(3, 32\), expected uint8 of '
                          r'\(8, 32\)'),
     'of another kind': (lambda whole: npy(np.ones((8, 32))), 'it is float64 of shape'),
-    'zeros of that shape': (lambda whole: npy(np.zeros((8, 32), np.uint8)), 'its checksum is another'),
-    'of another bit': (lambda whole: whole[:150] + bytes([whole[150] ^ 1]) + whole[151:], 'its checksum is another'),
+    'zeros of that shape': (lambda whole: npy(np.zeros((8, 32), np.uint8)), 'its checksum is wrong'),
+    'of another bit': (lambda whole: whole[:150] + bytes([whole[150] ^ 1]) + whole[151:], 'its checksum is wrong'),
 }
 
 
 @pytest.mark.parametrize('kind', DAMAGED)
 def test_a_damaged_table_is_made_anew(tmp_path, reads, monkeypatch, kind):
     spoil, message = DAMAGED[kind]
-    told = []
-    monkeypatch.setattr(presence, 'print_log', lambda text, *options: told.append(text))
+    warnings = []
+    monkeypatch.setattr(presence, 'print_log', lambda text, *options: warnings.append(text))
     table(tmp_path / 'data')
     path, = (tmp_path / 'cache' / 'presence').iterdir()
     whole = path.read_bytes()
@@ -164,7 +164,7 @@ def test_a_damaged_table_is_made_anew(tmp_path, reads, monkeypatch, kind):
         reads.clear()
         assert np.array_equal(presence_table(built(tmp_path / 'data')), expected())
         assert len(reads) == scanned and path.read_bytes() == whole
-    text, = told
+    text, = warnings
     assert str(path) in text and re.search(message, text)
 
 
@@ -244,10 +244,10 @@ BAD_LABELS = {
     'empty': (lambda path: path.write_bytes(b''), NO_IMAGE),
     'text': (lambda path: path.write_text('0 1 2'), NO_IMAGE),
     'a folder': (lambda path: path.unlink() or path.mkdir(), 'can not be read: IsADirectoryError: '),
-    'colour': (lambda path: Image.new('RGB', (4, 2)).save(path), 'has shape (2, 4, 3); a single-channel map of class '
-               'numbers is needed; convert colours to class numbers first'),
+    'colour': (lambda path: Image.new('RGB', (4, 2)).save(path), 'has shape (2, 4, 3), expected a single-channel map of class '
+               'numbers; convert colours to class numbers first'),
     '16 bits': (lambda path: Image.new('I;16', (4, 2), 300).save(path), 'has 16 bits a pixel, of which MMSegmentation '
-                'keeps 8; write class numbers of 0 to 255 as 8 bits'),
+                'uses 8; write class numbers of 0 to 255 as 8 bits'),
 }
 BAD_IMAGES = {
     'missing': (lambda path: path.unlink(), 'can not be read: there is no such file'),
@@ -316,9 +316,9 @@ def test_both_files_of_an_image_can_be_bad(tmp_path):
     paths = [label_map(tmp_path / 'data', 'i3'), image(tmp_path / 'data', 'i3')]
     for path in paths:
         path.write_bytes(b'')
-    broken = [('other', 'found before')]
+    broken = [('other', 'broken before')]
     presence_table(built(tmp_path / 'data'), broken)
-    assert broken == [('other', 'found before'), *((str(path), NO_IMAGE) for path in paths)]
+    assert broken == [('other', 'broken before'), *((str(path), NO_IMAGE) for path in paths)]
 
 
 def test_a_mended_tree_is_cached(tmp_path, reads):
@@ -428,8 +428,8 @@ def test_orientation_counts_as_the_loader_has_it(tmp_path, color_type, turns):
     loaded = leaf.pipeline(leaf.get_data_info(0))['img'].shape[:2]
     assert loaded == ((4, 2) if turns else (2, 4))
     assert [reason for _, reason in broken] == ([] if not turns else [
-        f"has 2 x 4 pixels, but its label map {tmp_path}/labels/i0.png has 4 x 2; the loader turns photographs that note an "
-        "orientation (EXIF): turn the label map too, or load images with color_type='color_ignore_orientation'"])
+        f"has 2 x 4 pixels, but its label map {tmp_path}/labels/i0.png has 4 x 2; the loader rotates photographs by their "
+        "orientation (EXIF): rotate the label map too, or load images with color_type='color_ignore_orientation'"])
     # A label map that lies as the loader has the image.
     labels = np.array(Image.open(label_map(tmp_path, 'i0')))
     Image.fromarray(labels.T if turns else labels).save(label_map(tmp_path, 'i0'))
@@ -451,8 +451,8 @@ class ReadsHalves(LoadAnnotations):
 def test_a_loader_of_one_s_own_may_read_16_bits(tmp_path):
     write_folder(tmp_path, {'i0': (0, )})
     Image.new('I;16', (4, 2), 512).save(label_map(tmp_path, 'i0'))
-    found = presence_table(built(tmp_path, pipeline=[dict(type='ReadsHalves'), PIPELINE[2]]))
-    assert np.flatnonzero(found[0]).tolist() == [2]
+    presence = presence_table(built(tmp_path, pipeline=[dict(type='ReadsHalves'), PIPELINE[2]]))
+    assert np.flatnonzero(presence[0]).tolist() == [2]
 
 
 def test_errors_reach_other_processes():
@@ -465,7 +465,7 @@ def scan_in_process(rank, folder):
     distributed.init_process_group('gloo', init_method=f'file://{folder}/meeting', rank=rank, world_size=2)
     os.environ['MMCSS_CACHE'] = f'{folder}/cache{rank}'
     init_default_scope('mmseg')
-    found = {}
+    results = {}
     for name in ('whole', 'bad'):
         broken = []
         table = presence_table(built(Path(folder) / name), broken, images=False)
@@ -474,8 +474,8 @@ def scan_in_process(rank, folder):
             error = None
         except ValueError as caught:
             error = str(caught)
-        found[name] = dict(rows=[np.flatnonzero(row).tolist() for row in table], broken=broken, error=error)
-    write_json(f'{folder}/{rank}.json', found)
+        results[name] = dict(rows=[np.flatnonzero(row).tolist() for row in table], broken=broken, error=error)
+    write_json(f'{folder}/{rank}.json', results)
     distributed.barrier()
     distributed.destroy_process_group()
 
@@ -488,8 +488,8 @@ def test_all_processes_get_the_same(tmp_path):
     spawn(scan_in_process, str(tmp_path))
     rows = [sorted(values) for values in LABELS.values()]
     for rank in range(2):
-        found = read_json(tmp_path / f'{rank}.json')
-        assert found['whole'] == dict(rows=rows, broken=[], error=None)
-        assert found['bad'] == dict(rows=[*rows[:3], [], *rows[4:]], broken=[[str(path), NO_IMAGE]],
+        results = read_json(tmp_path / f'{rank}.json')
+        assert results['whole'] == dict(rows=rows, broken=[], error=None)
+        assert results['bad'] == dict(rows=[*rows[:3], [], *rows[4:]], broken=[[str(path), NO_IMAGE]],
                                     error=f'the label map {path} {NO_IMAGE}')
     assert (tmp_path / 'cache0').exists() and not (tmp_path / 'cache1').exists()

@@ -210,7 +210,7 @@ def test_a_data_set_without_maps_marks_nothing(tmp_path):
 
 def test_data_sets_side_by_side_have_maps_of_their_own(tmp_path):
     configs = []
-    for name, mark in (('one', 0), ('two', 9)):
+    for name, mark in (('first', 0), ('second', 9)):
         configs.append(folder_config(tmp_path / name, {'x': (0, 4)}))
         save(tmp_path / name / 'maps/x.png', np.full((2, 4), mark))
     both = dict(type='ConcatDataset', datasets=configs)
@@ -249,7 +249,7 @@ def test_marked_labels_are_those_of_two_planes(tmp_path, seed):
     labels = planes(StepDataset(stock, split, dict(role='train')))
     saliency = planes(DATASETS.build(dict(stock, data_prefix=dict(img_path='images', seg_map_path='maps'))))
     expected = np.where((labels == 0) & (saliency > 0), 4, labels)
-    found = planes(StepDataset(stock, split, TRAIN, saliency='maps'))
-    assert np.array_equal(found, expected)
+    labels = planes(StepDataset(stock, split, TRAIN, saliency='maps'))
+    assert np.array_equal(labels, expected)
     # All four kinds of pixels are there.
-    assert {0, 3, 4, 255} == set(np.unique(found))
+    assert {0, 3, 4, 255} == set(np.unique(labels))

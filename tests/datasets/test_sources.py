@@ -10,13 +10,13 @@ from tests.makers import PIPELINE, folder_config
 
 def test_leaves_in_order(tmp_path):
     """A concatenation of a repeated data set and one more."""
-    one, two = (DATASETS.build(folder_config(tmp_path / name)) for name in 'ab')
-    assert leaves_of(one) == [one]
-    nested = DATASETS.build(dict(type='RepeatDataset', dataset=two, times=2))
-    concatenated = DATASETS.build(dict(type='ConcatDataset', datasets=[one, two]))
-    assert leaves_of(nested) == [two, two]
-    concatenated.datasets = [one, nested]
-    assert leaves_of(concatenated) == [one, two, two]
+    first, second = (DATASETS.build(folder_config(tmp_path / name)) for name in 'ab')
+    assert leaves_of(first) == [first]
+    nested = DATASETS.build(dict(type='RepeatDataset', dataset=second, times=2))
+    concatenated = DATASETS.build(dict(type='ConcatDataset', datasets=[first, second]))
+    assert leaves_of(nested) == [second, second]
+    concatenated.datasets = [first, nested]
+    assert leaves_of(concatenated) == [first, second, second]
 
 
 def test_loaders_are_found_in_nested_pipelines(tmp_path):

@@ -40,9 +40,9 @@ def test_it_takes_objects_where_configs_may_stand(tmp_path):
     split = Split.from_dict(split_of(STEPS, 1))
     expected = make(tmp_path, 1)
     for dataset, times in ((stock, 1), (RepeatDataset(stock, 2), 2), (ConcatDataset([stock, stock]), 2)):
-        found = StepDataset(dataset, split)
-        assert found.split is split and found.view == TrainView()
-        assert stems(found) == stems(expected) * times and contents(found) == contents(expected)
+        step_dataset = StepDataset(dataset, split)
+        assert step_dataset.split is split and step_dataset.view == TrainView()
+        assert stems(step_dataset) == stems(expected) * times and contents(step_dataset) == contents(expected)
     for view, config in ((TrainView('disjoint'), dict(TRAIN, regime='disjoint')),
                          (Protocol(future='ignore'), dict(TEST, future='ignore'))):
         assert contents(StepDataset(stock, split, view)) == contents(make(tmp_path, 1, config))
@@ -54,9 +54,9 @@ def test_it_takes_objects_where_configs_may_stand(tmp_path):
     ('sequential', ['i0 i6', 'i1 i2', 'i3 i4']),
 ])
 def test_train_images_of_each_regime(tmp_path, regime, images):
-    found = [make(tmp_path, step, dict(TRAIN, regime=regime), regime) for step in range(3)]
-    assert [stems(dataset) for dataset in found] == [names.split() for names in images]
-    assert [len(dataset) for dataset in found] == [len(names.split()) for names in images]
+    datasets = [make(tmp_path, step, dict(TRAIN, regime=regime), regime) for step in range(3)]
+    assert [stems(dataset) for dataset in datasets] == [names.split() for names in images]
+    assert [len(dataset) for dataset in datasets] == [len(names.split()) for names in images]
 
 
 def test_sequential_keeps_old_labels(tmp_path):
@@ -237,11 +237,11 @@ def test_cityscapes_gets_a_background(tmp_path):
     config = dict(type='CityscapesDataset', data_root=str(tmp_path), pipeline=PIPELINE,
                   data_prefix=dict(img_path='images', seg_map_path='labels'))
     steps = (('sidewalk', ), ('road', ), ('bicycle', ))
-    found = [StepDataset(config, split_of(steps, step), TRAIN) for step in range(3)]
-    assert [[mapped(dataset[i]) for i in range(len(dataset))] for dataset in found] == [
+    datasets = [StepDataset(config, split_of(steps, step), TRAIN) for step in range(3)]
+    assert [[mapped(dataset[i]) for i in range(len(dataset))] for dataset in datasets] == [
         [[0, 1, 0, 0, IGNORE]], [[2, 0, 0, 0, IGNORE]], [[0, 0, 0, 3, IGNORE], [0, 3]]]
-    assert found[1].metainfo['classes'] == ('background', 'sidewalk', 'road')
-    assert found[1].metainfo['palette'] == [[0, 0, 0], [244, 35, 232], [128, 64, 128]]
+    assert datasets[1].metainfo['classes'] == ('background', 'sidewalk', 'road')
+    assert datasets[1].metainfo['palette'] == [[0, 0, 0], [244, 35, 232], [128, 64, 128]]
     tested = StepDataset(config, split_of(steps, 1), dict(TEST, future='ignore'))
     assert [mapped(tested[i]) for i in range(len(tested))] == [[2, 1, IGNORE, IGNORE, IGNORE]]
 

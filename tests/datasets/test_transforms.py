@@ -37,8 +37,8 @@ def test_how_often_no_draw_fits(height, width, share):
     ratio = min(max(width / height, 3 / 4), 4 / 3)
     middle = (min(height, round(width / ratio)), min(width, round(height * ratio)))
     fallback = ((height - middle[0]) // 2, (width - middle[1]) // 2, *middle)
-    found = np.mean([crop.draw(height, width) == fallback for _ in range(2000)])
-    assert found == pytest.approx(share, abs=.03)
+    fallback_share = np.mean([crop.draw(height, width) == fallback for _ in range(2000)])
+    assert fallback_share == pytest.approx(share, abs=.03)
 
 
 @pytest.mark.parametrize('size, box', [((100, 300), (0, 83, 100, 133)), ((300, 100), (83, 0, 133, 100)),

@@ -244,7 +244,7 @@ def test_the_deploy_config_predicts_the_same(tiny_data, tmp_path, method):
     (dict(continual=dict(memory=dict(share=.5))), r"continual.memory: got \['share'\], which have no effect in online steps"),
     (dict(continual=dict(memory=dict(iterations='kept'))), r"continual.memory: got \['iterations'\], which have no effect"),
     (dict(continual=dict(online=dict(type='BestReplay'))),
-     "continual.online.type: got 'BestReplay', which is not registered.*; valid are DynamicReplay, GradientReference, "),
+     "continual.online.type: got 'BestReplay', which is not registered.*; valid are UniformReplay, DynamicReplay, "),
     (dict(continual=dict(online=True)), 'continual.online: got True, expected a dict'),
     (dict(continual=dict(online=dict(etas=3))), r"continual.online.etas: there is no such setting, did you mean 'eta'\?"),
     (dict(continual=dict(online=dict(images=0))), 'continual.online.images: got 0, expected a number greater than or equal to 1'),

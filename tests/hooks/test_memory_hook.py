@@ -12,7 +12,7 @@ from mmcss.engine.isolation import tear_down
 from mmcss.hooks import HandOverHook, MemoryHook
 from mmcss.hooks.data_pass import Pass, bare_model
 from mmcss.memory import POLICIES, Memory
-from mmcss.memory.policies.herding import Herding
+from mmcss.memory.policies.feature_based import Herding
 from mmcss.parts import Needs
 from mmcss.session import training as training_module
 from tests.hooks.runners import hook_of, runner_of

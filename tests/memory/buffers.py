@@ -1,6 +1,7 @@
 """Buffers of a step, for tests of what they are offered and leave."""
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any, List, Tuple
 
 from numpy.random import RandomState
@@ -21,12 +22,12 @@ def buffer_of(dataset: WithMemory, size: int = 4, name: str = 'cbes', seed: int 
 
 
 def candidates_of(dataset: WithMemory) -> List[Candidate]:
-    """All that a step may leave: what it replays, then the images that it brings, each once."""
+    """All that a step may remember: what it replays, then its images, each once."""
     buffer = MemoryBuffer(dataset, 10**6, Everything(), RandomState(0))
     buffer.offer(buffer.numbers)
     return buffer.chosen()
 
 
 def pairs_of(dataset: WithMemory) -> List[Tuple[Exemplar, Tuple[int, ...]]]:
-    """These as exemplars, each with its numbers in the data set."""
-    return [(one.exemplar, one.numbers) for one in candidates_of(dataset)]
+    """These as exemplars without sources, each with its numbers in the data set."""
+    return [(replace(candidate.exemplar, source=None), candidate.numbers) for candidate in candidates_of(dataset)]

@@ -6,11 +6,12 @@ import pytest
 from numpy.random import RandomState
 from PIL import Image
 
-from mmcss.memory import POLICIES, Exemplar, Memory, WithMemory
+from mmcss.memory import POLICIES, Exemplar, WithMemory
 from mmcss.memory.copies import write_copies
 from mmcss.memory.evidence import Evidence, class_features
 from tests.makers import folder_config, mapped, split_of
 from tests.memory.buffers import buffer_of
+from tests.memory.memories import write_memory
 from tests.memory.policies.pools import policy as build_policy
 from tests.memory.policies.pools import pool_of
 
@@ -18,7 +19,7 @@ POLICY_NAMES = POLICIES.members()
 
 # Learning order: background, b, a, d, c. Files hold background 0, a 1, b 2, c 3, d 4.
 STEPS = (('b', 'a'), ('d', ), ('c', ))
-# Of step 1, which brings d: n0 to n5, of which o2 was there in step 0 too; it holds a as well.
+# Of step 1, where d is new: n0 to n5, of which o2 was there in step 0 too; it holds a as well.
 LABELS = {'o0': (0, 1), 'o1': (2, 0), 'o2': (1, 4), 'o3': (2, 1), 'n0': (4, 0), 'n1': (0, 4), 'n2': (4, 255)}
 
 
@@ -30,15 +31,15 @@ OLD = (refer('o0'), refer('o1', ('b', )), refer('o3', ('b', 'a')))
 
 
 def make(root, exemplars=OLD, step=1, labels=LABELS, min_length=0, wrap=dict, seen=(0, {}), regime='overlapped'):
-    path = root / 'memory.json'
-    Memory(list(exemplars), images_seen=seen[0], classes_seen=seen[1]).save(path)
+    config = wrap(folder_config(root, labels))
+    path = write_memory(root / 'memory.json', config, exemplars, images_seen=seen[0], classes_seen=seen[1])
     return WithMemory(
-        wrap(folder_config(root, labels)), split_of(STEPS, step, regime=regime), dict(role='train', regime=regime),
-        min_length=min_length, path=str(path), brought=False)
+        config, split_of(STEPS, step, regime=regime), dict(role='train', regime=regime),
+        min_length=min_length, path=path, add_new_labels=False)
 
 
 def memory_of(dataset, size=4, policy='cbes', seed=0, evidence=()):
-    """A buffer that has been told how the model sees what was stored."""
+    """A buffer with the model's evidence on the stored images."""
     buffer = buffer_of(dataset, size, policy, seed)
     buffer.add_evidence(evidence)
     buffer.offer([])
@@ -46,7 +47,7 @@ def memory_of(dataset, size=4, policy='cbes', seed=0, evidence=()):
 
 
 def names(memory):
-    return [one.exemplar.name[:-4] for one in memory.chosen()]
+    return [candidate.exemplar.name[:-4] for candidate in memory.chosen()]
 
 
 # The start.
@@ -57,17 +58,17 @@ def test_the_stream_of_a_step(tmp_path):
     dataset = make(tmp_path, seen=(9, dict(a=5, b=1)))
     memory = memory_of(dataset)
     assert memory.classes == ('b', 'a', 'd')
-    assert [one.exemplar.name for one in memory.candidates] == ['o0.jpg', 'o1.jpg', 'o3.jpg', 'n0.jpg', 'n1.jpg', 'n2.jpg',
-                                                          'o2.jpg']
+    assert [candidate.exemplar.name for candidate in memory.candidates] == [
+        'o0.jpg', 'o1.jpg', 'o3.jpg', 'n0.jpg', 'n1.jpg', 'n2.jpg', 'o2.jpg']
     assert memory.holds.astype(int).tolist() == [[0, 1, 0], [1, 0, 0], [1, 1, 0], *[[0, 0, 1]] * 4]
     assert names(memory) == ['o0', 'o1', 'o3'] and memory.images_seen == 9
     # Two stored images show b, which the count of an older run did not know.
     assert memory.classes_seen.tolist() == [2, 5, 0]
 
 
-@pytest.mark.parametrize('size, kept', [(0, []), (2, ['o0', 'o1']), (3, ['o0', 'o1', 'o3']), (9, ['o0', 'o1', 'o3'])])
-def test_no_more_is_stored_at_the_start_than_there_is_room_for(tmp_path, size, kept):
-    assert names(memory_of(make(tmp_path), size)) == kept
+@pytest.mark.parametrize('size, stored', [(0, []), (2, ['o0', 'o1']), (3, ['o0', 'o1', 'o3']), (9, ['o0', 'o1', 'o3'])])
+def test_no_more_is_stored_at_the_start_than_there_is_room_for(tmp_path, size, stored):
+    assert names(memory_of(make(tmp_path), size)) == stored
 
 
 @pytest.mark.parametrize('policy', POLICY_NAMES)
@@ -113,24 +114,24 @@ def test_cbes_makes_room_for_a_class_below_its_share(tmp_path):
 @pytest.mark.parametrize('policy', ['cbes', 'reservoir'])
 def test_the_image_itself_counts_before_it_is_judged(tmp_path, monkeypatch, policy):
     """Spec 2: m/n is at most 1. Images of one batch come one after another, in any order."""
-    told = []
+    offered = []
     memory = memory_of(make(tmp_path, seen=(7, {})), policy=policy)
-    monkeypatch.setattr(memory.policy, 'insert', lambda kept, image, pool, *_: told.append(
-        (image, pool.images_seen, pool.classes_seen.tolist())) or kept)
+    monkeypatch.setattr(memory.policy, 'insert', lambda stored, image, pool, *_: offered.append(
+        (image, pool.images_seen, pool.classes_seen.tolist())) or stored)
     memory.offer([1, 3])
-    assert sorted(image for image, *_ in told) == [3, 4]  # of what is stored and the batch
-    assert [seen for _, *seen in told] == [[8, [2, 2, 1]], [9, [2, 2, 2]]]
+    assert sorted(image for image, *_ in offered) == [3, 4]  # of what is stored and the batch
+    assert [seen for _, *seen in offered] == [[8, [2, 2, 1]], [9, [2, 2, 2]]]
 
 
 def test_processes_with_equal_random_numbers_keep_equal_memories(tmp_path):
     for policy in ('cbes', 'reservoir', 'random', 'class_balanced'):
-        found = []
+        stored = []
         for seed in (3, 3, 4, 5, 6):
             memory = memory_of(make(tmp_path), 2, policy, seed)
             for number in (3, 0, 2, 1):
                 memory.offer([number])
-            found.append(memory.stored)
-        assert found[0] == found[1] and any(other != found[0] for other in found)
+            stored.append(memory.stored)
+        assert stored[0] == stored[1] and any(other != stored[0] for other in stored)
 
 
 # Chosen anew.
@@ -156,31 +157,31 @@ FRESH = [Evidence({2: np.array(vector)}, sure)
 def watched(memory, monkeypatch):
     """The pools that a buffer's policy is shown from now on."""
     pools, chosen = [], memory.policy.select
-    monkeypatch.setattr(memory.policy, 'select', lambda *given: pools.append(given[0]) or chosen(*given))
+    monkeypatch.setattr(memory.policy, 'select', lambda pool, *options: pools.append(pool) or chosen(pool, *options))
     return pools
 
 
 @pytest.mark.parametrize('policy', ['herding', 'confident'])
-def test_policies_of_features_see_what_was_looked_at(tmp_path, monkeypatch, policy):
+def test_policies_of_features_see_the_evidence(tmp_path, monkeypatch, policy):
     memory = memory_of(make(tmp_path), 3, policy, evidence=EVIDENCE)
     pools = watched(memory, monkeypatch)
     memory.offer([1, 0], [FRESH[1], FRESH[0]])
     images, evidence = [0, 1, 2, 4, 3], [*EVIDENCE, FRESH[1], FRESH[0]]
     assert pools[0].certainty.tolist() == [.1, .2, .3, .9, .5]
-    expected = class_features([one.features for one in evidence], memory.holds[images])
-    for found, wanted in zip(pools[0].class_features, expected):
-        np.testing.assert_array_equal(found, wanted)
+    expected = class_features([image_evidence.features for image_evidence in evidence], memory.holds[images])
+    for features, expected_features in zip(pools[0].class_features, expected):
+        np.testing.assert_array_equal(features, expected_features)
     np.testing.assert_array_equal(pools[0].class_features[2], [[0, 1], [1, 0]])  # d, of n1 and n0
-    given = pool_of(memory.holds[images], 3, class_features=expected, certainty=pools[0].certainty)
-    assert memory.stored == [images[i] for i in build_policy(policy).select(given, 3, None)]
+    pool = pool_of(memory.holds[images], 3, class_features=expected, certainty=pools[0].certainty)
+    assert memory.stored == [images[i] for i in build_policy(policy).select(pool, 3, None)]
     # What is stored keeps its evidence; what is not can't come back.
-    kept = list(memory.stored)
-    assert set(memory._evidence) == set(kept)
+    stored = list(memory.stored)
+    assert set(memory._evidence) == set(stored)
     memory.offer([2], [FRESH[2]])
-    assert pools[1].certainty.tolist() == [[*EVIDENCE, *FRESH][i].certainty for i in [*kept, 5]]
+    assert pools[1].certainty.tolist() == [[*EVIDENCE, *FRESH][i].certainty for i in [*stored, 5]]
 
 
-def test_an_image_that_no_one_looked_at_is_the_least_sure(tmp_path):
+def test_an_image_without_evidence_is_the_least_sure(tmp_path):
     """As one whose crop has lost its class: a zero vector."""
     memory = memory_of(make(tmp_path), 3, 'confident', evidence=EVIDENCE)
     memory.offer([0, 1], [Evidence({}, .5), FRESH[1]])
@@ -197,7 +198,7 @@ def test_an_image_that_is_stored_and_comes_again(tmp_path, policy):
     assert memory.holds[0].tolist() == [False, True, False] and memory.holds[5].tolist() == [False, False, True]
     memory.offer([3])
     assert Counter(names(memory)) == Counter(['o2', 'o1'])
-    both = next(one for one in memory.chosen() if one.exemplar.name == 'o2.jpg').exemplar
+    both, = (candidate.exemplar for candidate in memory.chosen() if candidate.exemplar.name == 'o2.jpg')
     assert (both.labelled, both.holds) == (('b', 'a', 'd'), ('a', 'd'))
     assert memory.holds[0].tolist() == [False, True, True]
     # It counts as an image of d, and not once more as one of a.
@@ -205,7 +206,7 @@ def test_an_image_that_is_stored_and_comes_again(tmp_path, policy):
 
 
 def test_its_new_class_counts_before_others_are_judged(tmp_path, monkeypatch):
-    """A class has never more images stored than seen: o2 brings d before n0 is offered."""
+    """A class has never more images stored than seen: o2 shows d before n0 is offered."""
     memory = memory_of(make(tmp_path, [refer('o2'), refer('o1', ('b', ))]), 2)
     pools = watched(memory, monkeypatch)
     memory.offer([0, 3])
@@ -239,13 +240,13 @@ def test_a_copy_that_comes_again_keeps_the_labels_that_it_alone_has(tmp_path, wh
     read = memory.load(memory.stored[0])
     assert mapped(read) == ([2, 3] if whole else [2, 0])
     assert read['data_samples'].labelled.tolist() == [False, True, True, whole]
-    one, = write_copies(dataset, memory.chosen(), tmp_path / 'next')
-    assert (one.labelled, one.holds) == (('b', 'a', 'd'), ('a', 'd'))
-    assert np.array(Image.open(tmp_path / 'next' / one.labels))[0, ::2].tolist() == [2, 3]
+    exemplar, = write_copies(dataset, memory.chosen(), tmp_path / 'next')
+    assert (exemplar.labelled, exemplar.holds) == (('b', 'a', 'd'), ('a', 'd'))
+    assert np.array(Image.open(tmp_path / 'next' / exemplar.labels))[0, ::2].tolist() == [2, 3]
 
 
 def test_its_features_are_those_of_both_labels(tmp_path, monkeypatch):
-    """Of a class that both tell (o2 shows a) they are added."""
+    """Features of a class that both label (o2 shows a) are added."""
     memory = memory_of(make(tmp_path, [refer('o2'), refer('o1', ('b', ))]), 2, 'herding',
                        evidence=[Evidence({1: np.array([0., 3])}, .1), Evidence({0: np.array([1., 0])}, .2)])
     pools = watched(memory, monkeypatch)
@@ -259,7 +260,7 @@ def test_one_that_was_thrown_out_comes_as_new(tmp_path):
     memory = memory_of(make(tmp_path, [refer('o2'), refer('o1', ('b', ))]), 4)
     memory.stored.remove(0)
     memory.offer([3])
-    assert [one.exemplar for one in memory.chosen()] == [refer('o1', ('b', )), refer('o2', ('d', ), ('d', ))]
+    assert [replace(candidate.exemplar, source=None) for candidate in memory.chosen()] == [refer('o1', ('b', )), refer('o2', ('d', ), ('d', ))]
 
 
 @pytest.mark.parametrize('policy', ['cbes', 'reservoir', 'class_balanced'])

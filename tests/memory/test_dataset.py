@@ -5,6 +5,7 @@ import pytest
 
 from mmcss.memory import Exemplar, Memory, WithMemory
 from tests.makers import PIPELINE, folder_config, mapped, split_of, stems
+from tests.memory.memories import write_memory
 
 # Learning order: background, b, a, d, c.
 STEPS = (('b', 'a'), ('d', ), ('c', ))
@@ -12,9 +13,9 @@ STEPS = (('b', 'a'), ('d', ), ('c', ))
 
 def make(root, *names, **options):
     """Step 1, and the memory of a step before that knew b and a."""
-    path = root / 'memory.json'
-    Memory([Exemplar(0, f'{name}.jpg', ('b', 'a'), ()) for name in names]).save(path)
-    return WithMemory(folder_config(root, **options), split_of(STEPS, 1), dict(role='train'), path=str(path))
+    config = folder_config(root, **options)
+    path = write_memory(root / 'memory.json', config, [Exemplar(0, f'{name}.jpg', ('b', 'a'), ()) for name in names])
+    return WithMemory(config, split_of(STEPS, 1), dict(role='train'), path=path)
 
 
 def test_remembered_images_stand_behind_those_of_the_step(tmp_path):
@@ -47,9 +48,9 @@ def test_a_copy_remembers_the_same(tmp_path, copied):
 def test_an_exemplar_is_drawn_again_until_the_pipeline_gives_data(tmp_path):
     pipeline = [PIPELINE[0], dict(type='GiveUp', names=['i2'], times=3), *PIPELINE[1:]]
     dataset = make(tmp_path, pipeline=pipeline)
-    one = Exemplar(0, 'i2.jpg', labelled=('d', ), holds=('d', ))
-    assert dataset.load_exemplar(one)['data_samples'].img_path.endswith('i2.jpg')
+    exemplar = Exemplar(0, 'i2.jpg', labelled=('d', ), holds=('d', ))
+    assert dataset.load_exemplar(exemplar)['data_samples'].img_path.endswith('i2.jpg')
     never = [PIPELINE[0], dict(type='GiveUp', names=['i2']), *PIPELINE[1:]]
     dataset = make(tmp_path, pipeline=never)
     with pytest.raises(RuntimeError, match='no data of i2.jpg in 1000 tries'):
-        dataset.load_exemplar(one)
+        dataset.load_exemplar(exemplar)

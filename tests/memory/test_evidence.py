@@ -11,10 +11,10 @@ from tests.losses.test_online_em import SPLIT, labels, scores
 
 
 def test_evidence_of_two_labels_is_joined():
-    one = Evidence({0: np.array([1., 2]), 2: np.array([3., 3])}, .5)
-    both = one.joined(Evidence({0: np.array([2., 0]), 1: np.array([1., 1])}, .9))
+    evidence = Evidence({0: np.array([1., 2]), 2: np.array([3., 3])}, .5)
+    both = evidence.joined(Evidence({0: np.array([2., 0]), 1: np.array([1., 1])}, .9))
     assert {c: vector.tolist() for c, vector in both.features.items()} == {0: [3, 2], 1: [1, 1], 2: [3, 3]}
-    assert both.certainty == .5 and set(one.features) == {0, 2}
+    assert both.certainty == .5 and set(evidence.features) == {0, 2}
 
 
 def head(channels=6, classes=4):
@@ -27,37 +27,37 @@ def head(channels=6, classes=4):
 @pytest.mark.parametrize('split', [
     Split(0, (), ('background', 'a', 'b', 'c'), (), (), 'background'), Split(0, (), ('a', 'b', 'c', 'd'), (), ())])
 def test_evidence_is_of_foreground_classes(split):
-    """Class 0 is one of them where there is no background; 255 and what is unknown are none."""
+    """Class 0 is one of them if there is no background; 255 and unknown are not."""
     target = torch.tensor([[0, 0, 3, 255], [1, 1, 3, 4]]).view(1, 2, 4)
     model, features = nn.Module(), torch.randn(1, 6, 2, 4)
     model.decode_head = head()
-    one, = evidence_of(model, Prediction(torch.zeros(1, 4, 2, 4), (2, 4), embedding=features), target, split)
+    evidence, = evidence_of(model, Prediction(torch.zeros(1, 4, 2, 4), (2, 4), embedding=features), target, split)
     shown = [c for c in (0, 1, 3) if split.seen[c] != split.background]
-    assert list(one.features) == [split.foreground(split.seen).index(split.seen[c]) for c in shown]
-    for vector, c in zip(one.features.values(), shown):
+    assert list(evidence.features) == [split.foreground(split.seen).index(split.seen[c]) for c in shown]
+    for vector, c in zip(evidence.features.values(), shown):
         np.testing.assert_allclose(vector, features[0, :, target[0] == c].sum(dim=1), rtol=1e-5)
-    assert one.certainty == pytest.approx(certainty(model.decode_head.conv_seg, features).item())
+    assert evidence.certainty == pytest.approx(certainty(model.decode_head.conv_seg, features).item())
 
 
 def test_certainty_by_hand():
-    features, made, answers = torch.randn(3, 6, 2, 2), head(), []
+    features, made, outputs = torch.randn(3, 6, 2, 2), head(), []
     generator = torch.Generator().manual_seed(0)
-    for kept in torch.rand(10, 6, generator=generator) >= .5:
-        dropped = torch.where(kept[None, :, None, None], 2 * features, 0)
-        answers.append(made.conv_seg(dropped).softmax(dim=1))
-    variance = torch.stack([(one - sum(answers) / 10)**2 for one in answers]).mean(dim=0)
+    for mask in torch.rand(10, 6, generator=generator) >= .5:
+        dropped = torch.where(mask[None, :, None, None], 2 * features, 0)
+        outputs.append(made.conv_seg(dropped).softmax(dim=1))
+    variance = torch.stack([(probabilities - sum(outputs) / 10)**2 for probabilities in outputs]).mean(dim=0)
     torch.testing.assert_close(certainty(made.conv_seg, features), -variance.flatten(1).mean(dim=1))
     assert torch.equal(certainty(made.conv_seg, features, ratio=0.), torch.zeros(3))
 
 
 def test_certainty_does_not_depend_on_the_order_of_a_batch():
     features, made, order = torch.randn(5, 6, 2, 2), head(), torch.tensor([3, 0, 4, 1, 2])
-    found = certainty(made.conv_seg, features)
-    torch.testing.assert_close(certainty(made.conv_seg, features[order]), found[order])
-    torch.testing.assert_close(torch.cat([certainty(made.conv_seg, one[None]) for one in features]), found)
+    expected = certainty(made.conv_seg, features)
+    torch.testing.assert_close(certainty(made.conv_seg, features[order]), expected[order])
+    torch.testing.assert_close(torch.cat([certainty(made.conv_seg, image[None]) for image in features]), expected)
     state = torch.get_rng_state()
-    assert torch.equal(certainty(made.conv_seg, features), found) and torch.equal(torch.get_rng_state(), state)
-    assert (found < 0).all() and len(set(found.tolist())) == 5
+    assert torch.equal(certainty(made.conv_seg, features), expected) and torch.equal(torch.get_rng_state(), state)
+    assert (expected < 0).all() and len(set(expected.tolist())) == 5
 
 
 def test_confidence_against_loops():

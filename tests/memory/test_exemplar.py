@@ -7,11 +7,16 @@ from mmcss.memory import Exemplar, Memory, Source
 from mmcss.scenario import Split
 from tests.makers import split_of
 
+
+def source(number, **values):
+    return Source(f'old/images/{number}.jpg', f'old/labels/{number}.png', f'{number:032d}', values)
+
+
 MEMORY = Memory(
     [
-        Exemplar(0, 'town/i0.jpg', labelled=('b', 'a'), holds=('a', )),
-        Exemplar(1, 'i1.jpg', labelled=('d', ), holds=(), image='memory/images/00001.jpg',
-                 labels='memory/labels/00001.png', saliency='memory/saliency/00001.png'),
+        Exemplar(0, 'town/i0.jpg', labelled=('b', 'a'), holds=('a', ), source=source(0, a=1)),
+        Exemplar(1, 'i1.jpg', labelled=('d', ), holds=(), image='memory/images/00001.jpg', labels='memory/labels/00001.png',
+                 saliency='memory/saliency/00001.png', source=source(1, a=2)),
     ],
     images_seen=12,
     classes_seen=dict(b=3, a=5, d=4))
@@ -30,7 +35,7 @@ def test_the_file_is_plain_json(tmp_path):
     assert values['images_seen'] == 12 and values['classes_seen'] == dict(b=3, a=5, d=4)
     assert values['exemplars'][0] == dict(
         leaf=0, name='town/i0.jpg', labelled=['b', 'a'], holds=['a'], image=None, labels=None, saliency=None,
-        source=None)
+        source=dict(image='old/images/0.jpg', labels='old/labels/0.png', digest=f'{0:032d}', saliency=None, data_set=0))
 
 
 def test_an_older_file_is_replaced(tmp_path):
@@ -41,47 +46,36 @@ def test_an_older_file_is_replaced(tmp_path):
 
 
 def test_a_new_memory_is_empty_and_shares_nothing():
-    one, two = Memory(), Memory()
-    one.exemplars.append(MEMORY.exemplars[0])
-    one.classes_seen['a'] = 1
-    assert two.exemplars == [] and two.classes_seen == {} and two.images_seen == 0
+    memory, other = Memory(), Memory()
+    memory.exemplars.append(MEMORY.exemplars[0])
+    memory.classes_seen['a'] = 1
+    assert other.exemplars == [] and other.classes_seen == {} and other.images_seen == 0
 
 
 def test_a_missing_file_says_what_to_do(tmp_path):
     path = tmp_path / 'memory.json'
     message = (f'{path} is missing: the step before was trained without continual.memory. Run it with '
-               'this config, or take step 0 over with --first-step-from.')
+               'this config, or import step 0 by --first-step-from.')
     with pytest.raises(FileNotFoundError, match=f'^{re.escape(message)}$'):
         Memory.load(path)
 
 
-def with_source(number, **values):
-    source = Source(f'old/images/{number}.jpg', f'old/labels/{number}.png', f'{number:032d}', values)
-    return Exemplar(None, f'{number}.jpg', ('a', ), ('a', ), source=source)
+def of_another_data_set(number, **values):
+    return Exemplar(None, f'{number}.jpg', ('a', ), ('a', ), source=source(number, **values))
 
 
 def test_the_values_of_a_data_set_are_written_once(tmp_path):
-    memory = Memory([with_source(0, a=1, b=2), with_source(1, a=2, b=1), with_source(2, a=1, b=2), *MEMORY.exemplars])
+    memory = Memory([of_another_data_set(0, a=1, b=2), of_another_data_set(1, a=2, b=1), of_another_data_set(2, a=1, b=2)])
     memory.save(tmp_path / 'memory.json')
     values = json.loads((tmp_path / 'memory.json').read_text())
     assert values['data_sets'] == [dict(a=1, b=2), dict(a=2, b=1)]
-    assert [one['source'] and one['source']['data_set'] for one in values['exemplars']] == [0, 1, 0, None, None]
+    assert [exemplar['source']['data_set'] for exemplar in values['exemplars']] == [0, 1, 0]
     assert Memory.load(tmp_path / 'memory.json') == memory
-
-
-def test_files_of_earlier_versions(tmp_path):
-    MEMORY.save(tmp_path / 'memory.json')
-    values = json.loads((tmp_path / 'memory.json').read_text())
-    values.pop('data_sets'), values.pop('confidence')
-    for one in values['exemplars']:
-        one.pop('source')
-    (tmp_path / 'memory.json').write_text(json.dumps(values))
-    assert Memory.load(tmp_path / 'memory.json') == MEMORY
 
 
 def changed(edit):
     """The text of a memory that is edited as JSON."""
-    memory = Memory([*MEMORY.exemplars, with_source(2, a=1)], 12, dict(b=3, a=5, d=4))
+    memory = Memory([*MEMORY.exemplars, of_another_data_set(2, a=3)], 12, dict(b=3, a=5, d=4))
 
     def write(path):
         memory.save(path)
@@ -118,12 +112,13 @@ DAMAGED = {
     'no name': (changed(lambda memory: memory['exemplars'][0].pop('name')), 'exemplars[0].name is '),
     'names as a text': (of_first(labelled='a'), "exemplars[0].labelled is 'a': Input should be a valid array"),
     'leaf as a text': (of_first(leaf='0'), "exemplars[0].leaf is '0': Input should be a valid integer"),
-    'neither leaf nor source': (of_first(leaf=None), 'it has neither leaf nor source, expected one of them'),
-    'half a copy': (of_copy(labels=None), 'it names a copy of its image or of its label map alone'),
+    'no source': (changed(lambda memory: memory['exemplars'][0].pop('source')), 'town/i0.jpg has no source'),
+    'null as source': (of_first(source=None), 'exemplars[0].source is None: Input should be an object'),
+    'half a copy': (of_copy(labels=None), 'it names a copy of only its image or only its label map'),
     'source as a text': (of_first(source='x'), "exemplars[0].source is 'x': Input should be an object"),
     'no digest': (of_source(digest=None), 'exemplars[2].source.digest is None: Input should be a valid string'),
-    'no such data set': (of_source(data_set=1), "exemplars[2].source.data_set is 1, but data_sets is [{'a': 1}]"),
-    'a value above 255': (changed(lambda memory: memory['data_sets'][0].update(a=256)), 'exemplars[2].source.values.a is 256: Input should be less'),
+    'no such data set': (of_source(data_set=3), "exemplars[2].source.data_set is 3, but data_sets is [{'a': 1}, {'a': 2}, {'a': 3}]"),
+    'a value above 255': (changed(lambda memory: memory['data_sets'][2].update(a=256)), 'exemplars[2].source.values.a is 256: Input should be less'),
     'a copy above the folder': (of_copy(image='../x.jpg'), 'the image of i1.jpg is ../x.jpg, which lies outside of its folder'),
     'an absolute copy': (of_copy(labels='/x.png'), 'the labels of i1.jpg is /x.png, which lies outside'),
     'a saliency map elsewhere': (of_copy(saliency='memory/../../x.png'), 'the saliency of i1.jpg is memory/../../x.png'),
@@ -144,9 +139,9 @@ def test_a_damaged_file_is_named(tmp_path, kind):
     spoil(path)
     with pytest.raises(ValueError) as caught:
         Memory.load(path, Split.from_dict(split_of((('b', 'a'), ('d', ), ('c', )), 1)))
-    told = str(caught.value)
-    assert told.startswith(f'{path} can not be used: ') and message in told
-    assert told.endswith('Bring the file back that the step has written, or train that step again (--step 0 --overwrite).')
+    text = str(caught.value)
+    assert text.startswith(f'{path} can not be used: ') and message in text
+    assert text.endswith('Restore the file that the step wrote, or train that step again (--step 0 --overwrite).')
 
 
 @pytest.mark.parametrize('link', ['memory', 'memory/images', 'memory/images/00001.jpg'])

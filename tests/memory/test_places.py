@@ -10,7 +10,7 @@ from PIL import Image
 
 from mmcss.datasets.class_names import name_classes
 from mmcss.datasets.sources import file_values
-from mmcss.memory import Exemplar, Memory, WithMemory
+from mmcss.memory import Memory, WithMemory
 from mmcss.memory.copies import written
 from mmcss.memory.places import digest_of
 from tests.makers import folder_config, mapped, split_of
@@ -41,7 +41,7 @@ def open_step(config, step=0, memory=None, labels='stored', saliency=None):
 
 
 def leave(dataset, path, export=False):
-    """``memory.json`` of all that a step may leave."""
+    """``memory.json`` of all that a step may remember."""
     path.parent.mkdir(parents=True, exist_ok=True)
     Memory(written(dataset, candidates_of(dataset), path.parent, export)).save(path)
     return path
@@ -49,11 +49,8 @@ def leave(dataset, path, export=False):
 
 def replayed(dataset):
     """The file and the labels of each remembered image, by name."""
-    found = {}
-    for number, one in enumerate(dataset.memory.exemplars):
-        path = dataset.get_data_info(len(dataset) + number)['img_path']
-        found[one.name] = (path, mapped(dataset[len(dataset) + number]))
-    return found
+    return {exemplar.name: (dataset.get_data_info(number)['img_path'], mapped(dataset[number]))
+            for number, exemplar in enumerate(dataset.memory.exemplars, len(dataset))}
 
 
 @pytest.fixture
@@ -63,7 +60,7 @@ def memory(tmp_path):
 
 
 def expected(folder):
-    """What step 1 shows of the images of 'old', which it does not bring."""
+    """What step 1 shows of the images of 'old', which it does not have."""
     return {f'{stem}.jpg': (f'{folder}/images/{stem}.jpg', values)
             for stem, values in {'x': [0, 2], 'y': [1, 0], 'both': [2, 0]}.items()}
 
@@ -98,29 +95,29 @@ def test_copies_are_not_taken_for_images_of_the_same_name(tmp_path):
 
 @pytest.mark.parametrize('export', [False, True])
 def test_a_data_set_that_has_moved(tmp_path, export):
-    """Step 1 brings 'both', which is one image with both labels, from where it lies now."""
+    """Step 1 has 'both' too, as one image with both labels, from where it lies now."""
     config = folder(tmp_path / 'old', {**OLD, 'z': (4, 0)}, 50)
     memory = leave(open_step(config), tmp_path / 'run/step_0/memory.json', export)
     shutil.move(tmp_path / 'old', tmp_path / 'moved')
     dataset = open_step(dict(config, data_root=str(tmp_path / 'moved')), 1, memory)
-    found = replayed(dataset)
-    assert found['both.jpg'] == (f'{tmp_path}/moved/images/both.jpg', [2, 3])
-    assert {name: values for name, (_, values) in found.items()} == {'x.jpg': [0, 2], 'y.jpg': [1, 0], 'both.jpg': [2, 3]}
-    both = next(one.exemplar for one in candidates_of(dataset) if one.exemplar.name == 'both.jpg')
+    images = replayed(dataset)
+    assert images['both.jpg'] == (f'{tmp_path}/moved/images/both.jpg', [2, 3])
+    assert {name: values for name, (_, values) in images.items()} == {'x.jpg': [0, 2], 'y.jpg': [1, 0], 'both.jpg': [2, 3]}
+    both, = (candidate.exemplar for candidate in candidates_of(dataset) if candidate.exemplar.name == 'both.jpg')
     assert both.labelled == ('b', 'a', 'd') and len(candidates_of(dataset)) == 4
 
 
 def test_data_sets_in_another_order_and_taken_out(tmp_path):
     parts = [folder(tmp_path / name, {'x': values}, colour) for name, values, colour in (
-        ('one', (1, 0), 10), ('two', (2, 4), 20), ('three', (1, 4), 30))]
+        ('first', (1, 0), 10), ('second', (2, 4), 20), ('third', (1, 4), 30))]
     memory = leave(open_step(concat(*parts)), tmp_path / 'run/step_0/memory.json')
-    assert [one.leaf for one in Memory.load(memory).exemplars] == [0, 1, 2]
+    assert [exemplar.leaf for exemplar in Memory.load(memory).exemplars] == [0, 1, 2]
     repeated = dict(type='RepeatDataset', dataset=parts[1], times=2)
     for config, leaves in ((concat(*parts[::-1]), [2, 1, 0]), (concat(repeated, parts[2]), [None, 0, 2]),
                            (parts[1], [None, 0, None])):
         dataset = open_step(config, 1, memory)
-        assert [one.leaf for one in dataset.memory.exemplars] == leaves
-        # d is labelled where the step brings the image.
+        assert [exemplar.leaf for exemplar in dataset.memory.exemplars] == leaves
+        # d is labelled where the step has the image.
         values = [mapped(dataset[len(dataset) + i]) for i in range(3)]
         assert values == [[2, 0], [1, 3], [2, 3 if leaves[2] is not None else 0]]
         # Of two without a leaf none is lost.
@@ -128,18 +125,18 @@ def test_data_sets_in_another_order_and_taken_out(tmp_path):
 
 
 def test_an_image_in_two_data_sets_stays_with_its_own(tmp_path):
-    parts = [folder(tmp_path / name, {'x': (1, 2, 4)}, 10) for name in ('one', 'two')]
+    parts = [folder(tmp_path / name, {'x': (1, 2, 4)}, 10) for name in ('first', 'second')]
     memory = leave(open_step(concat(*parts)), tmp_path / 'run/step_0/memory.json')
     dataset = open_step(concat(*parts), 1, memory)
-    assert [one.leaf for one in dataset.memory.exemplars] == [0, 1]
+    assert [exemplar.leaf for exemplar in dataset.memory.exemplars] == [0, 1]
 
 
 def test_another_data_set_whose_numbers_are_its_own(tmp_path):
     """There d is 1 and a is 3; a stock data set of chosen classes renumbers them besides."""
     old = folder(tmp_path / 'old', {'x': (3, 0), 'y': (2, 3)}, 50, classes=('background', 'd', 'b', 'a', 'c'))
     memory = leave(open_step(old), tmp_path / 'run/step_0/memory.json')
-    found = replayed(open_step(folder(tmp_path / 'new', NEW, 90), 1, memory))
-    assert {name: values for name, (_, values) in found.items()} == {'x.jpg': [2, 0], 'y.jpg': [1, 2]}
+    images = replayed(open_step(folder(tmp_path / 'new', NEW, 90), 1, memory))
+    assert {name: values for name, (_, values) in images.items()} == {'x.jpg': [2, 0], 'y.jpg': [1, 2]}
 
 
 @pytest.mark.parametrize('label_map, reduce_zero_label, values', [
@@ -165,7 +162,8 @@ def test_images_of_another_data_set_that_are_gone(tmp_path, memory):
     new = folder(tmp_path / 'new', NEW, 90)
     gone = tmp_path / 'old/labels/y.png'
     gone.unlink()
-    message = f'the remembered image y.jpg is no longer in the data set, nor can {gone} be read (FileNotFoundError)'
+    message = (f'the remembered image y.jpg is no longer in the data set, and {gone}, from where it was chosen, '
+               'can not be read (FileNotFoundError)')
     with pytest.raises(FileNotFoundError, match=re.escape(message) + '.*export=True'):
         open_step(new, 1, memory)
 
@@ -177,20 +175,9 @@ def test_another_image_lies_in_its_place(tmp_path, memory, kind):
     if kind.startswith('images'):
         Image.new('RGB', (4, 2), (99, 0, 0)).save(tmp_path / 'old' / kind)
     for config in (folder(tmp_path / 'new', NEW, 90), folder_config(tmp_path / 'old', {'more': (4, 0)})):
-        with pytest.raises(ValueError, match=r'memory\.json remembers the image .*y\.jpg, but that file or its label map '
-                                             r'.*y\.png is another one by now; .*export=True'):
+        with pytest.raises(ValueError, match=r'memory\.json names the image .*y\.jpg, but that file or its label map '
+                                             r'.*y\.png has been replaced since; .*export=True'):
             open_step(config, 1, memory)
-
-
-def test_files_of_earlier_versions_go_by_leaf_and_name(tmp_path):
-    path = tmp_path / 'run/step_0/memory.json'
-    path.parent.mkdir(parents=True)
-    Memory([Exemplar(0, 'x.jpg', ('b', 'a'), ('a', ))]).save(path)
-    old = folder(tmp_path / 'old', {**OLD, 'z': (4, 0)}, 50)
-    assert replayed(open_step(old, 1, path)) == {'x.jpg': (f'{tmp_path}/old/images/x.jpg', [0, 2])}
-    with pytest.raises(ValueError, match=r"an image x\.jpg with \['a'\], but the label map of .*new/images/x\.jpg lacks "
-                                         r"\['a'\]: it is another image, or was labelled anew; .*export=True"):
-        open_step(folder(tmp_path / 'new', NEW, 90), 1, path)
 
 
 def test_the_loader_of_a_data_set_of_that_kind(tmp_path):
@@ -220,7 +207,7 @@ def test_saliency_maps_of_another_data_set(tmp_path):
 
 
 def test_what_is_no_file_goes_by_its_name(tmp_path):
-    """A loader of one's own may read from elsewhere."""
+    """A custom loader may read from elsewhere."""
     leaf = open_step(folder(tmp_path, {'x': (1, 0), 'y': (2, 0)})).images.leaves[0]
     files = [str(tmp_path / name) for name in ('images/x.jpg', 'labels/x.png')]
     assert digest_of(leaf, *files) == digest_of(leaf, *files) != digest_of(leaf, *files[::-1])
@@ -231,7 +218,7 @@ def test_a_copy_that_is_gone(tmp_path):
     memory = leave(open_step(folder(tmp_path / 'old', OLD, 50)), tmp_path / 'run/step_0/memory.json', export=True)
     gone = Path(memory).parent / 'memory/labels/00001.png'
     gone.unlink()
-    with pytest.raises(FileNotFoundError, match=re.escape(f'{gone} is missing, a copy of the remembered image')):
+    with pytest.raises(FileNotFoundError, match=re.escape(f'{gone}, a copy of the remembered image ') + r'\w+\.jpg, is missing'):
         open_step(folder(tmp_path / 'new', NEW, 90), 1, memory)
 
 
@@ -241,10 +228,10 @@ def test_sources_are_renewed_where_the_data_lies_now(tmp_path):
     shutil.move(tmp_path / 'old', tmp_path / 'moved')
     dataset = open_step(dict(config, data_root=str(tmp_path / 'moved')), 1, memory)
     again = Memory.load(leave(dataset, tmp_path / 'run/step_1/memory.json')).exemplars
-    assert {one.source.image for one in again} == {f'{tmp_path}/moved/images/{stem}.jpg' for stem in (*OLD, 'z')}
-    before = {one.name: one.source.digest for one in Memory.load(memory).exemplars}
-    assert {one.name: one.source.digest for one in again if one.name in before} == before
-    assert all(replace(one, source=None) != one for one in again)
+    assert {exemplar.source.image for exemplar in again} == {f'{tmp_path}/moved/images/{stem}.jpg' for stem in (*OLD, 'z')}
+    before = {exemplar.name: exemplar.source.digest for exemplar in Memory.load(memory).exemplars}
+    assert {exemplar.name: exemplar.source.digest for exemplar in again if exemplar.name in before} == before
+    assert all(replace(exemplar, source=None) != exemplar for exemplar in again)
 
 
 def test_a_step_whose_data_knows_its_own_class_alone(tmp_path, memory):
@@ -257,5 +244,5 @@ def test_a_step_whose_data_knows_its_own_class_alone(tmp_path, memory):
     last = open_step(folder(tmp_path / 'last', {'x': (1, 0)}, classes=('background', 'c')), 2, again)
     assert sorted(mapped(last[1 + i]) for i in range(4)) == [[0, 2], [1, 0], [2, 0], [3, 0]]
     with pytest.raises(ValueError, match=r"continual.memory.labels: got 'seen', but the data set of the remembered image x\.jpg "
-                                         r"does not have them: it has no labels of .'b', 'a', 'c'.; take 'stored'"):
+                                         r"does not have these labels: it has no labels of .'b', 'a', 'c'.; take 'stored'"):
         open_step(folder(tmp_path / 'last', {'x': (1, 0)}, classes=('background', 'c')), 2, again, 'seen')

@@ -31,7 +31,7 @@ def parted(batches, number):
 
 
 def flat(lists):
-    return [one for some in lists for one in some]
+    return [image for images in lists for image in images]
 
 
 @pytest.mark.parametrize('iterations, drop_last, number, new', [
@@ -49,15 +49,15 @@ def flat(lists):
 ])
 def test_length_and_content_of_batches(iterations, drop_last, number, new):
     sampler = batches_of(number, 6, 4, iterations=iterations, drop_last=drop_last)
-    found = list(sampler)
-    assert len(sampler) == len(found) == len(new)
-    shown, memory = parted(found, number)
+    batches = list(sampler)
+    assert len(sampler) == len(batches) == len(new)
+    shown, memory = parted(batches, number)
     assert [len(batch) for batch in shown] == new
     assert [len(batch) for batch in memory] == [2] * len(new)
     assert set(flat(memory)) <= set(range(number, number + 6))
     assert len(set(flat(shown))) == sum(new)
     # New images stand first.
-    assert found == [a + b for a, b in zip(shown, memory)]
+    assert batches == [a + b for a, b in zip(shown, memory)]
 
 
 def test_as_many_batches_as_without_memory():
@@ -133,8 +133,8 @@ def test_random_numbers_of_the_process_are_left_alone():
 def test_an_infinite_sampler_never_stops(iterations, drop_last):
     sampler = ReplayBatchSampler(
         InfiniteSampler(Images(7, 5), seed=0), 4, share=.5, iterations=iterations, drop_last=drop_last)
-    found = list(islice(sampler, 70))
-    shown, memory = parted(found, 7)
+    batches = list(islice(sampler, 70))
+    shown, memory = parted(batches, 7)
     assert [len(batch) for batch in shown] == [2] * 70
     assert [len(batch) for batch in memory] == [2] * 70
     assert Counter(flat(shown)) == dict.fromkeys(range(7), 20)
@@ -214,13 +214,13 @@ def test_processes_together_remember_what_one_would(monkeypatch, iterations, wor
             of_processes = [parted([part], number)[kind][0] for part in parts]
             assert len(set(flat(of_processes))) == 2 * world_size
             # The stream of one process is dealt out in turns.
-            assert [one for turn in zip(*of_processes) for one in turn] == expected
+            assert [image for turn in zip(*of_processes) for image in turn] == expected
 
 
 def test_processes_share_a_memory_that_their_batches_do_not_divide(monkeypatch):
     each = [in_process(monkeypatch, rank, 2, 40, 7, 4, iterations='all_new') for rank in range(2)]
     first, second = (flat(parted(batches, 40)[1]) for batches in each)
-    stream = [one for both in zip(first, second) for one in both]
+    stream = [image for both in zip(first, second) for image in both]
     assert len(stream) == 40
     assert all(set(stream[start:start + 7]) == set(range(40, 47)) for start in range(0, 35, 7))
 
@@ -237,13 +237,13 @@ class Stock:
 
 def deal(monkeypatch, number, batch_size, world_size, seed=0):
     """The batches of each process."""
-    found = []
+    batches = []
     for rank in range(world_size):
         monkeypatch.setattr(samplers, 'get_dist_info', lambda: (rank, world_size))
         sampler = StreamBatchSampler(Stock(number, seed), batch_size)
-        found.append(list(sampler))
-        assert len(sampler) == len(found[-1])
-    return found
+        batches.append(list(sampler))
+        assert len(sampler) == len(batches[-1])
+    return batches
 
 
 @pytest.mark.parametrize('world_size', [1, 2, 3])
@@ -269,5 +269,5 @@ def test_the_order_is_that_of_the_seed(monkeypatch):
 
 
 def test_images_are_not_left_out(monkeypatch):
-    with pytest.raises(ValueError, match='train_dataloader.drop_last: online steps show each image once'):
+    with pytest.raises(ValueError, match='train_dataloader.drop_last: got True, but online steps show each image once'):
         StreamBatchSampler(Stock(5), 2, drop_last=True)

@@ -3,30 +3,28 @@ import pytest
 from PIL import Image
 
 from mmcss.datasets import StepDataset
-from mmcss.memory import Exemplar, Memory, WithMemory
+from mmcss.memory import Exemplar, WithMemory
 from tests.makers import LABELS, folder_config, mapped, split_of, stems, write_folder
+from tests.memory.memories import write_memory
 
 # Learning order: background, b, a, d, c.
 STEPS = (('b', 'a'), ('d', ), ('c', ))
 
 
 def refer(stem, labelled=('b', 'a'), leaf=0, **options):
-    """An image of the data set, remembered by its name."""
+    """A remembered image of the data set."""
     return Exemplar(leaf, f'{stem}.jpg', tuple(labelled), (), **options)
 
 
-def remember(root, *exemplars):
+def remember(root, config, *exemplars):
     """Path of the memory of a step before."""
-    path = root / 'step_0' / 'memory.json'
-    path.parent.mkdir(exist_ok=True)
-    Memory(list(exemplars)).save(path)
-    return str(path)
+    return write_memory(root / 'step_0' / 'memory.json', config, exemplars)
 
 
 def make(root, *exemplars, step=1, labels='stored', config=None, regime='overlapped', **view):
-    return WithMemory(
-        config or folder_config(root), split_of(STEPS, step, regime=regime), dict(role='train', regime=regime, **view),
-        path=remember(root, *exemplars), labels=labels)
+    config = config or folder_config(root)
+    return WithMemory(config, split_of(STEPS, step, regime=regime), dict(role='train', regime=regime, **view),
+                      path=remember(root, config, *exemplars), labels=labels)
 
 
 def replayed(dataset):
@@ -39,7 +37,7 @@ MEMORY = (refer('i0'), refer('i2'), refer('i6'))
 
 @pytest.mark.parametrize('step, labels, values', [
     # Files hold i0 (0, 1), i2 (4, 1, 255), i6 (2, 0); of the classes, b is 1, a 2 and d 3.
-    # Step 1 brings i2 as well, step 2 none of them.
+    # Step 1 has i2 as well, step 2 none of them.
     (1, 'stored', [[0, 2], [3, 2, 255], [1, 0]]),
     (2, 'stored', [[0, 2], [0, 2, 255], [1, 0]]),
     (1, 'seen', [[0, 2], [3, 2, 255], [1, 0]]),
@@ -83,8 +81,9 @@ def test_remembered_images_do_not_count(tmp_path):
 
 
 def test_remembered_images_stand_behind_repeated_ones(tmp_path):
-    dataset = WithMemory(folder_config(tmp_path), split_of(STEPS, 1), dict(role='train'), min_length=8,
-                         path=remember(tmp_path, *MEMORY))
+    config = folder_config(tmp_path)
+    dataset = WithMemory(config, split_of(STEPS, 1), dict(role='train'), min_length=8,
+                         path=remember(tmp_path, config, *MEMORY))
     assert len(dataset) == 8
     assert mapped(dataset[7]) == [3, 0, 255]
     assert replayed(dataset) == [[0, 2], [3, 2, 255], [1, 0]]
@@ -101,7 +100,7 @@ def test_an_image_loads_the_same_again(tmp_path):
     assert replayed(dataset) == replayed(dataset) == [[0, 2], [3, 2, 255], [1, 0]]
 
 
-# Step 1 brings i2 and its d; step 2 does not, and its d is background if it was when i2 was stored.
+# Step 1 has i2 and its d; step 2 does not, and its d is background if it was when i2 was stored.
 MARKED = [
     (1, 'stored', [[4, 2], [3, 2, 255], [1, 4]]),
     (2, 'stored', [[5, 2], [5, 2, 255], [1, 5]]),
@@ -151,7 +150,7 @@ def test_a_reference_where_zero_is_thrown_away(tmp_path):
 def test_a_reference_whose_file_is_gone(tmp_path, labels):
     config = folder_config(tmp_path)
     (tmp_path / 'images' / 'i0.jpg').unlink()
-    message = r'the remembered image i0\.jpg is no longer in the data set; .*export=True'
+    message = r'the remembered image i0\.jpg is no longer in the data set, and .*i0\.jpg, from where .*export=True'
     with pytest.raises(FileNotFoundError, match=message):
         make(tmp_path, *MEMORY, config=config, labels=labels)
 
@@ -161,7 +160,7 @@ def test_no_memory_at_all(tmp_path):
         WithMemory(folder_config(tmp_path), split_of(STEPS, 1), dict(role='train'), path=str(tmp_path / 'memory.json'))
 
 
-# Exemplars that the step brings as well.
+# Exemplars that the step has as well.
 
 
 def test_an_image_that_the_step_brings_shows_its_new_classes(tmp_path):
@@ -171,7 +170,7 @@ def test_an_image_that_the_step_brings_shows_its_new_classes(tmp_path):
 
 
 def test_an_image_that_a_later_step_brings(tmp_path):
-    """Step 2 brings i3 for its c; d stays what it was stored as, also in i2, which has no c."""
+    """Step 2 has i3 for its c; d stays what it was stored as, also in i2, which has no c."""
     exemplars = [refer('i3', ('d', )), refer('i3'), refer('i2'), refer('i2', ('b', 'a', 'd'))]
     assert replayed(make(tmp_path, *exemplars, step=2)) == [[3, 4], [0, 4], [0, 2, 255], [3, 2, 255]]
 
@@ -195,7 +194,7 @@ def test_a_step_that_keeps_old_labels_brings_these(tmp_path, options):
     ('seen', [[3, 2, 255], [3, 0], [0, 2]]), ('unshifted', [[2, 1, 255], [2, 4], [4, 1]]),
 ])
 def test_other_labels_are_those_of_all_seen_classes_anyway(tmp_path, labels, values):
-    """Overlapped brings i2 and i3, disjoint i2 alone; none was labelled for a class when it was stored."""
+    """Overlapped has i2 and i3, disjoint i2 alone; none was labelled for a class when it was stored."""
     exemplars = [refer('i2', ()), refer('i3', ()), refer('i0', ())]
     for regime in ('overlapped', 'disjoint'):
         assert replayed(make(tmp_path, *exemplars, labels=labels, regime=regime)) == values
@@ -232,7 +231,7 @@ def salient(root, *exemplars, step=1, labels='stored', regime='overlapped'):
     mark(root, {f'saliency_map/{stem}.png': [1] * len(values) for stem, values in LABELS.items()})
     return WithMemory(
         config, split_of(STEPS, step, regime=regime), dict(role='train', unknown='saliency', regime=regime),
-        saliency='saliency_map', path=remember(root, *exemplars), labels=labels)
+        saliency='saliency_map', path=remember(root, config, *exemplars), labels=labels)
 
 
 @pytest.mark.parametrize('step, labels, values', MARKED)

@@ -4,8 +4,9 @@ from mmseg.datasets.transforms import LoadAnnotations
 from mmseg.registry import TRANSFORMS
 from PIL import Image
 
-from mmcss.memory import Exemplar, Memory, WithMemory
+from mmcss.memory import Exemplar, WithMemory
 from tests.makers import LABELS, PIPELINE, folder_config, mapped, split_of, write_pair
+from tests.memory.memories import write_memory
 
 # Learning order: background, b, a, d, c. Files hold background 0, a 1, b 2, c 3, d 4.
 STEPS = (('b', 'a'), ('d', ), ('c', ))
@@ -19,12 +20,10 @@ def copied(root, values, number=0, name=None, labelled=('b', 'a'), holds=('a', )
 
 
 def make(root, *exemplars, step=1, labels='stored', config=None, regime='overlapped', saliency=None, **view):
-    path = root / 'step_0' / 'memory.json'
-    path.parent.mkdir(exist_ok=True)
-    Memory(list(exemplars)).save(path)
+    config = config or folder_config(root)
     return WithMemory(
-        config or folder_config(root), split_of(STEPS, step, regime=regime), dict(role='train', regime=regime, **view),
-        path=str(path), labels=labels, saliency=saliency)
+        config, split_of(STEPS, step, regime=regime), dict(role='train', regime=regime, **view),
+        path=write_memory(root / 'step_0' / 'memory.json', config, exemplars), labels=labels, saliency=saliency)
 
 
 def replayed(dataset):
@@ -72,7 +71,7 @@ def test_a_copy_is_read_plainly_whatever_loader_the_data_has(tmp_path):
     kinds = TRANSFORMS._module_dict
     TRANSFORMS.register_module(module=LoadFifties)
     try:
-        config['pipeline'] = [dict(type='LoadFifties') if one['type'] == 'LoadAnnotations' else one for one in config['pipeline']]
+        config['pipeline'] = [PIPELINE[0], dict(type='LoadFifties'), PIPELINE[2]]
         assert replayed(make(tmp_path, copied(tmp_path, (0, 1, 2, 3, 255)), config=config)) == [[0, 1, 2, 3, 255]]
     finally:
         kinds.pop('LoadFifties')
@@ -87,8 +86,8 @@ def test_copies_and_references_side_by_side(tmp_path):
 @pytest.mark.parametrize('labels', ['seen', 'unshifted'])
 @pytest.mark.parametrize('name', ['gone0.jpg', 'i0.jpg', 'i2.jpg'])
 def test_a_copy_has_no_other_labels(tmp_path, labels, name):
-    """Whether the data set has its image and the step brings it (i2) or not."""
-    with pytest.raises(ValueError, match=f"continual.memory.labels: got '{labels}', which a copy does not have"):
+    """Whether the data set has its image and the step has it (i2) or not."""
+    with pytest.raises(ValueError, match=f"continual.memory.labels: got '{labels}', which copies do not have"):
         make(tmp_path, copied(tmp_path, (0, 1), name=name), labels=labels)
 
 
@@ -110,7 +109,7 @@ def test_a_copy_goes_through_the_pipeline(tmp_path):
     assert (data['inputs'][:, :, -2:] < 60).all() and (data['inputs'][:, :, :4] > 140).all()
 
 
-# Copies whose image the step brings as well. Those below have labels that their files have not.
+# Copies whose image the step has as well. Those below have labels that their files have not.
 
 
 def test_a_copy_is_read_from_the_data_set_that_brings_its_image(tmp_path):
@@ -178,10 +177,10 @@ def test_a_copy_of_a_repeated_data_set(tmp_path, leaf):
 
 
 def test_copies_of_two_data_sets(tmp_path):
-    """Both have an x and a y; the step brings the x of the one and the y of the other."""
+    """Both have an x and a y; the step has the x of the one and the y of the other."""
     config = dict(type='ConcatDataset', datasets=[
-        folder_config(tmp_path / 'one', {'x': (4, 1), 'y': (0, 2)}),
-        folder_config(tmp_path / 'two', {'x': (0, 1), 'y': (1, 4)})])
+        folder_config(tmp_path / 'first', {'x': (4, 1), 'y': (0, 2)}),
+        folder_config(tmp_path / 'second', {'x': (0, 1), 'y': (1, 4)})])
     places = [('x.jpg', 0), ('x.jpg', 1), ('y.jpg', 0), ('y.jpg', 1)]
     exemplars = [copied(tmp_path, (2, 1, 0), i, name, leaf=leaf) for i, (name, leaf) in enumerate(places)]
     assert replayed(make(tmp_path, *exemplars, config=config)) == [[3, 2], [2, 1, 0], [2, 1, 0], [2, 3]]

@@ -81,7 +81,7 @@ def test_files_that_suffer_from_the_same_are_told_once(tmp_path):
     assert checker.problems[:3] == [
         f'{folder}/001.png can not be read: there is no such file for the image {root}/images/train/001.png '
         '(and 2 more like it)',
-        f'{folder}/005.png has shape (32, 32, 3); a single-channel map of class numbers is needed; convert colours to '
+        f'{folder}/005.png has shape (32, 32, 3), expected a single-channel map of class numbers; convert colours to '
         'class numbers first',
         f'{folder}/000.png holds the label value 44, which is no class of BaseSegDataset; mend the file or name all '
         'classes in metainfo (and 1 more like it)']

@@ -1,4 +1,4 @@
-"""Class-balanced exemplar selection of a stream (online EM, Yan et al., ACM MM 2021)."""
+"""The policy of online EM."""
 from __future__ import annotations
 
 from typing import List

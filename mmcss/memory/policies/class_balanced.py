@@ -1,4 +1,4 @@
-"""SSUL's memory (Cha et al., NeurIPS 2021)."""
+"""Policies that store as many images of each class: SSUL's and SATS's."""
 from __future__ import annotations
 
 from typing import List
@@ -23,3 +23,15 @@ class ClassBalanced(Policy):
         random.shuffle(order)
         random.shuffle(classes)
         return in_turns([iter(order[pool.holds[order, c]].tolist()) for c in classes], size)
+
+
+@MEMORY_POLICIES.register_module('first')
+class First(Policy):
+    """As many images for each class, its first ones in the order of the data set (SATS's released code).
+
+    Classes take turns, and pass over an image that another class has taken.
+    Authors' code: https://github.com/QIU023/SATS_Continual_Semantic_Seg
+    """
+
+    def select(self, pool: Pool, size: int, random: RandomState) -> List[int]:
+        return in_turns([iter(np.flatnonzero(holds).tolist()) for holds in pool.holds.T], size)

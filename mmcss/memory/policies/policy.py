@@ -1,6 +1,7 @@
 """How images are chosen to be remembered: the base of all policies."""
 from __future__ import annotations
 
+from collections import deque
 from dataclasses import dataclass
 from typing import Any, Iterator, List, Mapping, Sequence, Set, Union
 
@@ -14,13 +15,13 @@ from ...models.part_configs import Family
 
 @dataclass
 class Pool:
-    """The images that a policy chooses among: those that are stored, then those that have come.
+    """The images that a policy chooses from: the stored ones, followed by those that have arrived.
 
     Args:
-        holds: ``[n, C]`` bool: which foreground classes seen so far each one
+        holds: ``[n, C]`` bool: which foreground classes seen so far each image
             is known to show.
-        stored: How many of them, the first ones, are stored already.
-        images_seen: Images of the whole stream before those that have come.
+        stored: How many of the images are stored already.
+        images_seen: Images of the whole stream before those that have arrived.
         classes_seen: ``[C]`` how many of them held each class.
         class_features: For each class ``[members, D]`` unit vectors: its mean
             feature in each image that holds it, in order (policies that use
@@ -43,31 +44,22 @@ class Pool:
 
 
 class Policy(Checked):
-    """Chooses the images to remember, again whenever some have come: a batch of a stream, or all of a step.
+    """Chooses the images to remember whenever some have arrived: a batch of a stream, or all of a step.
 
-    All are deterministic for a random state; numpy's legacy one, whose
+    Policies are deterministic for a random state; numpy's legacy one, whose
     numbers stay the same from version to version.
-    Those that ask the model for features set ``uses_features``.
+    Those that need the model's features set ``uses_features``.
     """
 
     uses_features: bool = False
 
     def select(self, pool: Pool, size: int, random: RandomState) -> List[int]:
-        """Choose.
-
-        Args:
-            pool: The images.
-            size: Most images to remember.
-            random: Random numbers.
-
-        Returns:
-            The numbers of those to keep, at most ``size``, each once.
-        """
+        """Numbers in the pool of the images to remember, at most ``size``, each once."""
         raise NotImplementedError
 
 
 class StreamPolicy(Policy):
-    """A policy that decides image by image; those that come together do so in random order."""
+    """A policy that decides image by image; those that arrive together are taken in random order."""
 
     def select(self, pool: Pool, size: int, random: RandomState) -> List[int]:
         stored = list(range(pool.stored))[:size]
@@ -79,12 +71,12 @@ class StreamPolicy(Policy):
         return stored
 
     def insert(self, stored: List[int], image: int, pool: Pool, size: int, random: RandomState) -> List[int]:
-        """One image of the stream is offered to the memory.
+        """Offer one image of the stream to the memory.
 
         Args:
             stored: Numbers of the stored images.
             image: Number of the new one.
-            pool: All images; what has been seen so far counts this one.
+            pool: All images; its counts include the new one.
             size: Most images to store.
             random: Random numbers.
 
@@ -98,25 +90,21 @@ MEMORY_POLICIES = Registry('memory policy', scope='mmseg', locations=['mmcss.mem
 POLICIES = Family(MEMORY_POLICIES, Policy, 'a memory policy')
 
 
-
 def named(policy: Union[str, Mapping[str, Any]]) -> Mapping[str, Any]:
-    """The config of a policy that may be given by its name alone."""
+    """The config of a policy, which may be its name alone."""
     return dict(type=policy) if isinstance(policy, str) else policy
 
 
 def in_turns(queues: Sequence[Iterator[int]], size: int) -> List[int]:
-    """Numbers from several queues in turns, each number once, ordered by queue; one that has none left is skipped."""
+    """Numbers drawn from several queues in turns until there are ``size``, each number once, ordered by queue."""
     taken: List[List[int]] = [[] for _ in queues]
     chosen: Set[int] = set()
-    open_queues = list(range(len(queues)))
-    while open_queues and len(chosen) < size:
-        for number in list(open_queues):
-            if len(chosen) == size:
-                break
-            image = next((image for image in queues[number] if image not in chosen), None)
-            if image is None:
-                open_queues.remove(number)
-            else:
-                chosen.add(image)
-                taken[number].append(image)
+    waiting = deque(zip(queues, taken))
+    while waiting and len(chosen) < size:
+        queue, images = waiting.popleft()
+        image = next((image for image in queue if image not in chosen), None)
+        if image is not None:  # else the queue has run out
+            chosen.add(image)
+            images.append(image)
+            waiting.append((queue, images))
     return [image for images in taken for image in images]

@@ -1,4 +1,4 @@
-"""Replay of what the model is not sure of (online EM, Yan et al., ACM MM 2021)."""
+"""Replay of classes that the model is unsure of (online EM, Yan et al., ACM MM 2021)."""
 from __future__ import annotations
 
 from typing import Annotated, List
@@ -16,16 +16,15 @@ from .replay import IMAGES, REPLAY_REGISTRY, Images, Replay
 
 @REPLAY_REGISTRY.register_module()
 class DynamicReplay(Replay):
-    """Images of those classes that the model is not sure of (online EM, section 3.4).
+    """Images of classes that the model is unsure of (online EM, section 3.4).
 
-    For each place a class is drawn, the surer the model is of it the more
-    rarely, and then any stored image that shows it. A class that no stored
-    image shows is not drawn.
+    For each image a class is drawn, more rarely the surer the model is of it,
+    and then any stored image that shows it. A class that no stored image
+    shows is not drawn.
 
     Args:
         images: See :class:`Replay`.
-        eta: How much the draw depends on the confidence (1 on VOC, 10 on
-            ADE20K).
+        eta: How much the draw depends on the confidence (1 on VOC, 10 on ADE20K).
         momentum: Of the confidence of each class, the paper's mu.
     """
 
@@ -47,8 +46,7 @@ class DynamicReplay(Replay):
     def after_iteration(self, confidence: Tensor) -> None:
         first = self.buffer.dataset.split.first_foreground
         sums, counts = confidence.cpu().double().numpy()[:, first:first + len(self.confidence)]
-        mean = sums / np.maximum(counts, 1)
-        updated = self.momentum * self.confidence + (1 - self.momentum) * mean
+        updated = self.momentum * self.confidence + (1 - self.momentum) * sums / np.maximum(counts, 1)
         self.confidence = np.where(counts > 0, updated, self.confidence)
 
     def draw(self, number: int) -> List[int]:

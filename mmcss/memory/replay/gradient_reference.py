@@ -11,15 +11,15 @@ from .replay import REPLAY_REGISTRY, Batch, Replay
 
 @REPLAY_REGISTRY.register_module()
 class GradientReference(Replay):
-    """Stored images only keep the update from harming them (A-GEM, Chaudhry et al., ICLR 2019).
+    """Stored images only prevent updates that would harm them (A-GEM, Chaudhry et al., ICLR 2019).
 
-    Batches hold new images alone. Right before each update the gradient of
-    stored images is taken; if the update's points against it, that part is
-    taken out. Both gradients are whole there, whatever accumulates or scales
-    them.
+    Batches consist of new images. Right before each update the gradient of
+    stored images is computed; if the update's gradient points against it,
+    that component is removed. Both gradients are complete there, whatever
+    accumulates or scales them.
 
     Args:
-        images: Stored images that the reference is taken of.
+        images: Stored images for the reference gradient.
     """
 
     def begin(self, training: Training, buffer: MemoryBuffer, random: RandomState) -> None:
@@ -34,7 +34,7 @@ class GradientReference(Replay):
         drawn = self.draw(self.images * self.world_size)
         if not drawn:
             return
-        # Fewer are stored than there are processes: each takes part in the gradient all the same.
+        # Each process needs an image, even if fewer are stored than there are processes.
         drawn = [drawn[i % len(drawn)] for i in range(max(len(drawn), self.world_size))]
         reference = self.training.gradients(self.load(self.share(drawn)))
         gradients = {p: p.grad for p in reference if p.grad is not None}

@@ -1,4 +1,4 @@
-"""Replay of what an update would harm."""
+"""Replay of the images that an update would harm."""
 from __future__ import annotations
 
 from contextlib import contextmanager
@@ -20,14 +20,14 @@ from .replay import IMAGES, REPLAY_REGISTRY, Batch, Images, Replay
 
 @REPLAY_REGISTRY.register_module()
 class InterferedReplay(Replay):
-    """Those stored images that an update on the new ones would harm most (MIR, Aljundi et al., NeurIPS 2019).
+    """The stored images that an update on the new ones would harm most (MIR, Aljundi et al., NeurIPS 2019).
 
-    The update is tried (without momentum) and taken back.
+    The update is tried (without momentum) and undone.
     Authors' code: https://github.com/optimass/Maximally_Interfered_Retrieval
 
     Args:
         images: See :class:`Replay`.
-        candidates: Stored images that are judged, over all processes.
+        candidates: Stored images to choose from, over all processes.
     """
 
     def __init__(self, images: Images = IMAGES, candidates: Count = 50) -> None:
@@ -45,7 +45,7 @@ class InterferedReplay(Replay):
         if len(drawn) <= wanted:
             self.add(batch, self.share(drawn))
             return
-        # As many for each process, so that their scores can be gathered.
+        # The same number for each process, so that their scores can be gathered.
         drawn = drawn[:len(drawn) // self.world_size * self.world_size]
         model = self.training.model
         with preserved_random_state():
@@ -81,7 +81,7 @@ class InterferedReplay(Replay):
 
 @contextmanager
 def preserved_tensors(tensors: Sequence[Tensor]) -> Iterator[None]:
-    """Leave tensors bit by bit as they were before the block."""
+    """Restore tensors after the block, bit by bit."""
     before = [tensor.detach().clone() for tensor in tensors]
     try:
         yield

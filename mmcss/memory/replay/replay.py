@@ -1,4 +1,4 @@
-"""How remembered images take part in the iterations of an online step: the base of all ways."""
+"""How remembered images take part in the iterations of an online step: the base of all replays, and ER."""
 from __future__ import annotations
 
 from typing import Annotated, Any, Dict, List, Optional, Sequence
@@ -16,7 +16,7 @@ from ...session import Training
 from ..buffer import MemoryBuffer
 
 Batch = Dict[str, List[Any]]
-IMAGES = 4  # remembered ones in a batch of one process
+IMAGES = 4  # remembered images in a batch of one process
 Images = Annotated[int, Field(ge=1, le=2**16)]  # as many as batch_size may be
 
 
@@ -25,14 +25,14 @@ class Replay(Checked):
 
     Every process draws for all of them with equal random numbers, and takes
     its share.
-    Those that ask how sure the model is of each class set ``uses_confidence``.
+    Replays that need the model's confidence set ``uses_confidence``.
 
     Args:
-        images: Remembered images a batch of one process.
+        images: Remembered images in a batch of one process.
 
     Attributes:
         confidence: ``[C]`` how sure the model is of each foreground class
-            seen so far, in 0 to 1, if that is asked for.
+            seen so far, in 0 to 1 (replays that need it).
     """
 
     uses_confidence: bool = False
@@ -42,7 +42,7 @@ class Replay(Checked):
         self.images = images
 
     def begin(self, training: Training, buffer: MemoryBuffer, random: RandomState) -> None:
-        """Take what there is to draw from, before training."""
+        """Called before training, with what to draw from."""
         self.training, self.buffer, self.random = training, buffer, random
         self.rank, self.world_size = get_dist_info()
 
@@ -51,10 +51,10 @@ class Replay(Checked):
         self.add(batch, self.share(self.draw(self.images * self.world_size)))
 
     def after_iteration(self, confidence: Tensor) -> None:
-        """Learn from a batch: ``[2, C]`` of :func:`class_confidence` over all processes, if asked for."""
+        """Called after each batch with its :func:`class_confidence` over all processes, if the replay uses it."""
 
     def end(self) -> None:
-        """Let go of the training, behind it."""
+        """Called after training."""
 
     def draw(self, number: int) -> List[int]:
         """Numbers of stored images (:attr:`MemoryBuffer.stored`), each at most once; fewer if fewer are stored."""
@@ -62,11 +62,11 @@ class Replay(Checked):
         return self.random.choice(stored, min(number, len(stored)), replace=False).tolist() if stored else []
 
     def share(self, images: Sequence[int]) -> List[int]:
-        """This process's share of what is drawn for all."""
+        """This process's share of the images drawn for all."""
         return list(images[self.rank::self.world_size])
 
     def load(self, images: Sequence[int]) -> Batch:
-        """Stored images as a batch, augmented; at least one."""
+        """Stored images, at least one, as an augmented batch."""
         loaded = [self.buffer.load(image) for image in images]
         return {key: [sample[key] for sample in loaded] for key in loaded[0]}
 
@@ -80,3 +80,8 @@ class Replay(Checked):
 
 REPLAY_REGISTRY = Registry('replay', scope='mmseg', locations=['mmcss.memory.replay'])
 REPLAYS = Family(REPLAY_REGISTRY, Replay, 'a replay')
+
+
+@REPLAY_REGISTRY.register_module()
+class UniformReplay(Replay):
+    """Experience replay: any stored images (ER, Chaudhry et al., 2019)."""

@@ -18,9 +18,9 @@ class_balanced, first, uniform = (policy(name).select for name in ('class_balanc
 def test_each_image_at_most_once_and_no_more_than_asked_for(name, stored):
     for seed in range(5):
         for size in (1, 2, 5, 9):
-            kept = policy(name).select(some(12, seed=seed, stored=stored), size, RandomState(seed))
-            assert len(kept) == len(set(kept)) == size
-            assert all(type(image) is int and 0 <= image < 12 for image in kept)
+            chosen = policy(name).select(some(12, seed=seed, stored=stored), size, RandomState(seed))
+            assert len(chosen) == len(set(chosen)) == size
+            assert all(type(image) is int and 0 <= image < 12 for image in chosen)
 
 
 @pytest.mark.parametrize('name', NAMES)
@@ -61,11 +61,11 @@ def test_another_random_state_gives_another_answer(name):
 
 @pytest.mark.parametrize('name', NAMES)
 def test_candidates_are_left_as_they_are(name):
-    given, same = some(12, stored=3), some(12, stored=3)
-    policy(name).select(given, 4, RandomState(0))
+    pool, same = some(12, stored=3), some(12, stored=3)
+    policy(name).select(pool, 4, RandomState(0))
     for field in ('holds', 'stored', 'classes_seen', 'certainty'):
-        assert np.array_equal(getattr(given, field), getattr(same, field))
-    assert given.images_seen == 3
+        assert np.array_equal(getattr(pool, field), getattr(same, field))
+    assert pool.images_seen == 3
 
 
 def test_random_takes_each_image_as_likely_as_another():

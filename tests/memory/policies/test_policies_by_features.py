@@ -1,4 +1,4 @@
-"""Policies that look at features."""
+"""Policies that choose by features."""
 import numpy as np
 import pytest
 from numpy.random import RandomState

@@ -10,17 +10,17 @@ from mmcss.session import Training
 from tests.memory.replay.streams import act_as, batch_of, build, started, update
 
 
-def dot(one, other):
-    return sum((a.double() * b.double()).sum().item() for a, b in zip(one, other))
+def dot(gradients, others):
+    return sum((a.double() * b.double()).sum().item() for a, b in zip(gradients, others))
 
 
 @pytest.mark.parametrize('sign', [1., -1.])
 def test_no_update_goes_against_the_reference(runner, monkeypatch, sign):
     """Where it would (the reference's loss turned round), only the part against it is taken out."""
     replay, seen = started(GradientReference, runner, images=2), []
-    given = replay.training.gradients
+    gradients_of = replay.training.gradients
     monkeypatch.setattr(replay.training, 'gradients', lambda *inputs: seen.append(
-        ({p: p.grad.clone() for p in runner.model.parameters()}, {p: sign * g for p, g in given(*inputs).items()})) or
+        ({p: p.grad.clone() for p in runner.model.parameters()}, {p: sign * g for p, g in gradients_of(*inputs).items()})) or
         seen[-1][1])
     # Among them the batch's own images, so that both gradients point alike.
     monkeypatch.setattr(replay, 'load', lambda images: batch_of(runner))
@@ -44,9 +44,9 @@ def test_no_update_goes_against_the_reference(runner, monkeypatch, sign):
 
 def test_the_reference_is_of_stored_images_alone(runner, monkeypatch):
     replay, seen = started(GradientReference, runner, images=2), []
-    given = replay.training.gradients
+    gradients_of = replay.training.gradients
     monkeypatch.setattr(replay.training, 'gradients', lambda batch: seen.append(
-        [sample.img_path.rsplit('/')[-1] for sample in batch['data_samples']]) or given(batch))
+        [sample.img_path.rsplit('/')[-1] for sample in batch['data_samples']]) or gradients_of(batch))
     batch = batch_of(runner)
     replay.before_iteration(batch)
     assert len(batch['inputs']) == 2

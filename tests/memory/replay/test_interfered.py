@@ -22,15 +22,15 @@ def interference_by_hand(runner, batch, images, seed):
 
     def losses(of):
         of.eval()
-        found = []
-        for one in loaded:
-            data = of.data_preprocessor(copy.deepcopy(pseudo_collate([one])), True)
+        losses = []
+        for image in loaded:
+            data = of.data_preprocessor(copy.deepcopy(pseudo_collate([image])), True)
             with torch.no_grad():
                 logits = of.encode_decode(data['inputs'], [data['data_samples'][0].metainfo])
             logits = torch.nn.functional.interpolate(logits, (32, 32), mode='bilinear')
             target = data['data_samples'][0].gt_sem_seg.data
-            found.append(torch.nn.functional.cross_entropy(logits, target, ignore_index=255).item())
-        return np.array(found)
+            losses.append(torch.nn.functional.cross_entropy(logits, target, ignore_index=255).item())
+        return np.array(losses)
 
     seed_all(seed)
     loaded = [dataset.load_exemplar(memory_of(runner).candidates[i].exemplar) for i in images]
@@ -77,8 +77,8 @@ def test_the_trial_is_taken_back_bit_by_bit(tiny_data, stream_dir, monkeypatch):
         return state, [p.grad.clone() for p in model.parameters()], moments, random_state(), model.training
 
     before, moved, gradients = everything(), [], []
-    given = replay.training.gradients
-    monkeypatch.setattr(replay.training, 'gradients', lambda batch: gradients.append(given(batch)) or gradients[0])
+    gradients_of = replay.training.gradients
+    monkeypatch.setattr(replay.training, 'gradients', lambda batch: gradients.append(gradients_of(batch)) or gradients[0])
     losses = replay._losses
     monkeypatch.setattr(replay, '_losses', lambda images: moved.append(
         {name: value.clone() for name, value in model.state_dict().items()}) or losses(images))

@@ -7,7 +7,7 @@ import torch
 from numpy.random import RandomState
 
 from mmcss.memory.replay.dynamic import DynamicReplay, class_probabilities
-from mmcss.memory.replay.uniform import UniformReplay
+from mmcss.memory.replay import UniformReplay
 from mmcss.scenario import Split
 from tests.memory.replay.streams import act_as, batch_of, started
 
@@ -16,7 +16,7 @@ def test_class_probabilities():
     """exp(-eta E) over their sum; large factors don't underflow."""
     confidence = np.array([.1, .9, .4])
     for eta in (0., 1., 10.):
-        weights = [math.exp(-eta * one) for one in confidence]
+        weights = [math.exp(-eta * value) for value in confidence]
         np.testing.assert_allclose(class_probabilities(confidence, eta), np.array(weights) / sum(weights))
     np.testing.assert_allclose(class_probabilities(np.array([1., 1., .5]), 5000.), [0, 0, 1])
 
@@ -24,12 +24,12 @@ def test_class_probabilities():
 HOLDS = np.array([[1, 0, 0], [0, 1, 0], [1, 1, 0], [0, 0, 1], [0, 0, 0]], dtype=bool)
 
 
-def stand_in(kept, confidence=None, background='background', **options):
+def stand_in(stored, confidence=None, background='background', **options):
     """A DynamicReplay of three classes, of which the images 0 to 4 show what HOLDS says."""
     dataset = SimpleNamespace(memory=SimpleNamespace(confidence=confidence or {}),
                               split=Split(1, ('a', ), ('b', 'c'), (), ('a', ), background))
     replay = DynamicReplay(**options)
-    buffer = SimpleNamespace(dataset=dataset, classes=('a', 'b', 'c'), stored=list(kept), holds=HOLDS)
+    buffer = SimpleNamespace(dataset=dataset, classes=('a', 'b', 'c'), stored=list(stored), holds=HOLDS)
     replay.begin(SimpleNamespace(), buffer, RandomState(0))
     return replay
 
@@ -49,10 +49,10 @@ def test_classes_are_drawn_by_confidence_and_then_any_image_of_them():
     np.testing.assert_allclose([flat.count(i) / 20000 for i in range(5)], [.25, .25, .5, 0, 0], atol=.015)
 
 
-@pytest.mark.parametrize('kept', [[], [4]])
-def test_nothing_to_draw(kept):
+@pytest.mark.parametrize('stored', [[], [4]])
+def test_nothing_to_draw(stored):
     """No stored image, or none that shows a class."""
-    assert stand_in(kept).draw(3) == []
+    assert stand_in(stored).draw(3) == []
 
 
 def test_as_many_as_asked_for_also_of_one_image():
