@@ -12,7 +12,7 @@ from mmengine.dist import all_gather_object, all_reduce
 from mmseg.registry import MODELS
 from torch import Tensor
 
-from ..arguments import NotNegative
+from ..arguments import ABSENT, NotNegative
 from ..parts import Needs, Part, Prediction, StepBatch
 from ..scenario import IGNORE, Split
 from .prototypes import class_means
@@ -70,12 +70,13 @@ class LatentShaping(Part):
         self.prototypes = torch.zeros(0, 0, dtype=torch.float64)  # [classes so far, D]
         self.counts = torch.zeros(0, dtype=torch.float64)  # vectors in each prototype
         self.collected: Optional[Tensor] = None  # [C, D + 1] sums and counts since the last update
+        self._labels: Tensor = ABSENT  # of the cells, before pseudo labels; from a batch's loss to its observation
 
     def loss(self, batch: StepBatch) -> Optional[Tensor]:
         if batch.split.step == 0 and not self.first_step:
             return None
         features = batch.student.backbone_output.float()
-        labels = nearest_labels(batch.target, features.shape[2:])
+        labels = self._labels = nearest_labels(batch.target, features.shape[2:])
         self._make_room(batch.split.num_seen, features.shape[1], features.device)
         prototypes = self.prototypes.float()
         first = 0 if self.background else batch.split.first_foreground
@@ -106,8 +107,7 @@ class LatentShaping(Part):
 
     def observe(self, batch: StepBatch) -> None:
         if batch.split.step > 0 or self.first_step:
-            features = batch.student.backbone_output.float()
-            self._collect(features, nearest_labels(batch.target, features.shape[2:]), batch.split)
+            self._collect(batch.student.backbone_output, self._labels, batch.split)
 
     def before_update(self) -> None:
         if self.collected is not None:
@@ -120,7 +120,7 @@ class LatentShaping(Part):
             return
         # The step was trained elsewhere, and left its model alone.
         for batch in batches:
-            features = batch.student.backbone_output.float()
+            features = batch.student.backbone_output
             self._collect(features, nearest_labels(batch.target, features.shape[2:]), split)
         collected = None if self.collected is None else self.collected.cpu()
         gathered = [sums for sums in all_gather_object(collected) if sums is not None]  # a process may have had no image
