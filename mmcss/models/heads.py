@@ -54,7 +54,9 @@ def map_head(segmentor: EncoderDecoder) -> BaseModule:
 
 
 def main_logits(head: BaseModule, output: Any) -> Tensor:
-    """The logits among what a decode head's ``forward`` returned."""
+    """The logits of the whole map among what a decode head's ``forward`` returned."""
+    if is_a(head, MASK_HEADS):
+        return mask_logits(output[0][-1], output[1][-1])
     if isinstance(output, (tuple, list)):
         return output[next((MAIN_OUTPUT[name] for name in names_of(head) if name in MAIN_OUTPUT), 0)]
     return output

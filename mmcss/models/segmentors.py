@@ -25,7 +25,7 @@ from .hand_over import load_hand_over
 from .learning import Learning
 from .method import Method
 from .over_processes import means_over_processes
-from .taps import check_modules, given_features, watch_training
+from .taps import check_modules, preset_features, watch_training
 from .teacher import FrozenTeacher, predict
 
 
@@ -208,7 +208,7 @@ class ContinualMixin(Stock):
         with torch.no_grad():
             features = self.extract_feat(inputs)
         teacher = self.teacher.build(inputs.device)
-        with given_features(self, features), given_features(teacher, evaluated_features(self.backbone, features)):
+        with preset_features(self, features), preset_features(teacher, evaluated_features(self.backbone, features)):
             yield
 
     def predict_batch(self, inputs: Tensor, data_samples: Sequence[SegDataSample], needs: Needs,
