@@ -10,11 +10,11 @@ from mmseg.registry import MODELS
 from torch import Tensor
 
 from ...arguments import ABSENT, NotNegative, Share
-from ...losses.entropy import CoarseHistogram, MedianPerGroup, Medians, entropy_and_class
+from ...losses.entropy import CoarseHistogram, GroupHistogram, MedianPerGroup, entropy_and_class
 from ...parts import Needs, Part, StepBatch
 from ...scenario import IGNORE, Split
 
-ESTIMATORS: Dict[str, Callable[[int], Medians]] = {'median': MedianPerGroup, 'histogram': CoarseHistogram}
+ESTIMATORS: Dict[str, Callable[[int], GroupHistogram]] = {'median': MedianPerGroup, 'histogram': CoarseHistogram}
 
 
 @MODELS.register_module()
