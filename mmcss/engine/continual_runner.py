@@ -198,7 +198,7 @@ class ContinualRunner:
             runner.train()
             self._report_unused_best(runner)
             # An EMA starts anew in test(): what is judged is what was handed over.
-            bare_model(runner).take_over(load_hand_over(folder.hand_over)['state_dict'])
+            bare_model(runner).load_handed_over(load_hand_over(folder.hand_over)['state_dict'])
             runner.test()
         finally:  # a step that fails shall not leave its singletons to a later run in this process
             tear_down(runner)
@@ -217,7 +217,7 @@ class ContinualRunner:
         runner = Runner.from_cfg(self._test_config(step))
         try:
             model: Any = bare_model(runner)
-            getattr(model, 'module', model).take_over(hand_over['state_dict'])  # a tta_model's own
+            getattr(model, 'module', model).load_handed_over(hand_over['state_dict'])  # a tta_model's own
             for hook in runner.hooks if finish else ():
                 if hasattr(hook, 'finish_step'):
                     hook.finish_step(runner)
@@ -236,7 +236,7 @@ class ContinualRunner:
     def _take_first_step(self) -> None:
         folder, source = self.progress.folder(0), find_first_step(str(self.settings.run.first_step_from))
         model = MODELS.build(self.configs[0].model)
-        hand_over = read_first_step(source, self.settings, self.scenario, model.left())
+        hand_over = read_first_step(source, self.settings, self.scenario, model.tensors_to_hand_over())
 
         def write() -> None:
             self.progress.begin(0)

@@ -103,7 +103,9 @@ def whole_map(weights: Tensor, grid: Tuple[int, int], window: int, shift: int) -
 
 # A function for each stage that takes ``keep`` and ``stack``.
 STAGES: Dict[type, Callable[[BaseModule], List[Callable[[Keep, ExitStack], None]]]] = {
-    MixVisionTransformer: lambda backbone: [partial(tap_multihead, blocks[-1], embed, 0) for embed, blocks, _ in backbone.layers],
+    MixVisionTransformer: lambda backbone: [
+        partial(tap_multihead, blocks[-1], embedding, 0) for embedding, blocks, _ in backbone.layers
+    ],
     SwinTransformer: lambda backbone: [partial(tap_windows, stage.blocks[-1]) for stage in backbone.stages],
     # Each of its outputs is a stage.
     VisionTransformer: lambda backbone: [

@@ -19,7 +19,7 @@ from ..models import FrozenTeacher, Method, forget_hand_over, grow, load_hand_ov
 from ..models.part_modules import part_tensors
 from ..models.freezing import hold_rows
 from ..models.growing import reserved_rows
-from ..models.learning import Learning
+from ..models.method import Learning
 from ..models.narrowing import narrowed
 from ..models.students import check_stock, make_student
 from ..parts import ImagePasses, Part
@@ -217,7 +217,7 @@ class StepSession:
         if before.state and (self.learning.frozen or self.learning.row_lr):
             trained = {parameter: parameter.requires_grad for parameter in self.model.parameters()}
             self._undo.append(lambda: [parameter.requires_grad_(flag) for parameter, flag in trained.items()])
-            self.model.hold_still(before.state)
+            self.model.freeze(before.state)
         states = PartStates(before.left)
         self.moments = Moments(self.model, self._image_passes, states)
         self.states, self._classes = states.kept, states.classes
