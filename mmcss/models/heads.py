@@ -108,8 +108,8 @@ def output_layer(head: BaseModule) -> nn.Module:
     """
     layer = getattr(head, 'conv_seg', None)
     if layer is None:
-        raise ValueError(f'{type(head).__name__} has no conv_seg that gives its logits; use a decode head with the layers of '
-                         'BaseDecodeHead.')
+        raise ValueError(f'{type(head).__name__} has no conv_seg that gives its logits; '
+                         'use a decode head with the layers of BaseDecodeHead.')
     return layer
 
 

@@ -23,7 +23,7 @@ def override_attribute(module: nn.Module, name: str, value: Any, stack: ExitStac
 
 
 def tap(module: nn.Module, keep: Callable[[List[Any], Any], Any], stack: ExitStack) -> None:
-    """Call ``keep`` with the arguments and the output of each call of a module or of its ``forward``, until ``stack`` closes."""
+    """Call ``keep`` with arguments and output of each call of a module, or of its ``forward``, until ``stack`` closes."""
     original = module.forward
 
     def forward(*args: Any, **kwargs: Any) -> Any:

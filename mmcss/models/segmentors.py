@@ -133,7 +133,8 @@ class ContinualMixin(Stock):
 
     def init_weights(self) -> None:
         """Initialise as the stock model does, then grow from the step before."""
-        replacements = {name: self.get_submodule(name) for name in self.replaced}  # a runner may have exchanged some (SyncBN)
+        # Of parts; a runner may have exchanged some (SyncBN).
+        replacements = {name: self.get_submodule(name) for name in self.replaced}
         replace_modules(self, self.replaced)  # pretrained weights have stock names
         super().init_weights()
         self._replace(replacements)

@@ -25,7 +25,7 @@ from .weighting import weigh_losses
 
 
 class Watch:
-    """What was collected of a segmentor during one forward pass."""
+    """Tensors of a segmentor that are collected during one forward pass."""
 
     def __init__(self) -> None:
         self.head_logits: Tensor = ABSENT
@@ -66,11 +66,7 @@ def check_modules(segmentor: EncoderDecoder, names: Sequence[str], place: str) -
 
 @contextmanager
 def watch_features(segmentor: EncoderDecoder, needs: Needs) -> Iterator[Watch]:
-    """Collect what is needed of the next forward pass.
-
-    The stages are those named in the segmentor's ``tapped_stages``, or else
-    the backbone's.
-    """
+    """Collect what is needed of the next forward pass; stages are the segmentor's ``tapped_stages``, or else the backbone's."""
     watch, backbone = Watch(), segmentor.backbone
     with ExitStack() as stack:
         if needs.stages and getattr(segmentor, 'tapped_stages', None):
@@ -147,10 +143,11 @@ def watch_training(segmentor: EncoderDecoder, needs: Needs, size: Tuple[int, int
     """
     with watch_features(segmentor, needs) as watch, ExitStack() as stack:
         _watch_loss(map_head(segmentor), watch, needs, size, stack)
-        checks = [] if pixel_weight is None else [weigh_losses(head, pixel_weight, stack) for head in decode_heads(segmentor)]
+        heads = decode_heads(segmentor)
+        checks = [] if pixel_weight is None else [weigh_losses(head, pixel_weight, stack) for head in heads]
         yield watch
         if checks and watch.head_logits is not None and not any(was_weighed() for was_weighed in checks):
-            raise ValueError(f'the loss of {type(decode_heads(segmentor)[-1]).__name__} bypasses its loss_decode, so that '
+            raise ValueError(f'the loss of {type(heads[-1]).__name__} bypasses its loss_decode, so that '
                              "the method's pixel weights don't reach it; switch them off (adaptive_factor=False), or "
                              'use another decode head.')
 
@@ -160,8 +157,7 @@ def _watch_loss(head: BaseModule, watch: Watch, needs: Needs, size: Tuple[int, i
         _tap_logits(head, watch, stack)
         return
     original = head.loss_by_feat
-    # The stock loss would upsample the logits again: give it those of the
-    # parts, whose size it keeps.
+    # The stock loss would upsample the logits again: it gets those of the parts, which have the size of the labels.
     shares = needs.logits and type(head).loss_by_feat is BaseDecodeHead.loss_by_feat
 
     def loss_by_feat(output: Any, *args: Any, **kwargs: Any) -> Dict[str, Tensor]:
@@ -179,7 +175,7 @@ def _tap_logits(head: BaseModule, watch: Watch, stack: ExitStack) -> None:
 
 @contextmanager
 def watch_inference(segmentor: EncoderDecoder, needs: Needs) -> Iterator[Watch]:
-    """Watch ``encode_decode``, which then returns logits at the head's resolution, unless the head refines them."""
+    """Watch ``encode_decode``, which returns logits at the resolution of a head unless the head refines them."""
     head = map_head(segmentor)
     with watch_features(segmentor, needs) as watch, ExitStack() as stack:
         if head is decode_heads(segmentor)[-1] and not is_a(head, MASK_HEADS):
