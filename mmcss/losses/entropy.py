@@ -28,9 +28,6 @@ class GroupHistogram:
     Their memory does not grow with the data, and counts do not depend on the
     order and add up over processes; none of this holds for stored values.
 
-    Args:
-        num_groups: Number of groups.
-
     Attributes:
         counts: ``[num_groups, NUM_BINS]`` int64.
     """

@@ -97,18 +97,16 @@ class WeightRegulariser(Part):
             kinds[kind][name] = value
         for i, (name, parameter) in enumerate(zip(self._names, self._parameters)):
             if name in self._old and parameter.requires_grad:
-                # Scaled before rows are added: new ones have no importance.
                 wrong = [kind for kind in self.handed_on if kinds[kind][name].shape != self._old[name].shape]
                 if wrong:
                     raise ValueError(f'{wrong} of {name}: got another shape, expected {tuple(self._old[name].shape)}')
-                importance = reduce(torch.add, (self._scaled(kinds[kind][name]) for kind in self.handed_on))
+                # Scaled before rows are added: new ones have no importance.
+                tensors = [normalise(kinds[kind][name]) if self.normalise else kinds[kind][name] for kind in self.handed_on]
+                importance = reduce(torch.add, tensors)
                 self._anchors[i] = (self._widen(name, self._old[name].to(parameter)),
                                     self._widen(name, importance.to(parameter)))
         self._old = {}
         self.inherit(kinds)
-
-    def _scaled(self, importance: Tensor) -> Tensor:
-        return normalise(importance) if self.normalise else importance
 
     def loss(self, batch: StepBatch) -> Optional[Tensor]:
         if not self._anchors:

@@ -66,7 +66,6 @@ def class_axes(old: StateDict, new: StateDict, num_old: int, num_seen: int, requ
     Args:
         old: State dict of a model with ``num_old`` channels.
         new: State dict of the same model with ``num_seen`` channels.
-        num_old, num_seen: These numbers.
         required: Whether there has to be such a tensor.
         special: Tensors whose dimensions hold more than the classes.
 

@@ -103,7 +103,7 @@ def load_hand_over(path: PathLike, classes: Optional[Sequence[str]] = None) -> D
     key = (str(path.resolve()), file_mark(path))
     if key not in _last:
         forget_hand_over()
-        _last[key] = _checked(path)
+        _last[key] = check_hand_over(path)
     hand_over = _last[key]
     known = hand_over['meta']['classes']
     if classes is not None and list(known) != list(classes):
@@ -117,14 +117,9 @@ def forget_hand_over() -> None:
     _last.clear()
 
 
-def check_hand_over(path: PathLike) -> None:
-    """Raise a ValueError if the bytes of a hand-over are not those that were written; nothing is cached."""
-    _checked(Path(path))
-
-
-def _checked(path: Path) -> Dict[str, Any]:
-    """A hand-over whose bytes are those that were written."""
-    hand_over = _read(path)
+def check_hand_over(path: PathLike) -> Dict[str, Any]:
+    """Read a hand-over as :func:`load_hand_over` does, without caching; a ValueError if its bytes have changed."""
+    hand_over = _read(Path(path))
     check_archive(path)
     computed, meta = tensors_id(hand_over['state_dict']), dict(hand_over['meta'])
     written = meta.setdefault('id', computed)

@@ -12,7 +12,7 @@ from .growth import growing_tensors
 
 
 def narrowed(model: EncoderDecoder, old: Mapping[str, Tensor], num_old: int) -> EncoderDecoder:
-    """A copy of ``model`` with the ``num_old`` classes and the state dict ``old`` of the step before, from which it has grown.
+    """A copy of ``model``, which has grown, with the ``num_old`` classes and the state dict ``old`` of the step before.
 
     Raises:
         ValueError: ``old`` is of another model, or of one whose modules

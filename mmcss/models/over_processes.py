@@ -70,7 +70,7 @@ def means_over_processes(segmentor: EncoderDecoder, batch: StepBatch) -> Iterato
 
 
 def divided_by(loss: nn.Module) -> str:
-    """The divisor of a loss: proportional to the number of 'images' or labelled 'pixels', or to the sum of their 'weights'."""
+    """What a loss is divided by: the labelled 'pixels', their 'weights', or a number proportional to that of 'images'."""
     if isinstance(loss, DecodeLoss):
         return 'pixels' if loss.average == 'valid' else 'images'
     if loss.class_weight is not None and not loss.use_sigmoid:

@@ -33,7 +33,7 @@ class Family(Generic[T]):
     base: Type[T]
     kind: str
     passed: Tuple[str, ...] = ()
-    fits: Callable[[type], bool] = lambda cls: True
+    fits: Optional[Callable[[type], bool]] = None
 
     def members(self) -> Dict[str, Type[T]]:
         """All of them by name, including those of plug-ins."""
@@ -70,7 +70,7 @@ class Family(Generic[T]):
         return make(self.check(config, place), _settings(config), place, **passed)
 
     def _has(self, cls: Any) -> bool:
-        return isinstance(cls, type) and issubclass(cls, self.base) and self.fits(cls)
+        return isinstance(cls, type) and issubclass(cls, self.base) and (self.fits is None or self.fits(cls))
 
     def class_of(self, config: Any, place: str = 'type') -> Type[T]:
         """The class that a config names, see :meth:`check`."""

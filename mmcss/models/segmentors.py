@@ -66,7 +66,6 @@ class ContinualMixin(Stock):
         # Without a hand-over (as in a plan) nothing is trained.
         if (learning.frozen or learning.row_lr) and previous is not None and Path(previous).is_file():
             self.freeze(load_hand_over(previous, self.split.old)['state_dict'])
-        self._has_frozen = bool(learning.frozen) and previous is not None
 
     def take_method(self, method: Method, learning: Learning, teacher: Optional[FrozenTeacher] = None) -> None:
         """Become the student of a method's step.
@@ -91,7 +90,6 @@ class ContinualMixin(Stock):
             check_modules(self, (*part.needs.outputs, *part.needs.inputs), f"the part '{name}' (Needs)")
         self.teacher = teacher
         self.row_rates: Dict[str, Tensor] = {}
-        self._has_frozen = False
 
     def _replace(self, modules: Mapping[str, nn.Module]) -> None:
         """Replace modules by those of parts, which start from their tensors."""
@@ -120,12 +118,11 @@ class ContinualMixin(Stock):
         """Call :func:`freeze` on the model, which grows from the step before (``old``: its state dict)."""
         _, axes = growing_tensors(self, old, self.split.num_old)
         self.row_rates = freeze(self, self.split, axes.rows, self.learning.frozen, self.learning.row_lr)
-        self._has_frozen = bool(self.learning.frozen)
 
     def train(self, mode: bool = True) -> ContinualMixin:
         """As of any module; frozen modules stay in evaluation mode."""
         super().train(mode)
-        if self._has_frozen:
+        if self.learning.frozen and self.split.step > 0:
             # Not stored: a runner exchanges norm layers (SyncBN) after the model is built.
             for module in frozen_modules(self):
                 module.eval()
@@ -199,7 +196,7 @@ class ContinualMixin(Stock):
         needs = self.method.needs
         reads_features = needs.stages or needs.backbone_output or needs.attention or any(
             name.split('.')[0] in ('backbone', 'neck') for name in (*needs.outputs, *needs.inputs))
-        if self.teacher is None or not self._has_frozen or reads_features or not backbone_is_frozen(self):
+        if self.teacher is None or not self.learning.frozen or reads_features or not backbone_is_frozen(self):
             yield
             return
         with torch.no_grad():

@@ -66,7 +66,7 @@ def check_modules(segmentor: EncoderDecoder, names: Sequence[str], place: str) -
 
 @contextmanager
 def watch_features(segmentor: EncoderDecoder, needs: Needs) -> Iterator[Watch]:
-    """Collect what is needed of the next forward pass; stages are the segmentor's ``tapped_stages``, or else the backbone's."""
+    """Collect ``needs`` in the next forward pass; stages are the segmentor's ``tapped_stages``, or else the backbone's."""
     watch, backbone = Watch(), segmentor.backbone
     with ExitStack() as stack:
         if needs.stages and getattr(segmentor, 'tapped_stages', None):

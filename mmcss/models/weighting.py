@@ -19,12 +19,7 @@ TAKE_WEIGHTS = (CrossEntropyLoss, DecodeLoss)
 
 
 def weigh_losses(head: BaseModule, weight: Tensor, stack: ExitStack) -> Callable[[], bool]:
-    """Weigh the pixels of a decode head's losses until ``stack`` closes.
-
-    Args:
-        head: The decode head.
-        weight: ``[N, 1, 1]`` or ``[N, H, W]`` factors.
-        stack: Restores the losses.
+    """Multiply the losses of a decode head's pixels with ``weight``, ``[N, 1, 1]`` or ``[N, H, W]``, until ``stack`` closes.
 
     Returns:
         A function that returns afterwards whether any loss was weighed.
