@@ -193,7 +193,7 @@ class ContinualRunner:
                 print_once(f'note: save_best has stored {best}, but the weights of the last iteration are handed over; '
                            "run.hand_over='best' hands over the best ones")
             # An EMA starts anew in test(), which is to evaluate the weights that are handed over.
-            bare_model(runner).take_over(load_hand_over(folder.hand_over)['state_dict'])
+            bare_model(runner).load_handed_over(load_hand_over(folder.hand_over)['state_dict'])
             runner.test()
         finally:  # a step that fails must not leave its singletons to a later run in this process
             tear_down(runner)
@@ -205,7 +205,7 @@ class ContinualRunner:
         runner = Runner.from_cfg(self._test_config(step))
         try:
             model: Any = bare_model(runner)
-            getattr(model, 'module', model).take_over(hand_over['state_dict'])  # a tta_model has the student as module
+            getattr(model, 'module', model).load_handed_over(hand_over['state_dict'])  # a tta_model has the student as module
             for hook in runner.hooks if finish else ():
                 if hasattr(hook, 'finish_step'):
                     hook.finish_step(runner)
@@ -224,7 +224,7 @@ class ContinualRunner:
     def _take_first_step(self) -> None:
         folder, source = self.progress.folder(0), find_first_step(str(self.settings.run.first_step_from))
         model = MODELS.build(self.configs[0].model)
-        hand_over = read_first_step(source, self.settings, self.scenario, model.left())
+        hand_over = read_first_step(source, self.settings, self.scenario, model.tensors_to_hand_over())
 
         def write() -> None:
             self.progress.begin(0)

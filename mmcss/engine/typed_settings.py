@@ -15,7 +15,7 @@ from ..memory.labels import DEFAULT_LABELS, LABELS
 from ..memory.policies import POLICIES, named
 from ..memory.samplers import Iterations
 from ..models.extended_segmentors import DEFAULT_SCORES, UNKNOWN_SCORES
-from ..models.learning import Learning
+from ..models.method import Learning
 from ..scenario import Protocol, TrainView
 from ..scenario.views import Unknown
 

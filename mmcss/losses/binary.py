@@ -2,14 +2,13 @@
 
 LwF-MC (Rebuffi et al., iCaRL, CVPR 2017, without exemplars): in the paper one
 binary cross-entropy takes its targets from the teacher for old classes and
-from the labels for new ones. Here the two halves are a ``loss_decode`` over
-the labels' channels and a part over the teacher's; both sum over classes, so
-that together they are that one loss (but for ignored pixels, which the teacher
-teaches and the labels' average leaves out).
+from the labels for new ones. Here its two halves are a part and a
+``loss_decode``. Both sum over classes, so that their sum is the paper's loss,
+except for ignored pixels, which only the part averages over.
 Authors' code of the form used here: https://github.com/fcdl94/MiB
 
-SSUL (Cha et al., NeurIPS 2021, eq. 2): the labels teach all channels, background
-and unknown too, in all steps.
+SSUL (Cha et al., NeurIPS 2021, eq. 2): the labels are the targets of all
+channels, background and unknown included, at all steps.
 Authors' code: https://github.com/clovaai/SSUL
 """
 from __future__ import annotations
@@ -28,13 +27,13 @@ from .decode_loss import DecodeLoss, LossName
 
 def binary_cross_entropy(logits: Tensor, target: Tensor, first: int = 0, background: bool = False,
                          ignore_index: int = 255) -> Tensor:
-    """Sum of the binary cross-entropies of those classes that the labels teach.
+    """Sum of the binary cross-entropies of the classes from ``first`` on.
 
     Args:
         logits: ``[N, C, H, W]`` raw scores.
         target: ``[N, H, W]`` class indices.
-        first: The classes from here on are taught.
-        background: Whether class 0 is, too.
+        first: The first class of the sum.
+        background: Whether class 0 is in the sum as well.
         ignore_index: Label of pixels without loss.
 
     Returns:
@@ -43,14 +42,14 @@ def binary_cross_entropy(logits: Tensor, target: Tensor, first: int = 0, backgro
     logits = logits.float()
     # BCE of a logit x is softplus(x) where the class is absent and softplus(x) - x where it is there.
     loss = F.softplus(logits[:, first:]).sum(dim=1)
-    taught = target >= first
+    summed = target >= first
     if background and first > 0:
         loss = loss + F.softplus(logits[:, 0])
-        taught |= target == 0
+        summed |= target == 0
     valid = target != ignore_index
-    index = torch.where(valid & taught, target, 0)
+    index = torch.where(valid & summed, target, 0)
     labelled = logits.gather(1, index[:, None])[:, 0]
-    return torch.where(valid, loss - torch.where(taught, labelled, 0), 0)
+    return torch.where(valid, loss - torch.where(summed, labelled, 0), 0)
 
 
 def binary_distillation(student: Tensor, teacher: Tensor, first: int = 0) -> Tensor:
@@ -59,7 +58,7 @@ def binary_distillation(student: Tensor, teacher: Tensor, first: int = 0) -> Ten
     Args:
         student: ``[N, C, H, W]`` logits, old classes first.
         teacher: ``[N, C_old, H, W]`` logits, ``C_old <= C``.
-        first: Leave out the classes before this one.
+        first: The first class of the sum.
 
     Returns:
         ``[N, H, W]`` loss per pixel.
@@ -70,14 +69,13 @@ def binary_distillation(student: Tensor, teacher: Tensor, first: int = 0) -> Ten
 
 @MODELS.register_module()
 class BinaryCrossEntropyLoss(DecodeLoss):
-    """The classification loss of LwF-MC and SSUL, in all steps: summed over channels.
+    """The classification loss of LwF-MC and SSUL, at all steps: summed over channels.
 
     Args:
-        num_old: See :class:`DecodeLoss`.
-        classes: The classes that the labels teach: 'new'; or 'all', as SSUL
-            does, and LwF-MC in its authors' code, where old classes are told
-            to be absent by the labels and to be there by the teacher.
-        loss_name: Likewise, as are the others.
+        classes: The classes whose targets are the labels: 'new'; or 'all', as
+            in SSUL, and in the code of LwF-MC's authors, where the labels say
+            that old classes are absent and the teacher that they are present.
+        num_old, loss_name, kwargs: See :class:`DecodeLoss`.
     """
 
     from_first_step = True
@@ -96,8 +94,7 @@ class BinaryDistillation(Part):
     """LwF-MC's distillation: the teacher's sigmoids are the old classes' targets, on every pixel.
 
     Args:
-        loss_weight: Factor on the loss; 1 gives the paper's one loss over all
-            classes, the authors' code has 10.
+        loss_weight: Factor on the loss; 1 in the paper, 10 in the authors' code.
     """
 
     needs = Needs(logits=True)

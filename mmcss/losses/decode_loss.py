@@ -1,4 +1,4 @@
-"""What the losses that stand for a decode head's cross-entropy have in common."""
+"""The base of losses that replace a decode head's cross-entropy."""
 from __future__ import annotations
 
 from typing import Annotated, Any, Literal, Optional, Sequence
@@ -13,26 +13,26 @@ from .reduce import mean_over_valid
 
 Average = Literal['valid', 'all']
 AVERAGE: Average = 'valid'
-LossName = Annotated[str, Field(pattern='^loss_')]  # others are logged, and not trained on
+LossName = Annotated[str, Field(pattern='^loss_')]  # any other name is logged, but not trained on
 
 
 class DecodeLoss(Checked, nn.Module):
     """A ``loss_decode`` of any decode head, from a loss per pixel.
 
-    Subclasses give :meth:`per_pixel`. They are used from step 1 on; those
-    that set ``from_first_step`` at step 0 as well. Those that set
-    ``reads_batch`` find the :class:`StepBatch` in ``batch``, and see to its
-    ``over_processes`` themselves.
+    Subclasses define :meth:`per_pixel`. They are used from step 1 on; those
+    that set ``from_first_step``, at step 0 as well. Those that set
+    ``reads_batch`` get the :class:`StepBatch` as ``batch``, and have to
+    respect its ``over_processes`` themselves.
 
     Args:
         num_old: Number of old classes, background included; 0 at step 0. The
             step's config fills it in.
         loss_weight: Factor on the loss.
         loss_name: Name in the log; starts with 'loss_'.
-        average: What the sum is divided by: the 'valid' pixels, or 'all' of
-            them, ignored ones included.
-        class_weight: Factor on the loss of pixels by their label; None for
-            1. They leave what the sum is divided by as it is.
+        average: What the sum is divided by: the number of 'valid' pixels, or
+            of 'all', ignored ones included.
+        class_weight: Factor on the loss of pixels by their label, which does
+            not change the divisor; None for 1.
     """
 
     from_first_step: bool = False
@@ -59,7 +59,7 @@ class DecodeLoss(Checked, nn.Module):
         """Scalar loss of ``[N, C, H, W]`` scores and ``[N, H, W]`` labels.
 
         With ``reduction_override='none'`` the ``[N, H, W]`` losses of the
-        pixels, by which a pixel sampler finds hard ones.
+        pixels, from which a pixel sampler chooses hard ones.
         """
         loss = self.of_label(self.per_pixel(cls_score, label, ignore_index), label)
         if weight is not None:

@@ -1,7 +1,7 @@
-"""Entropy of predictions, and its medians in one pass."""
+"""Entropy of predictions, and medians of it from a single pass."""
 from __future__ import annotations
 
-from typing import Tuple, Union
+from typing import Tuple
 
 import torch
 from torch import Tensor
@@ -22,30 +22,20 @@ def entropy_and_class(logits: Tensor) -> Tuple[Tensor, Tensor]:
     return entropy.clamp(min=0), log_probability.argmax(dim=1)
 
 
-class MedianPerGroup:
-    """Medians of a stream of values per group, exact to 12 bits of mantissa.
+class GroupHistogram:
+    """Histograms of a stream of values, one for each group, from which subclasses estimate medians.
 
-    The bits of a positive float32 order like the float, so its leading ones
-    name a bin whose width is 1/4096 of its octave. Counting bins takes one
-    pass and memory that does not grow with the data, does not depend on the
-    order, and adds up over processes; a median of stored values does neither.
+    Their memory does not grow with the data, and counts do not depend on the
+    order and add up over processes; none of this holds for stored values.
 
-    Args:
-        num_groups: Number of groups.
+    Attributes:
+        counts: ``[num_groups, NUM_BINS]`` int64.
     """
 
-    BITS = 12
-    LOWEST = -20  # 2**-20: smaller values count as this
-    OCTAVES = 24  # up to 2**4
+    NUM_BINS: int
 
     def __init__(self, num_groups: int) -> None:
-        self.num_groups = num_groups
-        self.num_bins = self.OCTAVES << self.BITS
-        self.counts = torch.zeros(num_groups * self.num_bins, dtype=torch.int64)
-
-    @property
-    def _offset(self) -> int:
-        return (127 + self.LOWEST) << self.BITS
+        self.counts = torch.zeros(num_groups, self.NUM_BINS, dtype=torch.int64)
 
     def add(self, values: Tensor, groups: Tensor, mask: Tensor) -> None:
         """Count values where ``mask`` holds.
@@ -55,62 +45,69 @@ class MedianPerGroup:
             groups: int64 of the same shape, in 0 to ``num_groups - 1``.
             mask: bool of the same shape.
         """
-        bins = (values.float().contiguous().view(torch.int32) >> (23 - self.BITS)) - self._offset
-        bins = bins.clamp(0, self.num_bins - 1).to(torch.int64)
-        index = (groups * self.num_bins + bins).flatten()
-        self.counts = self.counts.to(index.device)
+        bins = self.bins_of(values).to(torch.int64).clamp(0, self.NUM_BINS - 1)
+        self.counts = self.counts.to(values.device)
         # Adding the mask instead of selecting by it needs no synchronisation.
-        self.counts.index_add_(0, index, mask.flatten().to(torch.int64))
+        self.counts.view(-1).index_add_(0, (groups * self.NUM_BINS + bins).flatten(), mask.flatten().to(torch.int64))
+
+    def bins_of(self, values: Tensor) -> Tensor:
+        """The number of each value's bin, which may be out of range."""
+        raise NotImplementedError
 
     def medians(self) -> Tensor:
-        """``[num_groups]`` float32: lower edge of the bin that holds each lower median, 0 for empty groups."""
-        counts = self.counts.view(self.num_groups, self.num_bins)
-        total = counts.sum(dim=1, keepdim=True)
-        bins = (counts.cumsum(dim=1) < (total + 1) // 2).sum(dim=1)
-        edges = ((bins + self._offset) << (23 - self.BITS)).to(torch.int32).view(torch.float32)
+        """``[num_groups]`` float32, 0 for empty groups."""
+        raise NotImplementedError
+
+
+class MedianPerGroup(GroupHistogram):
+    """Medians exact to 12 bits of mantissa: the lower edge of the bin that holds each lower median.
+
+    The bits of a positive float32 order like the float, so its leading ones
+    number a bin whose width is 1/4096 of its octave.
+    """
+
+    BITS = 12
+    LOWEST = -20  # 2**-20: smaller values count as this
+    OCTAVES = 24  # up to 2**4
+    NUM_BINS = OCTAVES << BITS
+    OFFSET = (127 + LOWEST) << BITS
+
+    def bins_of(self, values: Tensor) -> Tensor:
+        return (values.float().contiguous().view(torch.int32) >> (23 - self.BITS)) - self.OFFSET
+
+    def medians(self) -> Tensor:
+        total = self.counts.sum(dim=1, keepdim=True)
+        bins = (self.counts.cumsum(dim=1) < (total + 1) // 2).sum(dim=1)
+        edges = ((bins + self.OFFSET) << (23 - self.BITS)).to(torch.int32).view(torch.float32)
         return torch.where(total[:, 0] > 0, edges, 0)
 
 
-class CoarseHistogram:
+class CoarseHistogram(GroupHistogram):
     """The threshold estimator of PLOP's released code, slips included.
 
     A histogram of 100 bins over 0 to 1 is walked until its running sum
     encloses half of the values. The running sum adds up the numbers of the
     bins in place of their counts, so that it is right in the first bin alone,
-    where the code's measure leaves most values. A walk that finds no bin
-    gives what the code divides there by the last bin's count: mostly
-    infinity, or NaN.
+    where the code's measure leaves most values. A walk that reaches no such
+    bin divides by the last bin's count: mostly infinity, or NaN.
     Source: https://github.com/arthurdouillard/CVPR2021_PLOP, ``find_median``.
-
-    Args:
-        num_groups: Number of groups.
     """
 
-    BINS = 100
+    NUM_BINS = 100
 
-    def __init__(self, num_groups: int) -> None:
-        self.counts = torch.zeros(num_groups * self.BINS, dtype=torch.int64)
-
-    def add(self, values: Tensor, groups: Tensor, mask: Tensor) -> None:
-        """As :meth:`MedianPerGroup.add`."""
-        bins = (values * self.BINS).long().clamp(0, self.BINS - 1)
-        self.counts = self.counts.to(values.device)
-        self.counts.index_add_(0, (groups * self.BINS + bins).flatten(), mask.flatten().to(torch.int64))
+    def bins_of(self, values: Tensor) -> Tensor:
+        return values * self.NUM_BINS
 
     def medians(self) -> Tensor:
-        """``[num_groups]`` float32, 0 for empty groups."""
-        counts = self.counts.view(-1, self.BINS).double()
+        counts = self.counts.double()
         half = counts.sum(dim=1, keepdim=True) / 2
-        bins = torch.arange(self.BINS, device=counts.device).double()
+        bins = torch.arange(self.NUM_BINS, device=counts.device).double()
         before = bins * (bins - 1) / 2  # the sum of the bins' numbers, as the code has it
         encloses = (before <= half) & (half <= before + counts)
         missed = ~encloses.any(dim=1)
-        stop = torch.where(missed, self.BINS - 1, encloses.int().argmax(dim=1))
+        stop = torch.where(missed, self.NUM_BINS - 1, encloses.int().argmax(dim=1))
         # A walk to the end has added the last number, too.
         running = torch.where(missed, bins.sum(), before[stop])
         count = counts.gather(1, stop[:, None])[:, 0]
-        medians = stop / self.BINS + (half[:, 0] - running) / count / self.BINS
+        medians = stop / self.NUM_BINS + (half[:, 0] - running) / count / self.NUM_BINS
         return torch.where(half[:, 0] > 0, medians, 0).float()
-
-
-Medians = Union[MedianPerGroup, CoarseHistogram]

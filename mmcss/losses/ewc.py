@@ -14,17 +14,17 @@ from .weight_regulariser import PerParameter, WeightRegulariser, pick
 
 @MODELS.register_module()
 class ElasticWeightConsolidation(WeightRegulariser):
-    """EWC: a weight is as important as the Fisher information, the mean square of its gradient.
+    """EWC: the importance of a weight is its Fisher information, the mean square of its gradient.
 
-    As in Riemannian walk's EWC++ the mean is a running one that goes on over
-    the steps, of squares of a batch's gradient. A new value counts
-    ``alpha``: with 0.9 the importance is that of the last two batches.
+    As in Riemannian walk's EWC++ the mean is a running one, over the batches
+    of all steps. A new value counts ``alpha``: with 0.9 the importance is
+    that of the last two batches.
 
     Args:
         loss_weight: Factor on the penalty; 100 in PLOP's code, 500 in MiB's.
         alpha: Weight of a new value, 0.9 in Riemannian walk and the code.
         start: Fisher information before the first update; 1 in the authors'
-            code, where it stays with weights that never get a gradient.
+            code, where weights that never get a gradient keep it.
         normalise: Scale the importance of each parameter to 0 to 1, as the
             authors' code does.
     """

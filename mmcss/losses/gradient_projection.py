@@ -14,16 +14,14 @@ from torch import Tensor
 def project(gradients: Sequence[Tensor], reference: Sequence[Tensor]) -> List[Tensor]:
     """The closest gradient that does not raise the loss of the memory (A-GEM, eq. 11).
 
-    All tensors together are one vector. Where it points away from the
-    reference, its share along the reference is taken off; else, and where
-    the reference is 0 or not finite, it stays as it is. Nothing waits for the device.
+    All tensors together are one vector. If it points away from the reference,
+    its component along the reference is subtracted; otherwise, and if the
+    reference is 0 or not finite, it is returned as it is. Nothing waits for
+    the device.
 
     Args:
         gradients: Of the new data's loss, one tensor for each parameter.
-        reference: Of the memory's loss, likewise, of the same shapes.
-
-    Returns:
-        New tensors like ``gradients``.
+        reference: Of the memory's loss, of the same shapes.
     """
     if not gradients:
         return []
@@ -38,5 +36,5 @@ def project(gradients: Sequence[Tensor], reference: Sequence[Tensor]) -> List[Te
 
 
 def _vector(tensors: Sequence[Tensor]) -> Tensor:
-    """All numbers of some tensors, in float32: a few kernels, where one for each tensor would take longer."""
+    """All tensors flattened into one, in float32: a few kernels in place of one for each tensor."""
     return torch.cat([tensor.reshape(-1).float() for tensor in tensors])

@@ -32,8 +32,8 @@ class KnowledgeDistillation(Part):
     """Plain distillation between student and teacher, on every pixel.
 
     Args:
-        loss_weight: Factor on the loss; MiB's and PLOP's comparisons use 100
-            (per pixel 100 / ``C_old``, as the loss is a mean over classes).
+        loss_weight: Factor on the loss, a mean over classes; 100 in MiB's and
+            PLOP's comparisons.
         alpha: See :func:`knowledge_distillation`.
     """
 
@@ -44,5 +44,4 @@ class KnowledgeDistillation(Part):
         self.alpha = alpha
 
     def loss(self, batch: StepBatch) -> Tensor:
-        return self.loss_weight * knowledge_distillation(
-            batch.student.logits, batch.teacher.logits, self.alpha).mean()
+        return self.loss_weight * knowledge_distillation(batch.student.logits, batch.teacher.logits, self.alpha).mean()

@@ -26,10 +26,9 @@ def unbiased_cross_entropy(logits: Tensor, target: Tensor, num_old: int, ignore_
         target: ``[N, H, W]`` class indices.
         num_old: Number of old classes, background included; at least 1.
         ignore_index: Label of pixels without loss.
-        old_labels: What is made of labels of old classes, which replayed
-            images have: 'taught' as they are, or 'background' as in the
-            authors' code, where they too stand for background or any old
-            class.
+        old_labels: Labels of old classes, which replayed images have, are
+            'taught' as they are; or treated as 'background', as in the
+            authors' code.
 
     Returns:
         ``[N, H, W]`` loss per pixel, 0 where ``target == ignore_index``.
@@ -67,9 +66,8 @@ class UnbiasedCrossEntropyLoss(DecodeLoss):
     """MiB's cross-entropy.
 
     Args:
-        num_old: See :class:`DecodeLoss`.
         old_labels: See :func:`unbiased_cross_entropy`.
-        loss_name: Likewise, as are the others.
+        num_old, loss_name, kwargs: See :class:`DecodeLoss`.
     """
 
     def __init__(self, num_old: Count, old_labels: OldLabels = 'taught', loss_name: LossName = 'loss_unce',
@@ -83,13 +81,10 @@ class UnbiasedCrossEntropyLoss(DecodeLoss):
 
 @MODELS.register_module()
 class UnbiasedDistillation(Part):
-    """MiB's distillation between student and teacher.
-
-    Like the authors' code it covers every pixel, ignored ones included.
+    """MiB's distillation between student and teacher, on every pixel, ignored ones included, as in the authors' code.
 
     Args:
-        loss_weight: Factor on the loss (lambda; the authors use 10, and 100
-            for VOC 15-1).
+        loss_weight: Factor on the loss (lambda: 10; on VOC 15-1 100).
         alpha: See :func:`unbiased_distillation`.
     """
 
@@ -101,5 +96,4 @@ class UnbiasedDistillation(Part):
         self.alpha = alpha
 
     def loss(self, batch: StepBatch) -> Tensor:
-        return self.loss_weight * unbiased_distillation(
-            batch.student.logits, batch.teacher.logits, self.alpha).mean()
+        return self.loss_weight * unbiased_distillation(batch.student.logits, batch.teacher.logits, self.alpha).mean()

@@ -14,17 +14,17 @@ from .weight_regulariser import GradientOfMove, PerParameter, WeightPath, Weight
 
 @MODELS.register_module()
 class PathIntegral(WeightRegulariser):
-    """PI (synaptic intelligence): a weight is as important as what its way took off the loss, for its square.
+    """PI (synaptic intelligence): importance is the decrease of the loss by a weight's moves, see :func:`path_importance`.
 
-    Importance adds up over the steps.
+    It adds up over the steps.
 
     Args:
         loss_weight: Factor on the penalty; 100 in PLOP's code, 500 in MiB's.
         gradient: What a move is multiplied with: the 'previous' gradient,
-            which made it (paper), or the 'current' one, found after it
+            which caused it (paper), or the 'current' one, computed after it
             (authors' code).
-        damping: See :func:`path_importance`; 1e-20 in the authors' code, with
-            which a weight that has hardly moved can outweigh all others.
+        damping: See :func:`path_importance`; with the authors' 1e-20 a weight
+            that has hardly moved can outweigh all others.
         normalise: Scale the importance of each parameter to 0 to 1, as the
             authors' code does.
     """
@@ -55,5 +55,5 @@ class PathIntegral(WeightRegulariser):
 
     def finished(self) -> Dict[str, PerParameter]:
         self._path.close(self._parameters)
-        ways = zip(self._path.saved, self._start, self._parameters, self._score)
-        return dict(score=[score + path_importance(path, start, end, self.damping) for path, start, end, score in ways])
+        moves = zip(self._path.saved, self._start, self._parameters, self._score)
+        return dict(score=[score + path_importance(path, start, end, self.damping) for path, start, end, score in moves])

@@ -33,10 +33,9 @@ def pooled_strips(x: Tensor, scales: Sequence[int] = SCALES, remainder: Remainde
     Args:
         x: ``[N, C, H, W]``.
         scales: Numbers of regions along each side.
-        remainder: What happens to rows and columns that don't divide:
-            'share' cuts regions that cover the whole map and overlap by a
-            pixel at most; 'drop' leaves the last ones out, as the authors'
-            code does for square maps.
+        remainder: Where a side does not divide, 'share' cuts regions that
+            cover the whole map and overlap by at most a pixel; 'drop' leaves
+            out its last pixels, as the authors' code does for square maps.
 
     Returns:
         For each scale two tensors: ``[N, C, H, s]`` and ``[N, C, s, W]``.
@@ -52,7 +51,7 @@ def pooled_strips(x: Tensor, scales: Sequence[int] = SCALES, remainder: Remainde
 
 
 def _from_finer(finer: Mapping[int, Strips], scale: int) -> Optional[Strips]:
-    """The strips of ``scale`` as averages of a finer, divisible scale's, if there is one."""
+    """The strips of ``scale`` as averages of those of a multiple of it, if there is any."""
     for fine, (by_width, by_height) in finer.items():
         if fine % scale == 0:
             return (by_width.unflatten(3, (scale, fine // scale)).mean(4),
@@ -63,9 +62,7 @@ def _from_finer(finer: Mapping[int, Strips], scale: int) -> Optional[Strips]:
 def _pool(x: Tensor, scale: int, remainder: Remainder) -> Strips:
     height, width = x.shape[2:]
     rows, columns = height // scale, width // scale
-    if height % scale == 0 and width % scale == 0:
-        return (x.unflatten(3, (scale, columns)).mean(4), x.unflatten(2, (scale, rows)).mean(3))
-    if remainder == 'share':
+    if remainder == 'share' and (height % scale or width % scale):
         return F.adaptive_avg_pool2d(x, (height, scale)), F.adaptive_avg_pool2d(x, (scale, width))
     if not (rows and columns):
         raise ValueError(f"a map of {height} x {width} has no {scale} x {scale} whole regions; use remainder='share'.")
@@ -83,11 +80,10 @@ def local_pod(student: Tensor, teacher: Tensor, scales: Sequence[int] = SCALES, 
     Args:
         student: ``[N, C, H, W]``; computed in float32, where squares of
             pre-activations can't overflow.
-        teacher: As ``student``, without gradient.
-        scales: See :func:`pooled_strips`.
-        remainder: See :func:`pooled_strips`.
+        teacher: Likewise, without gradient.
+        scales, remainder: See :func:`pooled_strips`.
         squared: Square the norm, as the paper's notation reads; its weights
-            were found with the plain norm of the released code.
+            were tuned with the plain norm of the released code.
 
     Returns:
         Scalar, the mean over the batch; its gradient is 0 where both agree.
@@ -108,10 +104,10 @@ def fold_new_into_background(logits: Tensor, num_old: int, fold: Fold = FOLD) ->
     Args:
         logits: ``[N, C, h, w]``, old classes first.
         num_old: Number of old classes, background included.
-        fold: 'logsumexp' adds up what the softmax sees, as MiB does, so that
-            a balanced start (new rows as shares of the background) folds
-            back to the teacher's logits; 'sum' adds the logits themselves, as
-            PLOP's released code does; 'trim' leaves the new ones out.
+        fold: 'logsumexp' adds up probabilities, as MiB does, so that a
+            balanced start (new rows as shares of the background) folds back
+            to the teacher's logits; 'sum' adds up logits, as PLOP's released
+            code does; 'trim' leaves out the new ones.
     """
     return torch.cat((FOLDS[fold](logits, num_old), logits[:, 1:num_old]), dim=1)
 
@@ -127,18 +123,17 @@ FOLDS: Mapping[Fold, Callable[[Tensor, int], Tensor]] = {
 class LocalPOD(Part):
     """Local POD over the backbone's stages, the decode head's embedding and the logits.
 
-    The sum over layers is divided by their number and multiplied with
-    sqrt(seen / new classes), background included.
+    The mean over layers is multiplied with sqrt(seen / new classes),
+    background included.
 
     Args:
         loss_weight: Factor on stages and embedding (paper: 0.01).
-        logits_weight: Factor on the logits (paper: 0.0005); 0 leaves them
-            out, and they still count as a layer.
+        logits_weight: Factor on the logits (paper: 0.0005), which count as a
+            layer even if it is 0.
         scales: See :func:`pooled_strips`; ``(1, )`` is POD (Douillard et al.,
             ECCV 2020).
-        remainder: See :func:`pooled_strips`.
-        fold: See :func:`fold_new_into_background`.
-        squared: See :func:`local_pod`.
+        remainder, fold, squared: See :func:`pooled_strips`,
+            :func:`fold_new_into_background` and :func:`local_pod`.
     """
 
     needs = Needs(stages=True, embedding=True)
@@ -158,7 +153,7 @@ class LocalPOD(Part):
         terms = [self.loss_weight * self._distance(new, old) for new, old in pairs]
         folded = fold_new_into_background(student.head_logits.float(), split.num_old, self.fold)
         terms.append(self.logits_weight * self._distance(folded, teacher.head_logits))
-        # Domains bring no new classes.
+        # Steps of domains have no new classes.
         growth = split.num_seen / split.num_new if split.num_new else 1.0
         return growth**0.5 * torch.stack(terms).mean()
 

@@ -8,18 +8,18 @@ from torch import Tensor
 
 
 def class_shares(target: Tensor, num_classes: int, grid: Sequence[int], align_corners: bool = False) -> Tensor:
-    """How much of each class's pixels falls to each cell of a coarser grid.
+    """How much each cell of a coarser grid contributes to the pixels of each class.
 
     The transpose of bilinear upsampling: a sum over pixels of upsampled
     features equals the sum over cells of the features times these shares, so
     that no feature has to be upsampled.
 
     Args:
-        target: ``[N, H, W]`` class indices; those outside of 0 to
-            ``num_classes - 1`` count for no class.
+        target: ``[N, H, W]`` class indices; those outside of 0 to C - 1 count
+            for no class.
         num_classes: Number of classes, C.
         grid: Height and width of the features, h and w.
-        align_corners: How they would be upsampled.
+        align_corners: Of the upsampling.
 
     Returns:
         ``[N, C, h, w]`` float32; sums to the class's number of pixels.
@@ -28,7 +28,7 @@ def class_shares(target: Tensor, num_classes: int, grid: Sequence[int], align_co
     rows, row_weights = _neighbours(target.shape[1], grid[0], align_corners, target.device)
     columns, column_weights = _neighbours(target.shape[2], grid[1], align_corners, target.device)
     inside = (target >= 0) & (target < num_classes)
-    # One more class takes the pixels of none.
+    # One more class for the pixels of no class.
     groups = torch.where(inside, target, num_classes)
     groups = groups + (num_classes + 1) * torch.arange(number, device=target.device)[:, None, None]
     shares = torch.zeros(number * (num_classes + 1) * grid[0] * grid[1], device=target.device)
@@ -60,9 +60,7 @@ def class_sums(features: Tensor, target: Tensor, num_classes: int,
 
     Args:
         features: ``[N, D, h, w]``.
-        target: See :func:`class_shares`.
-        num_classes: Number of classes, C.
-        align_corners: See :func:`class_shares`.
+        target, num_classes, align_corners: See :func:`class_shares`.
 
     Returns:
         ``[N, C, D]`` float32 sums, and ``[N, C]`` numbers of pixels.

@@ -1,15 +1,14 @@
-"""Averages over pixels, and over what several processes train on at once.
+"""Averages over pixels, and over the images of several processes.
 
 Distributed training gives each weight the mean of the processes' gradients.
-That is the gradient of one process with all their images only if what is a
-mean over the batch is one over all of them. Let the loss be L(m), where m is
-the mean over P processes of something x_p that each has of its own images (a
-sum of features, a number of pixels). Then dL = L'(m) sum_p dx_p / P, the mean
-over processes of L'(m) dx_p: each has to put m in the place of x_p, with a
-derivative of 1 by its own x_p. This is :func:`averaged`. Ratios of means are
-those of sums: averaged sums by averaged counts are the means of classes over
-all images, and a sum over own pixels, divided by the averaged count, is a loss
-of which the processes' mean is the one over all pixels.
+This is the gradient of a single process with all images only if means over
+the batch are means over all images. Let the loss be L(m), where m is the mean
+over P processes of a value x_p of process p (a sum of features, a number of
+pixels). Then dL = L'(m) sum_p dx_p / P, the mean over processes of L'(m) dx_p:
+each process has to replace x_p by m, with a derivative of 1 by x_p. This is
+:func:`averaged`. Averaged sums divided by averaged counts are means over all
+images, and if each process divides the sum over its pixels by the averaged
+count, the mean of their losses is that over all pixels.
 """
 from __future__ import annotations
 
@@ -34,19 +33,16 @@ def mean_over_valid(loss: Tensor, valid: Optional[Tensor] = None) -> Tensor:
 
 
 def by_count(total: Tensor, count: Tensor) -> Tensor:
-    """A sum divided by the number of its summands, which may be averaged and so less than 1; 0 by 0 is 0."""
+    """A sum divided by the number of its summands, which may be averaged and so less than 1; 0 / 0 is 0."""
     return total / torch.where(count > 0, count, 1)
 
 
 def averaged(*values: Tensor) -> Tuple[Tensor, ...]:
-    """Means over the processes, which all have to call it alike; see above for their gradient.
+    """The mean of each value over the processes, with a derivative of 1 by this process's value (see above).
 
-    Args:
-        values: Tensors of any shapes. All go through one exchange, in
-            float32, that does not make the host wait.
-
-    Returns:
-        The mean of each over the processes, with the gradient of this one's.
+    All processes have to call it with values of the same shapes, which may
+    be any. There is one exchange, in float32, which the host does not wait
+    for.
     """
     flat = torch.cat([value.flatten().float() for value in values])
     mean = flat.detach().clone()
@@ -57,11 +53,11 @@ def averaged(*values: Tensor) -> Tuple[Tensor, ...]:
 
 
 class LargestOverProcesses(torch.autograd.Function):
-    """Elementwise maximum over the processes, which all have to call it, and its backward pass, alike.
+    """Elementwise maximum over the processes, which all have to call it and its backward pass.
 
     With P losses L_p, each a function of the maxima, the mean loss has a
-    derivative of sum_p L_p' / P by a maximum. It is due to the process that
-    has it, whose gradient will be divided by P: so that one gets the sum.
+    derivative of sum_p L_p' / P by a maximum. It belongs to the process that
+    has the maximum, and whose gradient is divided by P later: it gets the sum.
     """
 
     @staticmethod
@@ -77,7 +73,7 @@ class LargestOverProcesses(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> Tensor:
-        """The sum of all processes' gradients where this one has the maximum; equal ones share it."""
+        """The sum of all processes' gradients where this process has the maximum; equal maxima share it."""
         gradient = gradient.clone()
         all_reduce(gradient)
         return gradient * ctx.saved_tensors[0]

@@ -20,14 +20,14 @@ from .reduce import averaged, by_count
 
 
 def similarity_weights(new: Tensor, old: Tensor, channels: Tensor, delta: float = 1.0) -> Tensor:
-    """How much each old class is recalled on pixels of each new class (REMINDER, eq. 6 to 8).
+    """The weight of each old class on pixels of each new class (REMINDER, eq. 6 to 8).
 
     Args:
-        new: ``[n, D]`` prototypes of the new classes; a zero row is similar
-            to all alike.
+        new: ``[n, D]`` prototypes of the new classes; a zero row is equally
+            similar to all.
         old: ``[k, D]`` prototypes of the old classes, background included.
         channels: ``[k]`` number of leading channels that an old prototype
-            has; the others are left out of its similarities.
+            has; its similarities leave out the rest.
         delta: Weights below ``delta / k`` are cut to 0.
 
     Returns:
@@ -37,7 +37,7 @@ def similarity_weights(new: Tensor, old: Tensor, channels: Tensor, delta: float 
     norms = new.square().cumsum(dim=1)[:, channels - 1].sqrt() * torch.linalg.vector_norm(old, dim=1)
     cosine = torch.where(norms > 0, new @ old.T / norms.clamp(min=1e-12), 0)
     similarity = cosine.softmax(dim=1)
-    # Classes that are similar to all alike lie on the bound, where the last digit must not decide.
+    # Weights of classes that are equally similar to all lie on the bound, where rounding must not decide.
     least = delta / len(old) * (1 - 8 * torch.finfo(similarity.dtype).eps)
     return torch.where(similarity >= least, similarity, 0)
 
@@ -48,7 +48,7 @@ def weighted_distillation(student: Tensor, teacher: Tensor, target: Tensor, weig
 
     Args:
         student: ``[N, C, H, W]`` logits, old classes first; the softmax is
-            over these.
+            over old classes.
         teacher: ``[N, k, H, W]`` logits.
         target: ``[N, H, W]`` class indices.
         weights: ``[n, k]`` of :func:`similarity_weights`.
@@ -56,8 +56,8 @@ def weighted_distillation(student: Tensor, teacher: Tensor, target: Tensor, weig
             its square.
 
     Returns:
-        ``[N, H, W]`` loss per pixel, 0 where no new class is, and the mask of
-        those where one is.
+        ``[N, H, W]`` loss per pixel, 0 outside of new classes, and the mask
+        of their pixels.
     """
     num_old = teacher.shape[1]
     log_student = (student[:, :num_old].float() / temperature).log_softmax(dim=1)
@@ -73,26 +73,25 @@ def weighted_distillation(student: Tensor, teacher: Tensor, target: Tensor, weig
 class ClassSimilarityWeightedKD(Part):
     """REMINDER's CSW-KD, and the class prototypes that it needs.
 
-    Prototypes of new classes are taken from the batch (of all processes, with
-    ``continual.over_processes``); those of old classes at the end of the step
-    that brought them, over all processes.
+    Prototypes of new classes are means over the batch (of all processes, with
+    ``continual.over_processes``); those of old classes are taken at the end
+    of the step in which they are new, over all processes.
 
     Args:
-        loss_weight: Factor on the loss; the paper does not give one, the
-            authors' code has 0.5.
+        loss_weight: Factor on the loss; not stated in the paper, 0.5 in the
+            authors' code.
         temperature: See :func:`weighted_distillation`; from the authors' code.
         delta: See :func:`similarity_weights`; 1 in the paper and the authors'
             ADE20K scripts, 0 in their VOC scripts.
-        source: What prototypes are means of: the decode head's 'embedding'
-            (authors' code), or the 'logits' (paper).
-        weighting: What counts alike in the means at the end of a step:
-            'pixels' (paper), or 'batches' whatever their number of pixels
-            (authors' code).
+        source: Prototypes are means of the decode head's 'embedding'
+            (authors' code), or of the 'logits' (paper).
+        weighting: At the end of a step, means are over 'pixels' (paper), or
+            over the means of 'batches' (authors' code).
         align_corners: How the source is upsampled to the labels; None as the
             decode head's logits, True in the authors' code.
         every_pixel: Average over all pixels, as the paper's eq. 10 reads, in
-            place of those of new classes, as in the authors' code, which the
-            weight was found with.
+            place of those of new classes, as in the authors' code, with which
+            ``loss_weight`` was tuned.
     """
 
     about_new_classes = True
@@ -110,7 +109,7 @@ class ClassSimilarityWeightedKD(Part):
         self.weighting = weighting
         self.align_corners = align_corners
         self.every_pixel = every_pixel
-        # [classes so far, D]; in a run that was stopped behind after_step those of the step's classes as well.
+        # [classes so far, D]; with the step's own classes if a run was stopped after after_step.
         self.prototypes = torch.zeros(0, 0)
         self.channels = torch.zeros(0, dtype=torch.int64)  # of each prototype
 
@@ -127,8 +126,7 @@ class ClassSimilarityWeightedKD(Part):
             new = class_means(sums, counts)
             old = F.pad(self.prototypes, (0, new.shape[1] - self.prototypes.shape[1]))[:split.num_old]
             weights = similarity_weights(new, old, self.channels[:split.num_old], self.delta)
-        loss = weighted_distillation(batch.student.logits, batch.teacher.logits, batch.target, weights,
-                                     self.temperature)[0]
+        loss, _ = weighted_distillation(batch.student.logits, batch.teacher.logits, batch.target, weights, self.temperature)
         if not self.every_pixel:
             return self.loss_weight * by_count(loss.sum(), pixels)
         return self.loss_weight * loss.mean() * (1 if batch.image_share is None else batch.image_share)
@@ -136,8 +134,8 @@ class ClassSimilarityWeightedKD(Part):
     def after_step(self, split: Split, batches: Iterable[StepBatch]) -> None:
         local: Optional[Tuple[Tensor, Tensor]] = None
         for batch in batches:
-            sums, counts = self._sums(batch.student, batch.raw_target - split.num_old, split.num_new)
-            sums, counts = sums.sum(dim=0).double(), counts.sum(dim=0).double()
+            totals = self._sums(batch.student, batch.raw_target - split.num_old, split.num_new)
+            sums, counts = (values.sum(dim=0).double() for values in totals)
             if self.weighting == 'batches':
                 sums, counts = class_means(sums, counts), (counts > 0).double()
             local = (sums, counts) if local is None else (local[0] + sums, local[1] + counts)

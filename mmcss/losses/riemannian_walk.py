@@ -15,19 +15,19 @@ from .weight_regulariser import GradientOfMove, PerParameter, WeightPath, pick
 
 @MODELS.register_module()
 class RiemannianWalk(ElasticWeightConsolidation):
-    """RW: EWC's importance, and what a weight took off the loss for how far the output went.
+    """RW: the sum of EWC's importance and of a score, see :func:`add_segment_score_`.
 
-    The latter is summed over segments of some updates, and averaged with that
+    The score is summed over segments of some updates, and averaged with that
     of the steps before.
 
     Args:
         loss_weight: Factor on the penalty, 100 in MiB's and PLOP's code.
-        alpha: See :class:`ElasticWeightConsolidation`.
-        start: Likewise.
+        alpha, start: See :class:`ElasticWeightConsolidation`.
         interval: Updates of a segment.
-        gradient: What a segment took off the loss: the sum of its moves, each
-            times the 'previous' gradient, which made it (paper), or its way
-            times the 'current' one, found at its end (authors' code).
+        gradient: The decrease of the loss along a segment: the sum of its
+            moves, each times the 'previous' gradient, which caused it
+            (paper), or its total move times the 'current' gradient, computed
+            at its end (authors' code).
         damping: See :func:`add_segment_score_`.
         normalise: Scale both importances of each parameter to 0 to 1.
     """
@@ -66,14 +66,14 @@ class RiemannianWalk(ElasticWeightConsolidation):
                 self._close_segment(touched, weights, pick(self._path.saved, touched))
                 torch._foreach_zero_(pick(self._path.saved, touched))
         elif closes:
-            way = torch._foreach_sub(pick(self._segment, touched), weights)
-            self._close_segment(touched, weights, torch._foreach_mul(way, gradients))
+            move = torch._foreach_sub(pick(self._segment, touched), weights)
+            self._close_segment(touched, weights, torch._foreach_mul(move, gradients))
         super().follow(touched, weights, gradients)
 
     def _close_segment(self, touched: List[int], weights: PerParameter, path: Tensors) -> None:
-        begun = pick(self._segment, touched)
-        add_segment_score_(pick(self._score, touched), path, begun, weights, pick(self._fisher, touched), self.damping)
-        torch._foreach_copy_(begun, weights)
+        start = pick(self._segment, touched)
+        add_segment_score_(pick(self._score, touched), path, start, weights, pick(self._fisher, touched), self.damping)
+        torch._foreach_copy_(start, weights)
 
     def running(self) -> Dict[str, PerParameter]:
         path = self._path.tensors() if self.gradient == 'previous' else {}

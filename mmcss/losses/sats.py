@@ -11,7 +11,7 @@ from mmseg.registry import MODELS
 from torch import Tensor
 
 from ..arguments import Counts, NotNegative
-from ..parts import Attention, Needs, Part, StepBatch
+from ..parts import Attention, Needs, Part, Prediction, StepBatch
 from .sdr import nearest_labels
 
 Layout = Literal['permute', 'reshape']
@@ -25,9 +25,8 @@ def rows_of_cells(weights: Tensor, layout: Layout = LAYOUT) -> Tensor:
 
     Args:
         weights: ``[N, heads, cells, keys]``.
-        layout: 'permute'; or 'reshape', with which a stage of several heads
-            has other cells' rows, of any head, in a cell's place: the slip of
-            the released code. Alike for one head.
+        layout: 'permute'; or 'reshape', the slip of the released code, which
+            mixes up the cells and heads of a stage of several heads.
 
     Returns:
         ``[N, cells, heads, keys]``.
@@ -42,12 +41,12 @@ def region_means(rows: Tensor, labels: Tensor, classes: range) -> Tuple[Tensor, 
 
     Args:
         rows: ``[N, cells, heads, keys]`` float32.
-        labels: ``[N, cells]``; other ones than ``classes`` count for none.
+        labels: ``[N, cells]``; any but ``classes`` count for none.
         classes: The classes, C of them.
 
     Returns:
         ``[N, C, heads, keys]`` means, 0 for a class without a cell; and
-        ``[N, C]`` bool, which classes have one.
+        ``[N, C]`` bool: which classes have cells.
     """
     wanted = torch.arange(classes.start, classes.stop, device=labels.device)
     regions = labels[:, None] == wanted[:, None]
@@ -65,18 +64,18 @@ def attention_distance(student: Tensor, teacher: Tensor, labels: Tensor, classes
     Args:
         student: ``[N, heads, cells, keys]`` after the softmax; computed in
             float32.
-        teacher: As ``student``, without gradient.
+        teacher: Likewise, without gradient.
         labels: ``[N, cells]``, see :func:`nearest_labels`.
         classes: The classes whose regions are compared.
         squared: Square the norms.
         layout: See :func:`rows_of_cells`.
-        pooling: 'class' over the regions of classes, 'global' over all cells,
-            'none' for the distance of each cell by itself.
+        pooling: Over the regions of each 'class', 'global' over all cells, or
+            'none'.
 
     Returns:
         Scalar: the mean over images of the mean over the classes that an
-        image has (0 for an image that has none) of the mean over heads of the
-        norm over keys. Its gradient is 0 where both agree.
+        image has (0 for an image without) of the mean over heads of the norm
+        over keys. Its gradient is 0 where both agree.
     """
     rows = rows_of_cells(student.float() - teacher.float(), layout)
     if pooling != 'class':
@@ -93,19 +92,17 @@ def _norms(x: Tensor, squared: bool) -> Tensor:
 
 @MODELS.register_module()
 class AttentionTransfer(Part):
-    """SATS's distillation of attention between student and teacher.
+    """SATS's distillation of attention between student and teacher: the mean of :func:`attention_distance` over stages.
 
     Regions are those of the completed labels: new classes by their labels,
     old ones by pseudo labels; background and ignored pixels are left out.
-    Stages count alike, and so do a stage's heads, images, and the classes of
-    an image.
 
     Args:
         loss_weight: Factor on the loss (lambda_a; paper and authors' code:
             20, which suits the plain norm).
         squared: Square the norms, as the paper's eq. 2 prints. A row sums to
-            1 over hundreds of keys: its squared distances are a hundredth or
-            less of the plain ones, and the term all but inert.
+            1 over hundreds of keys: squared distances are a hundredth or less
+            of plain ones, and the term has hardly any effect.
         layout: See :func:`rows_of_cells`.
         pooling: See :func:`attention_distance` (the paper's ablation of CRP,
             GP and NP).
@@ -125,19 +122,20 @@ class AttentionTransfer(Part):
 
     def loss(self, batch: StepBatch) -> Tensor:
         classes = range(batch.split.first_foreground, batch.split.num_seen)
-        # Rows are small numbers, and means over a large region sums of many.
+        # Rows are small numbers, and means over a large region add up many.
         with torch.autocast(batch.target.device.type, enabled=False):
             terms = [
                 attention_distance(new.weights, old.weights, nearest_labels(batch.target, new.grid).flatten(1), classes,
                                    self.squared, self.layout, self.pooling)
-                for new, old in self._chosen(list(zip(batch.student.attention, batch.teacher.attention, strict=True)))
+                for new, old in zip(self._chosen(batch.student), self._chosen(batch.teacher), strict=True)
             ]
         return self.loss_weight * torch.stack(terms).mean()
 
-    def _chosen(self, pairs: Sequence[Tuple[Attention, Attention]]) -> Sequence[Tuple[Attention, Attention]]:
+    def _chosen(self, prediction: Prediction) -> Sequence[Attention]:
+        attention = prediction.attention
         if self.stages is None:
-            return pairs
-        if max(self.stages) > len(pairs):
-            raise ValueError(f'stages: got {list(self.stages)!r}, but this backbone has {len(pairs)}; '
-                             'mend continual.losses in the config.')
-        return [pairs[number - 1] for number in self.stages]
+            return attention
+        if max(self.stages) > len(attention):
+            raise ValueError(f'stages: got {list(self.stages)!r}, but this backbone has {len(attention)}; '
+                             'correct continual.losses in the config.')
+        return [attention[number - 1] for number in self.stages]

@@ -1,15 +1,15 @@
 """SDR: sparse and disentangled latent representations (Michieli and Zanuttigh, CVPR 2021).
 
-Four terms shape the backbone's last output, the latent map: class means of old
-classes shall stay at their prototypes (matching), features come close to the
-prototype of their class (attraction), class means part from each other
+Four terms shape the backbone's last output, the latent map: means of old
+classes are kept at their prototypes (matching), features are drawn to the
+prototype of their class (attraction), class means are pushed apart
 (repulsion), and features are made sparse (sparsity).
 
 Authors' code: https://github.com/LTTM/SDR
 Written from the equations. Two slips of that code are not reproduced: with more
-than one image a masked selection is viewed as channels by cells, which mixes up
-both; and the division by the number of classes stands inside the loop over
-classes, which divides the running sum again and again.
+than one image it reshapes a masked selection to channels by cells, which mixes
+up both; and it divides by the number of classes inside the loop over classes,
+so that the running sum is divided again and again.
 """
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def nearest_labels(target: Tensor, grid: Sequence[int]) -> Tensor:
 
 
 def members(labels: Tensor, num_classes: int) -> Tensor:
-    """``[N, C, h, w]`` bool: which class each cell of ``[N, h, w]`` labels is of; none for labels beyond C - 1."""
+    """``[N, C, h, w]`` bool: the class of each cell of ``[N, h, w]`` labels; none for labels beyond C - 1."""
     classes = torch.arange(num_classes, device=labels.device)
     return labels[:, None] == classes[:, None, None]
 
@@ -71,25 +71,18 @@ def mean_over_classes(values: Tensor, counted: Tensor) -> Tensor:
 
 
 def prototype_matching(means: Tensor, prototypes: Tensor, counted: Tensor) -> Tensor:
-    """Mean squared error between class means and prototypes.
+    """Mean squared error between class means of the batch (``[C, D]``) and prototypes (likewise, without gradient).
 
-    Args:
-        means: ``[C, D]`` means of the batch's features.
-        prototypes: ``[C, D]``, without gradient.
-        counted: ``[C]`` bool, the classes to average over.
-
-    Returns:
-        Scalar.
+    The average is over the classes that are ``counted``, ``[C]`` bool.
     """
     return mean_over_classes((means - prototypes).square().mean(dim=1), counted)
 
 
 def error_sums(features: Tensor, labels: Tensor, prototypes: Tensor) -> Tuple[Tensor, Tensor]:
-    """Squared errors between features and the prototype of their class, for the attraction to it.
+    """Squared errors between features and the prototype of their class, for :func:`attraction`.
 
     Args:
-        features: ``[N, D, h, w]``.
-        labels: ``[N, h, w]`` class indices; others count for no class.
+        features, labels: See :func:`region_sums`.
         prototypes: ``[C, D]``, without gradient.
 
     Returns:
@@ -97,41 +90,29 @@ def error_sums(features: Tensor, labels: Tensor, prototypes: Tensor) -> Tuple[Te
     """
     num_classes = len(prototypes)
     inside = (labels >= 0) & (labels < num_classes)
-    goals = prototypes.to(features)[torch.where(inside, labels, 0)].permute(0, 3, 1, 2)
-    return region_sums((features - goals).square().mean(dim=1, keepdim=True), labels, num_classes)
+    targets = prototypes.to(features)[torch.where(inside, labels, 0)].permute(0, 3, 1, 2)
+    return region_sums((features - targets).square().mean(dim=1, keepdim=True), labels, num_classes)
 
 
 def attraction(sums: Tensor, counts: Tensor, counted: Tensor) -> Tensor:
-    """Mean squared error between features and the prototype of their class.
+    """Mean squared error between features and the prototype of their class, from :func:`error_sums`.
 
-    Args:
-        sums: Of :func:`error_sums`.
-        counts: Likewise.
-        counted: ``[C]`` bool, the classes to average over, as far as they are
-            in the batch.
-
-    Returns:
-        Scalar: averaged over the cells of a class, then over classes, so that
-        a small class counts as much as a large one.
+    Averaged over the cells of a class, then over those of the ``counted``
+    classes (``[C]`` bool) that are in the batch: small classes count as much
+    as large ones.
     """
     return mean_over_classes(class_means(sums, counts)[:, 0], counted & (counts > 0))
 
 
 def repulsion(means: Tensor, counted: Tensor) -> Tensor:
-    """Mean inverse distance between the means of two classes of the batch.
+    """Mean inverse distance between the means (``[C, D]``) of any two ``counted`` classes (``[C]`` bool) of the batch.
 
-    Args:
-        means: ``[C, D]`` means of the batch's features.
-        counted: ``[C]`` bool, the classes that are paired.
-
-    Returns:
-        Scalar; 0 with less than two classes. Distances below
-        ``LEAST_DISTANCE`` count as that, without gradient.
+    0 with less than two classes. Distances below ``LEAST_DISTANCE`` count as
+    that, without gradient.
     """
     # By differences: a product of matrices would round small distances away.
     distances = torch.cdist(means, means, compute_mode='donot_use_mm_for_euclid_dist')
-    others = ~torch.eye(len(means), dtype=torch.bool, device=means.device)
-    pairs = counted & counted[:, None] & others
+    pairs = counted & counted[:, None] & ~torch.eye(len(means), dtype=torch.bool, device=means.device)
     return torch.where(pairs, 1 / distances.clamp(min=LEAST_DISTANCE), 0).sum() / pairs.sum().clamp(min=1)
 
 
@@ -144,12 +125,10 @@ def sparsity(features: Tensor, labels: Tensor, num_classes: int, number: Optiona
     in a ReLU, count as 0.
 
     Args:
-        features: ``[N, D, h, w]``.
-        labels: ``[N, h, w]`` class indices; others count for no class.
-        num_classes: Number of classes, C.
-        number: Cells to divide by; None for those of all classes here.
-        largest_of: Makes of the largest value of each class here those of a
-            batch of which this is a share.
+        features, labels, num_classes: See :func:`region_sums`.
+        number: Number of cells to divide by; None for those of all classes.
+        largest_of: Turns the largest values of the classes in this share of a
+            batch into those of the whole batch.
 
     Returns:
         Scalar, the mean over the cells of all classes; a cell all of whose

@@ -1,7 +1,4 @@
-"""SDR: the part that keeps prototypes and shapes the latent map (Michieli and Zanuttigh, CVPR 2021).
-
-The equations, and where they come from, are in :mod:`mmcss.losses.sdr`.
-"""
+"""SDR: the part that keeps prototypes and shapes the latent map; equations and sources: :mod:`mmcss.losses.sdr`."""
 from __future__ import annotations
 
 from typing import Any, Dict, Iterable, Optional, Sequence, Tuple
@@ -12,7 +9,7 @@ from mmengine.dist import all_gather_object, all_reduce
 from mmseg.registry import MODELS
 from torch import Tensor
 
-from ..arguments import NotNegative
+from ..arguments import ABSENT, NotNegative
 from ..parts import Needs, Part, Prediction, StepBatch
 from ..scenario import IGNORE, Split
 from .prototypes import class_means
@@ -26,21 +23,21 @@ Sums = Dict[str, Tuple[Tensor, ...]]  # of each term: sums, and numbers of cells
 class LatentShaping(Part):
     """SDR's prototypes, and the four terms that shape the latent map around them.
 
-    A prototype is the mean of all feature vectors that the labels of any
-    iteration, step and process have told of a class. It is a target without
-    gradient: a batch is compared with the prototypes of the batches before it
-    and enters them at the update that it brings. (The paper has them follow "on
-    the fly"; this order keeps a batch from being its own target.) An update
-    that mixed precision skips leaves its features to the next one, unless they
-    have overflowed. In the overlapped and disjoint regimes the labels tell new
-    classes alone, so that prototypes of old ones stay.
+    A prototype is the mean of all feature vectors labelled with a class, over
+    all iterations, steps and processes. It is a target without gradient: a
+    batch is compared with the prototypes of earlier batches and enters them
+    at its update. (The paper has them follow "on the fly"; this order keeps a
+    batch from being its own target.) Features whose update mixed precision
+    skips enter at the next one, unless they have overflowed. In the overlapped
+    and disjoint regimes only new classes are labelled, so that prototypes of
+    old ones do not change.
 
-    Background pixels that the teacher takes for an old class are of this pseudo
-    class in all four terms, but don't enter prototypes. Matching is over pseudo
-    classes, so from step 1 on; attraction over those that have a prototype;
-    sparsity over all valid pixels, those of the background too. Means of
-    classes, and what features are divided by, are those of all processes'
-    batches, with ``continual.over_processes``.
+    Background pixels that the teacher predicts as an old class belong to this
+    pseudo class in all four terms, but don't enter prototypes. Matching is
+    over pseudo classes, so from step 1 on; attraction over classes that have a
+    prototype; sparsity over all valid pixels, background included. With
+    ``continual.over_processes``, class means and the divisors of features are
+    those of all processes' batches.
 
     Args:
         matching: Weight of :func:`prototype_matching` (authors' code: 0.01).
@@ -48,11 +45,11 @@ class LatentShaping(Part):
         repulsion: Weight of :func:`repulsion` (1e-3).
         sparsity: Weight of :func:`sparsity` (1e-3, or 1e-4 in the settings
             that the authors recommend to begin with).
-        background: Whether the background is a class of the first three terms.
-            It is none in the overlapped regime, nor in the disjoint one after
-            step 0, where it stands for other classes.
-        first_step: Whether step 0 is shaped too. The authors train it plainly;
-            prototypes are then taken from the trained model.
+        background: Whether the background is a class of the first three
+            terms. In the overlapped regime, and in the disjoint one after
+            step 0, it hides other classes.
+        first_step: Whether step 0 is shaped too. The authors train it without
+            the terms; prototypes are then taken from the trained model.
     """
 
     needs = Needs(backbone_output=True)
@@ -70,12 +67,13 @@ class LatentShaping(Part):
         self.prototypes = torch.zeros(0, 0, dtype=torch.float64)  # [classes so far, D]
         self.counts = torch.zeros(0, dtype=torch.float64)  # vectors in each prototype
         self.collected: Optional[Tensor] = None  # [C, D + 1] sums and counts since the last update
+        self._labels: Tensor = ABSENT  # of the cells, before pseudo labels; from a batch's loss to its observation
 
     def loss(self, batch: StepBatch) -> Optional[Tensor]:
         if batch.split.step == 0 and not self.first_step:
             return None
         features = batch.student.backbone_output.float()
-        labels = nearest_labels(batch.target, features.shape[2:])
+        labels = self._labels = nearest_labels(batch.target, features.shape[2:])
         self._make_room(batch.split.num_seen, features.shape[1], features.device)
         prototypes = self.prototypes.float()
         first = 0 if self.background else batch.split.first_foreground
@@ -106,8 +104,7 @@ class LatentShaping(Part):
 
     def observe(self, batch: StepBatch) -> None:
         if batch.split.step > 0 or self.first_step:
-            features = batch.student.backbone_output.float()
-            self._collect(features, nearest_labels(batch.target, features.shape[2:]), batch.split)
+            self._collect(batch.student.backbone_output, self._labels, batch.split)
 
     def before_update(self) -> None:
         if self.collected is not None:
@@ -118,9 +115,9 @@ class LatentShaping(Part):
         self.before_update()  # of iterations that no update followed
         if self.counts.any():
             return
-        # The step was trained elsewhere, and left its model alone.
+        # The step was trained without this part: only its model is known.
         for batch in batches:
-            features = batch.student.backbone_output.float()
+            features = batch.student.backbone_output
             self._collect(features, nearest_labels(batch.target, features.shape[2:]), split)
         collected = None if self.collected is None else self.collected.cpu()
         gathered = [sums for sums in all_gather_object(collected) if sums is not None]  # a process may have had no image
@@ -132,7 +129,7 @@ class LatentShaping(Part):
         self._make_room(split.num_seen, features.shape[1], features.device)
         sums, counts = region_sums(features.detach(), labels, split.num_seen)
         batch = torch.cat((sums, counts[:, None]), dim=1).double()
-        # Features that overflow, whose update mixed precision skips, would stay in the mean for good.
+        # Features that overflow would spoil the mean for good, although mixed precision skips their update.
         batch = torch.where(batch.isfinite().all(), batch, 0)
         self.collected = batch if self.collected is None else self.collected + batch
 
@@ -148,7 +145,7 @@ class LatentShaping(Part):
         before, width = self.prototypes.shape
         if before and width != channels:
             raise ValueError(f'the prototypes of the step before have {width} channels, the backbone gives {channels}; '
-                             'train all steps with one backbone.')
+                             'train all steps with the same backbone.')
         if (before, width) != (num_classes, channels):
             self.prototypes = F.pad(self.prototypes, (0, channels - width, 0, num_classes - before))
             self.counts = F.pad(self.counts, (0, num_classes - before))
@@ -178,7 +175,7 @@ def _averaged(sums: Sums) -> Sums:
 
 
 def _terms(sums: Sums, prototypes: Tensor, is_class: Tensor, known: Tensor) -> Dict[str, Tensor]:
-    """Those terms that are made of means of classes, which also tell the classes of the batch."""
+    """Those terms that are computed from sums over classes, by name."""
     terms, present = {}, {name: values[-1] > 0 for name, values in sums.items()}
     if 'matching' in sums:
         terms['matching'] = prototype_matching(class_means(*sums['matching']), prototypes, known & present['matching'])

@@ -1,4 +1,4 @@
-"""What EWC, PI and RW share: important weights are held where the step before has left them.
+"""The base of EWC, PI and RW, which penalise changes of weights that were important for the steps before.
 
 Equations and sources: :mod:`mmcss.losses.importance`.
 """
@@ -20,17 +20,17 @@ PerParameter = List[Tensor]
 
 
 class WeightRegulariser(Part):
-    """Gathers the importance of weights in each step, and from step 1 on penalises moves of important ones.
+    """Computes the importance of weights in each step, and from step 1 on penalises moves of important ones.
 
     Importance comes from the gradient of the loss alone, right before each
     update; then the gradient of the penalty, known in closed form, is added
-    to it. So both are exact whatever accumulates or scales gradients, and
-    neither needs a graph. A clipping of gradients comes before and concerns
-    the loss alone. The penalty in the log is a number without gradient; it
-    costs one pass over the weights.
+    to it. So both are exact however gradients are accumulated or scaled, and
+    neither needs a graph. Gradients are clipped before that, without the
+    penalty's. The logged penalty has no gradient, and costs one pass over the
+    weights.
 
-    Weights and rows that the step before did not have are free. With an
-    average of the weights (EMA) old weights are the averaged ones.
+    Weights and rows that the step before did not have are not penalised. With
+    an average of the weights (EMA), old weights are the averaged ones.
 
     Args:
         loss_weight: Factor on the penalty, see :func:`penalty`.
@@ -40,7 +40,7 @@ class WeightRegulariser(Part):
     from_first_step = watches_first_step = True
     uses_teacher = mean_over_images = False
     takes_unknown = True
-    # Kinds of tensors that the next step gets; the importance is their sum.
+    # Kinds of tensors that the next step receives; the importance is their sum.
     handed_on: Tuple[str, ...] = ()
 
     def __init__(self, loss_weight: NotNegative = 100.0, normalise: bool = True) -> None:
@@ -52,18 +52,18 @@ class WeightRegulariser(Part):
         self._anchors: Dict[int, Tuple[Tensor, Tensor]] = {}  # old weights and importance
         self._widen: Callable[..., Tensor] = ABSENT
         self._updates = 0
-        self._left: Optional[Dict[str, Tensor]] = None  # for the next step, when training is over
+        self._final: Optional[Dict[str, Tensor]] = None  # for the next step, once training is over
 
     def begin(self) -> None:
-        """Make the tensors that follow the step; ``_parameters`` are known."""
+        """Create the tensors of the step; ``_parameters`` are known."""
         raise NotImplementedError
 
     def inherit(self, state: Mapping[str, Mapping[str, Tensor]]) -> None:
-        """Go on from what the step before has handed on, by kind and parameter."""
+        """Continue from the ``handed_on`` tensors of the step before, by kind and parameter."""
         raise NotImplementedError
 
     def follow(self, touched: List[int], weights: PerParameter, gradients: PerParameter) -> None:
-        """Take in one update.
+        """Account for one update.
 
         Args:
             touched: Numbers of the parameters that have a gradient.
@@ -73,11 +73,11 @@ class WeightRegulariser(Part):
         raise NotImplementedError
 
     def running(self) -> Dict[str, PerParameter]:
-        """What has to last while the step is trained, by kind."""
+        """Tensors that a checkpoint of the step needs: one for each parameter, by kind."""
         raise NotImplementedError
 
     def finished(self) -> Dict[str, PerParameter]:
-        """What the next step gets: a tensor for each parameter by each kind of ``handed_on``."""
+        """Tensors for the next step: one for each parameter, by kind of ``handed_on``."""
         raise NotImplementedError
 
     def attach(self, student: Student, old: Mapping[str, Tensor]) -> None:
@@ -86,7 +86,7 @@ class WeightRegulariser(Part):
         if old:
             self._widen = student.widening(old)
         self._old = {name: old[name] for name in named if name in old}
-        self._anchors, self._updates, self._left = {}, 0, None
+        self._anchors, self._updates, self._final = {}, 0, None
         with torch.no_grad():
             self.begin()
 
@@ -97,18 +97,16 @@ class WeightRegulariser(Part):
             kinds[kind][name] = value
         for i, (name, parameter) in enumerate(zip(self._names, self._parameters)):
             if name in self._old and parameter.requires_grad:
-                # Scaled before rows are added: those that are new have nothing to say.
                 wrong = [kind for kind in self.handed_on if kinds[kind][name].shape != self._old[name].shape]
                 if wrong:
-                    raise ValueError(f'{wrong} of {name} have not its shape, {tuple(self._old[name].shape)}')
-                importance = reduce(torch.add, (self._scaled(kinds[kind][name]) for kind in self.handed_on))
+                    raise ValueError(f'{wrong} of {name}: got another shape, expected {tuple(self._old[name].shape)}')
+                # Scaled before rows are added: new ones have no importance.
+                tensors = [normalise(kinds[kind][name]) if self.normalise else kinds[kind][name] for kind in self.handed_on]
+                importance = reduce(torch.add, tensors)
                 self._anchors[i] = (self._widen(name, self._old[name].to(parameter)),
                                     self._widen(name, importance.to(parameter)))
         self._old = {}
         self.inherit(kinds)
-
-    def _scaled(self, importance: Tensor) -> Tensor:
-        return normalise(importance) if self.normalise else importance
 
     def loss(self, batch: StepBatch) -> Optional[Tensor]:
         if not self._anchors:
@@ -134,13 +132,13 @@ class WeightRegulariser(Part):
     def after_step(self, split: Split, batches: Iterable[StepBatch]) -> None:
         if not self._updates:
             raise ValueError(
-                f'{type(self).__name__} gathers the importance of weights while they are trained, and has seen '
-                f'no update of step {split.step}: the step did not train.')
-        self._left = self._flat(self.finished())
+                f'{type(self).__name__} computes the importance of weights while they are trained, but step {split.step} '
+                'had no update. Train it with this part.')
+        self._final = self._flat(self.finished())
 
     def state_dict(self) -> Dict[str, Tensor]:
-        if self._left is not None:
-            return self._left
+        if self._final is not None:
+            return self._final
         if not self._updates:
             return {}
         return dict(self._flat(self.running()), updates=torch.tensor(self._updates))
@@ -164,39 +162,38 @@ class WeightRegulariser(Part):
 
 
 def pick(tensors: Union[Sequence[Tensor], Mapping[int, Tensor]], numbers: Sequence[int]) -> PerParameter:
-    """Those tensors."""
+    """The tensors of these numbers."""
     return [tensors[i] for i in numbers]
 
 
 class WeightPath:
-    """The way of weights, and what it takes off the loss.
+    """Sums up the decrease of the loss by the moves of weights.
 
     Args:
         parameters: The weights at their start.
-        gradient: Which gradient goes with a move, see
-            :class:`mmcss.losses.path_integral.PathIntegral`.
+        gradient: See :class:`mmcss.losses.path_integral.PathIntegral`.
     """
 
     def __init__(self, parameters: List[nn.Parameter], gradient: GradientOfMove) -> None:
         self.saved = [torch.zeros_like(parameter) for parameter in parameters]
         self.last = [parameter.detach().clone() for parameter in parameters]
-        # Nothing has moved before the first update, so that 0 will do for its gradient.
+        # There is no move before the first update, so that its gradient may be 0.
         self.pending = [torch.zeros_like(parameter) for parameter in parameters] if gradient == 'previous' else None
 
     def follow(self, touched: List[int], weights: PerParameter, gradients: PerParameter) -> None:
-        """Take in the move up to here; see :meth:`WeightRegulariser.follow`."""
+        """Account for the last move; see :meth:`WeightRegulariser.follow`."""
         last = pick(self.last, touched)
-        made_it = gradients if self.pending is None else pick(self.pending, touched)
-        add_path_(pick(self.saved, touched), made_it, last, weights)
+        of_move = gradients if self.pending is None else pick(self.pending, touched)
+        add_path_(pick(self.saved, touched), of_move, last, weights)
         torch._foreach_copy_(last, weights)
         if self.pending is not None:
-            torch._foreach_copy_(made_it, gradients)
+            torch._foreach_copy_(of_move, gradients)
 
     def close(self, parameters: List[nn.Parameter]) -> None:
-        """Take in the last move, which no other update follows."""
+        """Account for the last move, after which there is no update."""
         if self.pending is not None:
             self.follow(list(range(len(parameters))), list(parameters), [torch.zeros_like(x) for x in parameters])
 
     def tensors(self) -> Dict[str, PerParameter]:
-        """What has to last, by kind."""
+        """Tensors that a checkpoint needs, by kind."""
         return dict(path=self.saved, last=self.last, **({} if self.pending is None else dict(pending=self.pending)))

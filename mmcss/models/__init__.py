@@ -1,4 +1,4 @@
-"""The student's body: growth, the frozen teacher, taps, and how targets are completed."""
+"""Student and teacher: growth, freezing, reading features, and completing labels."""
 from .cosine_classifier import CosineClassifier
 from .extended_segmentors import ExtendedCascadeEncoderDecoder, ExtendedEncoderDecoder, merge_unknown
 from .growth import class_axes, grow

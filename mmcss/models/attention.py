@@ -1,91 +1,81 @@
 """Reading the attention of a transformer's stages while it runs.
 
 The weights are those that the backbone computes anyway: nothing runs twice,
-and what the backbone returns stays the same. Hooks last for one forward pass.
+and what the backbone returns stays the same. Everything is overridden for one
+forward pass only.
 """
 from __future__ import annotations
 
 from contextlib import ExitStack
 from functools import partial
-from typing import Any, Callable, Dict, List, Sequence, Tuple, Union
+from typing import Any, Callable, Dict, List, Tuple
 
-import torch.nn as nn
 from mmengine.model import BaseModule
 from mmseg.models.backbones import MixVisionTransformer, SwinTransformer, VisionTransformer
 from torch import Tensor
 
 from ..arguments import ABSENT
 from ..parts import Attention
+from .overriding import override_attribute, tap
 
 Keep = Callable[[Attention], None]
 
 
-class MultiheadStage:
-    """A stage whose last block attends by :class:`torch.nn.MultiheadAttention`.
+def tap_multihead(block: BaseModule, embedding: BaseModule, extra_tokens: int, keep: Keep, stack: ExitStack) -> None:
+    """Hand the attention of a block that attends by :class:`torch.nn.MultiheadAttention` to ``keep``.
 
     Args:
-        block: The last block of the stage.
+        block: The last block of a stage.
         embedding: The module whose output, tokens and grid, enters the stage.
         extra_tokens: Number of tokens before those of the cells, which are
             keys as well, but no cells.
+        keep: Called at the end of each call.
+        stack: Ends it.
+
+    Raises:
+        ValueError: Dropout acts on the weights.
     """
+    attention = block.attn.attn
+    if attention.dropout > 0:
+        raise ValueError(f'attention dropout of {attention.dropout:g}: the weights would be read with random zeros in them; '
+                         'set attn_drop_rate=0 in model.backbone.')
+    grids: List[Tuple[int, int]] = []
+    original = attention.forward
 
-    def __init__(self, block: BaseModule, embedding: BaseModule, extra_tokens: int = 0) -> None:
-        self.block = block
-        self.attention: nn.MultiheadAttention = block.attn.attn
-        self.embedding = embedding
-        self.extra_tokens = extra_tokens
-        if self.attention.dropout > 0:
-            raise ValueError(f'attention dropout of {self.attention.dropout:g}: the weights that are read would be '
-                             'those with random zeros; set attn_drop_rate=0 in model.backbone.')
+    def forward(*args: Any, **options: Any) -> Tuple[Tensor, Tensor]:
+        # MMSegmentation asks for no weights, or for their average over the heads.
+        output, weights = original(*args, **dict(options, need_weights=True, average_attn_weights=False))
+        keep(Attention(weights[:, :, extra_tokens:], grids[-1]))
+        return output, weights
 
-    def watch(self, keep: Keep, stack: ExitStack) -> None:
-        """Hand the attention of the next pass to ``keep``."""
-        grids: List[Tuple[int, int]] = []
-
-        def keep_grid(module: nn.Module, inputs: Any, outputs: Tuple[Tensor, Sequence[int]]) -> None:
-            height, width = outputs[1]
-            grids.append((int(height), int(width)))
-
-        def ask_for_heads(module: nn.Module, inputs: Any, options: Dict[str, Any]) -> Tuple[Any, Dict[str, Any]]:
-            # MMSegmentation's own call has them averaged over the heads, and drops them.
-            return inputs, dict(options, need_weights=True, average_attn_weights=False)
-
-        def keep_weights(module: nn.Module, inputs: Any, outputs: Tuple[Tensor, Tensor]) -> None:
-            keep(Attention(outputs[1][:, :, self.extra_tokens:], grids[-1]))
-
-        _run_once(self.block, stack)
-        stack.callback(self.embedding.register_forward_hook(keep_grid).remove)
-        stack.callback(self.attention.register_forward_pre_hook(ask_for_heads, with_kwargs=True).remove)
-        stack.callback(self.attention.register_forward_hook(keep_weights).remove)
+    _run_once(block, stack)
+    tap(embedding, lambda inputs, outputs: grids.append(_grid(outputs[1])), stack)
+    override_attribute(attention, 'forward', forward, stack)
 
 
-class WindowStage:
-    """A stage of a Swin transformer: a cell's keys are the cells of its window.
+def tap_windows(block: BaseModule, keep: Keep, stack: ExitStack) -> None:
+    """Hand the attention of the last block of a Swin stage, where a cell's keys are the cells of its window, to ``keep``."""
+    shifted = block.attn
+    windows: List[Tensor] = []
 
-    Args:
-        block: The last block of the stage.
-    """
+    def keep_map(inputs: List[Any], outputs: Any) -> None:
+        grid = _grid(inputs[1])
+        keep(Attention(whole_map(windows.pop(), grid, shifted.window_size, shifted.shift_size), grid))
 
-    def __init__(self, block: BaseModule) -> None:
-        self.block = block
+    _run_once(block, stack)
+    tap(shifted.w_msa.softmax, lambda inputs, weights: windows.append(weights), stack)  # before the attention's dropout
+    tap(shifted, keep_map, stack)
 
-    def watch(self, keep: Keep, stack: ExitStack) -> None:
-        """Hand the attention of the next pass to ``keep``."""
-        shifted = self.block.attn
-        grids: List[Tuple[int, int]] = []
 
-        def keep_grid(module: nn.Module, inputs: Tuple[Tensor, Sequence[int]]) -> None:
-            height, width = inputs[1]
-            grids.append((int(height), int(width)))
+def _run_once(block: BaseModule, stack: ExitStack) -> None:
+    """Switch checkpointing of a block off: its first run has no gradients, and the weights stay in memory anyway."""
+    override_attribute(block, 'with_cp', False, stack)
 
-        def keep_weights(module: nn.Module, inputs: Any, weights: Tensor) -> None:
-            keep(Attention(whole_map(weights, grids[-1], shifted.window_size, shifted.shift_size), grids[-1]))
 
-        _run_once(self.block, stack)
-        stack.callback(shifted.register_forward_pre_hook(keep_grid).remove)
-        # Before the attention's dropout.
-        stack.callback(shifted.w_msa.softmax.register_forward_hook(keep_weights).remove)
+def _grid(size: Any) -> Tuple[int, int]:
+    """Height and width as plain integers."""
+    height, width = size
+    return int(height), int(width)
 
 
 def whole_map(weights: Tensor, grid: Tuple[int, int], window: int, shift: int) -> Tensor:
@@ -111,43 +101,33 @@ def whole_map(weights: Tensor, grid: Tuple[int, int], window: int, shift: int) -
     return cells[:, :, :grid[0], :grid[1]].flatten(2, 3)
 
 
-Stage = Union[MultiheadStage, WindowStage]
-
-STAGES: Dict[type, Callable[[BaseModule], List[Stage]]] = {
-    MixVisionTransformer: lambda backbone: [MultiheadStage(blocks[-1], embed) for embed, blocks, _ in backbone.layers],
-    SwinTransformer: lambda backbone: [WindowStage(stage.blocks[-1]) for stage in backbone.stages],
-    # What it gives to the decode head is a stage each.
+# A function for each stage that takes ``keep`` and ``stack``.
+STAGES: Dict[type, Callable[[BaseModule], List[Callable[[Keep, ExitStack], None]]]] = {
+    MixVisionTransformer: lambda backbone: [
+        partial(tap_multihead, blocks[-1], embedding, 0) for embedding, blocks, _ in backbone.layers
+    ],
+    SwinTransformer: lambda backbone: [partial(tap_windows, stage.blocks[-1]) for stage in backbone.stages],
+    # Each of its outputs is a stage.
     VisionTransformer: lambda backbone: [
-        MultiheadStage(backbone.layers[number], backbone.patch_embed, int(backbone.with_cls_token))
+        partial(tap_multihead, backbone.layers[number], backbone.patch_embed, int(backbone.with_cls_token))
         for number in backbone.out_indices
     ],
 }
 
 
-def attention_source(backbone: BaseModule) -> List[Stage]:
-    """Where the attention of each stage of a backbone is found.
+def tap_attention(backbone: BaseModule, stack: ExitStack) -> List[Attention]:
+    """A list that the next pass of a backbone fills with the attention of each stage's last block.
 
     Raises:
-        ValueError: It is not known where, or dropout acts on it.
+        ValueError: The backbone is none of :data:`STAGES`, or dropout acts on
+            its attention.
     """
-    for kind, stages_of in STAGES.items():
-        if isinstance(backbone, kind):
-            return stages_of(backbone)
-    known = ', '.join(kind.__name__ for kind in STAGES)
-    raise ValueError(f'the attention of {type(backbone).__name__} is not known; use one of {known} for model.backbone, '
-                     'or a method without attention.')
-
-
-def tap_attention(backbone: BaseModule, stack: ExitStack) -> List[Attention]:
-    """A list that the next pass of a backbone fills with the attention of each stage's last block."""
-    stages = attention_source(backbone)
+    stages = next((stages_of(backbone) for kind, stages_of in STAGES.items() if isinstance(backbone, kind)), None)
+    if stages is None:
+        valid = ', '.join(kind.__name__ for kind in STAGES)
+        raise ValueError(f'the attention of {type(backbone).__name__} is not known; use one of {valid} for model.backbone, '
+                         'or a method without attention.')
     attention: List[Attention] = [ABSENT] * len(stages)
-    for number, stage in enumerate(stages):
-        stage.watch(partial(attention.__setitem__, number), stack)
+    for number, tap_stage in enumerate(stages):
+        tap_stage(partial(attention.__setitem__, number), stack)
     return attention
-
-
-def _run_once(block: BaseModule, stack: ExitStack) -> None:
-    """No checkpointing of this block: its first run has no gradients, and the weights stay in memory anyway."""
-    stack.callback(setattr, block, 'with_cp', block.with_cp)
-    block.with_cp = False

@@ -11,15 +11,15 @@ MAIN_FEATURE = {'PIDNet': 1, 'DDRNet': -1}
 
 
 def evaluated_features(backbone: BaseModule, features: Any) -> Any:
-    """A backbone's output, in whichever mode it ran, in the form that it has in evaluation mode."""
+    """A backbone's output in the form that it has in evaluation mode, in whichever mode it ran."""
     main = MAIN_FEATURE.get(type(backbone).__name__)
     return features[main] if main is not None and isinstance(features, (tuple, list)) else features
 
 
 def eval_mode_modules(module: nn.Module) -> List[nn.Module]:
-    """The modules to put into evaluation mode where a backbone or neck is frozen.
+    """The modules to put into evaluation mode for a frozen backbone or neck.
 
-    The module itself, or its children where the decode head needs the outputs
-    that it returns in training mode only.
+    Its children, if a decode head needs outputs that it returns in training
+    mode only; otherwise the module itself.
     """
     return list(module.children()) if type(module).__name__ in MAIN_FEATURE else [module]

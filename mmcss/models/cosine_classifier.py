@@ -17,8 +17,8 @@ from .growing import GrowingModule
 class CosineClassifier(Checked, GrowingModule, BaseModule):
     """Logits are scaled cosines between the embedding and a vector for each class.
 
-    Online EM (Yan et al., ACM MM 2021, section 3.2). Takes the place of a
-    decode head's 1x1 convolution. Checkpoints need mmcss to load.
+    Online EM (Yan et al., ACM MM 2021, section 3.2). Replaces a decode head's
+    1x1 convolution. Checkpoints need mmcss to load.
 
     Args:
         in_channels: Channels of the embedding, D.

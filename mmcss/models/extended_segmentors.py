@@ -23,32 +23,31 @@ DEFAULT_SCORES = 'sigmoid'
 
 
 def with_background(logarithms: Tensor) -> Tensor:
-    """Logarithms of scores in which the unknown's score is added to the background's."""
+    """Logarithms of scores; the unknown's score is added to the background's."""
     background = torch.logaddexp(logarithms[:, :1], logarithms[:, -1:])
     return torch.cat((background, logarithms[:, 1:-1]), dim=1)
 
 
-# From logits of all channels to logarithms of the scores of the classes; a softmax leaves out the common divisor.
+# From logits of all channels to logarithms of the scores of the classes; of a softmax without the common divisor.
 UNKNOWN_SCORES: Mapping[str, Callable[[Tensor], Tensor]] = {
     'sigmoid': lambda logits: with_background(F.logsigmoid(logits)), 'softmax': with_background,
     'none': lambda logits: logits[:, :-1]}
 
 
 class ExtendedMixin(Stock):
-    """Options that stock segmentors lack; without either of them it is the stock segmentor.
+    """Two options that stock segmentors lack.
 
-    Predictions (``mode='predict'``) and what exporters get (``mode='tensor'``)
-    have the channels of the classes only. ``encode_decode``, which training
-    uses, has the unknown's channel too, and the scores that a classifier is
-    trained by.
+    Predictions (``mode='predict'``) and exports (``mode='tensor'``) have the
+    channels of the classes only. ``encode_decode``, which training uses, has
+    the unknown's channel too, and the scores that a classifier is trained with.
 
     Args:
         unknown: Whether the last channel is the unknown class (SSUL), which
             predictions merge with the background or leave out.
-        unknown_scores: How, according to the loss; see :func:`merge_unknown`.
-        classifier: Config of the module that takes the place of the final
-            decode head's 1x1 convolution; it is given ``in_channels`` and
-            ``num_classes``. None leaves the convolution.
+        unknown_scores: How they do, see :func:`merge_unknown`.
+        classifier: Config of the module that replaces the final decode head's
+            1x1 convolution, without ``in_channels`` and ``num_classes``; None
+            for the convolution.
     """
 
     unknown = False
@@ -66,15 +65,14 @@ class ExtendedMixin(Stock):
                 dict(classifier, in_channels=output_layer(head).in_channels, num_classes=head.num_classes))
 
     def inference(self, inputs: Tensor, batch_img_metas: List[Dict[str, Any]]) -> Tensor:
-        """As the stock model's, with classifiers in their predicting mode."""
+        """The stock model's, with classifiers in their predicting mode."""
         with predicting(self):
             return super().inference(inputs, batch_img_metas)
 
     def _forward(self, inputs: Tensor, data_samples: Optional[Sequence[SegDataSample]] = None) -> Tensor:
-        """As the stock model's, with classifiers in their predicting mode; an unknown class is merged.
+        """Likewise; if there is an unknown class, merged logits ``[N, C, H, W]`` at the size of the images.
 
-        The result is then ``[N, C, H, W]`` at the size of the images: merging
-        at the decode head's resolution would give other sums.
+        Merging at the decode head's resolution would give other sums.
         """
         with predicting(self):
             if not self.unknown:
@@ -85,7 +83,7 @@ class ExtendedMixin(Stock):
 
     def postprocess_result(self, seg_logits: Tensor, data_samples: Optional[Sequence[SegDataSample]] = None
                            ) -> List[SegDataSample]:
-        """As the stock model's, after an unknown class is merged."""
+        """The stock model's, after an unknown class is merged."""
         if self.unknown:
             seg_logits = merge_unknown(seg_logits, self.unknown_scores)
         return super().postprocess_result(seg_logits, data_samples)
@@ -108,15 +106,14 @@ def merge_unknown(logits: Tensor, scores: str = DEFAULT_SCORES) -> Tensor:
 
     Args:
         logits: ``[N, C + 1, H, W]`` raw scores: background, classes, unknown.
-        scores: What is added up: 'sigmoid' the sigmoids, as in the paper;
-            'softmax' the probabilities of a softmax, for a model that is
-            trained with cross-entropy (the paper's table 3); 'none' leaves
-            the unknown out.
+        scores: The scores that are added up: 'sigmoid', as in the paper;
+            'softmax', for a model that is trained with cross-entropy (the
+            paper's table 3); 'none' leaves out the unknown.
 
     Returns:
-        ``[N, C, H, W]`` logarithms of sigmoids, or logits of which the
-        softmax is meant; the background's is that of the sum of its own and
-        the unknown's. With 'none' the logits as they are.
+        ``[N, C, H, W]`` logarithms of sigmoids, or of a softmax without the
+        common divisor; the background's is that of the sum of background and
+        unknown. With 'none' the logits of the classes.
     """
     return UNKNOWN_SCORES[scores](logits)
 

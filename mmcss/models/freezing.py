@@ -41,32 +41,32 @@ def freeze(model: EncoderDecoder, split: Split, dimensions: Mapping[str, int], f
         dimensions: Dimension of the classes by tensor name
             (:class:`ClassAxes`).
         frozen: 'shared' (all that does not depend on the classes, except the
-            modules of parts), 'norms' (all norm layers), one of
+            modules of parts), 'norms' (all norm layers), any of
             :data:`GROUPS` (its rows), or the name of a module.
         rates: Factor on the learning rate of groups of rows.
 
     Returns:
-        For each parameter whose rows differ the factors on its learning
-        rate, shaped to be broadcast.
+        Factors on the learning rate of each parameter whose rows differ,
+        shaped to be broadcast.
 
     Raises:
-        ValueError: A name means nothing in this model.
+        ValueError: ``frozen`` has a name that this model lacks.
     """
-    _check(model, frozen, rates)
+    _check(model, frozen)
     factor = {group: 0.0 if group in frozen else float(rates.get(group, 1.0)) for group in GROUPS}
     groups = row_groups(split, model.reserved_rows)
     norms = {id(parameter) for module in model.modules() if is_norm(module) for parameter in module.parameters()}
     owners = growing(model).items()
     prefixes = tuple(f'{name}.' for name in frozen if name not in ('shared', 'norms', *GROUPS))
-    left: Dict[str, Tensor] = {}
+    row_rates: Dict[str, Tensor] = {}
     for name, parameter in model.named_parameters():
         named = [group for prefix, module in owners if name.startswith(prefix) and (group := module.group_of(name[len(prefix):]))]
         if named:
             factors = torch.tensor([factor[named[-1]]])
         elif name in dimensions:
-            # A mask head's last row, "no object", is what the background is to others.
-            behind = parameter.shape[dimensions[name]] - len(groups)
-            factors = torch.tensor([factor[group] for group in groups + ['background'] * behind])
+            # A mask head's last row, "no object", corresponds to the background.
+            extra = parameter.shape[dimensions[name]] - len(groups)
+            factors = torch.tensor([factor[group] for group in groups + ['background'] * extra])
         else:
             factors = torch.tensor([0.0 if 'shared' in frozen and not is_part_tensor(name) else 1.0])
         if name.startswith(prefixes) or ('norms' in frozen and id(parameter) in norms) or not factors.any():
@@ -74,22 +74,22 @@ def freeze(model: EncoderDecoder, split: Split, dimensions: Mapping[str, int], f
         elif (factors != 1).any():
             shape = [1] * parameter.dim()
             shape[dimensions.get(name, 0)] = len(factors)
-            left[name] = factors.view(shape)
-    return left
+            row_rates[name] = factors.view(shape)
+    return row_rates
 
 
 def hold_rows(optimizer: Optimizer, model: EncoderDecoder, row_rates: Mapping[str, Tensor]) -> List[RemovableHandle]:
     """Scale each update of an optimizer by the rates of the rows.
 
-    After each update a row moves back to ``rate`` times its update. That
+    After each update a row is set back to ``rate`` times its update. That
     equals a parameter group with this factor on its learning rate, also with
-    momentum and weight decay. A row of rate 0 stays exactly the same, and
-    gives the optimizer no gradient.
+    momentum and weight decay. A row of rate 0 stays exactly the same, and its
+    gradient is 0.
 
     Args:
-        optimizer: The optimizer.
-        model: Whose parameters it updates.
-        row_rates: As :func:`freeze` gives them.
+        optimizer: Of the parameters of ``model``.
+        model: The student.
+        row_rates: As returned by :func:`freeze`.
 
     Returns:
         Handles whose ``remove`` ends it.
@@ -116,18 +116,18 @@ def hold_rows(optimizer: Optimizer, model: EncoderDecoder, row_rates: Mapping[st
     return handles
 
 
-def still_modules(model: EncoderDecoder) -> List[nn.Module]:
+def frozen_modules(model: EncoderDecoder) -> List[nn.Module]:
     """Modules that stay in evaluation mode: a wholly frozen backbone and neck, and each frozen norm layer.
 
-    Dropout of a decode head stays as the model's mode has it.
+    A decode head's dropout follows the mode of the model.
     """
-    still = [module for module in model.modules() if isinstance(module, _NormBase) and _is_frozen(module)]
+    norms = [module for module in model.modules() if isinstance(module, _NormBase) and _is_frozen(module)]
     frozen = [module for module in _feature_extractors(model) if _is_frozen(module)]
-    return still + [module for extractor in frozen for module in eval_mode_modules(extractor)]
+    return norms + [module for extractor in frozen for module in eval_mode_modules(extractor)]
 
 
 def backbone_is_frozen(model: EncoderDecoder) -> bool:
-    """Whether all before the decode head, backbone and neck, is frozen."""
+    """Whether backbone and neck are frozen."""
     return all(_is_frozen(module) for module in _feature_extractors(model))
 
 
@@ -140,12 +140,10 @@ def _is_frozen(module: nn.Module) -> bool:
     return bool(parameters) and not any(parameter.requires_grad for parameter in parameters)
 
 
-def _check(model: EncoderDecoder, frozen: Sequence[str], rates: Mapping[str, float]) -> None:
+def _check(model: EncoderDecoder, frozen: Sequence[str]) -> None:
     modules = {name for name, _ in model.named_modules()}
     unknown = [name for name in frozen if name not in ('shared', 'norms', *GROUPS) and name not in modules]
     if unknown:
         top = [name for name, _ in model.named_children()]
         raise ValueError(f'continual.frozen: got {unknown}, valid are shared, norms, {", ".join(GROUPS)}, and names of modules '
                          f'such as {", ".join(top)}.')
-    if set(rates) - set(GROUPS):
-        raise ValueError(f'continual.row_lr: got {sorted(set(rates) - set(GROUPS))}, valid are {", ".join(GROUPS)}.')

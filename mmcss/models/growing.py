@@ -10,26 +10,25 @@ StateDict = Mapping[str, Tensor]
 
 
 class GrowingModule(nn.Module):
-    """A module that grows, or is handed over, in a way of its own.
+    """A module that controls how it grows or is handed over.
 
-    For any module of a model: a classifier, a module of a part
-    (:meth:`mmcss.parts.Part.modules`), a segmentor. Without overrides it is
-    treated like every module: rows of classes are found by their shapes, and
-    copied. A classifier whose ``__init__`` takes ``steps`` gets the number of
-    foreground classes of each step so far.
+    It may be a classifier, a module of a part
+    (:meth:`mmcss.parts.Part.modules`), or a segmentor. Without overrides it is
+    treated like any module: rows of classes are identified by their shapes,
+    and copied. A classifier whose ``__init__`` takes ``steps`` gets the number
+    of foreground classes of each step so far.
 
     Attributes:
-        predicting: Whether the segmentor predicts, which may differ from what
-            is trained; set by the segmentor.
-        reserved_rows: Of a segmentor: how many rows of its class-dependent
-            tensors stay behind those of all classes.
+        predicting: Whether the segmentor predicts, which sets it.
+        reserved_rows: Of a segmentor: the number of rows that follow those of
+            all classes in its class-dependent tensors.
     """
 
     predicting: bool = False
     reserved_rows: int = 0
 
     def inherit(self, old: StateDict, prefix: str, new_rows: str) -> StateDict:
-        """What this module starts the step from.
+        """The tensors that the step starts from.
 
         Args:
             old: State dict of the step before, unfolded.
@@ -42,29 +41,25 @@ class GrowingModule(nn.Module):
         return old
 
     def group_of(self, name: str) -> Optional[str]:
-        """The group of a parameter, by its name here: 'background', 'old', 'new', 'unknown', or None if its rows differ."""
+        """The group of all rows of a parameter, by its name here: 'background', 'old', 'new', 'unknown'; or None."""
         return None
 
     def folded(self, state: StateDict, prefix: str) -> StateDict:
-        """Fold this module's tensors into those of the stock modules that it stands for.
+        """Replace this module's tensors by those of stock modules, which predict the same.
 
         Args:
             state: State dict of the whole model.
             prefix: Name of this module in it, with a dot.
-
-        Returns:
-            ``state`` with stock tensors in place of its own, which predict
-            the same.
         """
         return state
 
     def unfolded(self, state: StateDict, prefix: str) -> StateDict:
-        """Inverse of :meth:`folded`: ``state`` with this module's tensors in place of the stock ones."""
+        """Inverse of :meth:`folded`."""
         return state
 
 
 def growing(model: nn.Module) -> Dict[str, GrowingModule]:
-    """The growing modules of a model by their names, each with a dot behind it."""
+    """The growing modules of a model by their names, each followed by a dot."""
     return {f'{name}.' if name else '': module for name, module in model.named_modules() if isinstance(module, GrowingModule)}
 
 
@@ -74,7 +69,7 @@ def reserved_rows(model: nn.Module) -> int:
 
 
 def inherits(model: nn.Module) -> bool:
-    """Whether a module of a model grows in a way of its own."""
+    """Whether any module of a model overrides :meth:`GrowingModule.inherit`."""
     return any(type(module).inherit is not GrowingModule.inherit for module in growing(model).values())
 
 

@@ -1,7 +1,7 @@
 """Growth of a model from one step's classes to the next one's."""
 from __future__ import annotations
 
-from typing import Callable, Dict, NamedTuple, Sequence, Tuple
+from typing import Dict, NamedTuple, Sequence, Tuple
 
 import torch
 from mmseg.models.segmentors import EncoderDecoder
@@ -9,7 +9,7 @@ from torch import Tensor
 
 from .part_modules import is_part_tensor, part_tensors, stock_tensors
 from .growing import StateDict, growing, inherits, reserved_rows, unfolded
-from .heads import OtherAxes, other_axes
+from .heads import SpecialAxes, special_axes
 from .new_rows import DEFAULT_NEW_ROWS, NEW_ROWS
 
 
@@ -17,10 +17,10 @@ class ClassAxes(NamedTuple):
     """Where a model's tensors depend on the number of classes, by name of the tensor.
 
     Attributes:
-        rows: The dimension whose entries are the classes, from the first one
-            on; what is no class stands behind them.
-        columns: The dimension of which the last entries are the classes: the
-            inputs of a layer that is also given class logits.
+        rows: The dimension whose first entries are the classes; other
+            entries may follow.
+        columns: The dimension whose last entries are the classes: the inputs
+            of a layer that also reads class logits.
     """
 
     rows: Dict[str, int]
@@ -32,9 +32,9 @@ class Widening(NamedTuple):
 
     Attributes:
         axes: The tensors that gain classes.
-        num_old: Classes of the step before.
-        num_new: Classes that it gains.
-        reserved: Rows of the model that are no class's, its last ones.
+        num_old: Number of classes of the step before.
+        num_new: Number of classes that they gain.
+        reserved: Number of last rows that belong to no class.
     """
 
     axes: ClassAxes
@@ -43,13 +43,7 @@ class Widening(NamedTuple):
     reserved: int = 0
 
     def __call__(self, name: str, old: Tensor, fill: float = 0.0) -> Tensor:
-        """A tensor of the step before with room for new classes.
-
-        Args:
-            name: Of the parameter that it belongs to.
-            old: Of that parameter's shape.
-            fill: What stands in the new places.
-        """
+        """A tensor ``old``, of the shape that the parameter ``name`` had, with ``fill`` at the places of new classes."""
         if name in self.axes.columns:
             d = self.axes.columns[name]
             old = self._insert(old, d, old.shape[d] - self.reserved, fill)
@@ -63,17 +57,17 @@ class Widening(NamedTuple):
 
 
 def class_axes(old: StateDict, new: StateDict, num_old: int, num_seen: int, required: bool = True,
-               others: OtherAxes = OtherAxes()) -> ClassAxes:
+               special: SpecialAxes = SpecialAxes()) -> ClassAxes:
     """Which tensors depend on the number of classes, and along which dimensions.
 
-    Found by comparing shapes, so that no head needs to be known by name but
-    those of ``others``.
+    Shapes are compared, so that only the heads of ``special`` need to be known
+    by name.
 
     Args:
         old: State dict of a model with ``num_old`` channels.
         new: State dict of the same model with ``num_seen`` channels.
-        required: Whether there has to be one.
-        others: Tensors in which classes are not all that a dimension holds.
+        required: Whether there has to be such a tensor.
+        special: Tensors whose dimensions hold more than the classes.
 
     Raises:
         ValueError: The two differ in more than the number of classes, or no
@@ -83,10 +77,10 @@ def class_axes(old: StateDict, new: StateDict, num_old: int, num_seen: int, requ
     axes, unclear = ClassAxes({}, {}), []
     for name, tensor in new.items():
         before, after = tuple(old[name].shape), tuple(tensor.shape)
-        behind = int(name.startswith(others.no_object))
+        extra = int(name.startswith(special.no_object))
         differing = [d for d, (a, b) in enumerate(zip(before, after)) if a != b]
-        rows = [d for d in differing if (before[d] - behind, after[d] - behind) == (num_old, num_seen)]
-        columns = [d for d in differing if d not in rows and name.startswith(others.inputs)
+        rows = [d for d in differing if (before[d] - extra, after[d] - extra) == (num_old, num_seen)]
+        columns = [d for d in differing if d not in rows and name.startswith(special.inputs)
                    and after[d] - before[d] == num_seen - num_old]
         if len(before) == len(after) and len(rows) <= 1 and len(columns) <= 1 and sorted(rows + columns) == differing:
             axes.rows.update((name, d) for d in rows)
@@ -104,12 +98,11 @@ def class_axes(old: StateDict, new: StateDict, num_old: int, num_seen: int, requ
 def grow(model: EncoderDecoder, old: StateDict, num_old: int, new_rows: str = DEFAULT_NEW_ROWS) -> None:
     """Load the tensors of the step before into a model with more classes.
 
-    Old rows are copied, new rows start as ``new_rows`` says, everything else
-    must fit exactly. A model with as many classes as before (domains) is
-    loaded as it is. Rows that are no class's (:func:`reserved_rows`, a mask
-    head's "no object") stay the last ones. A layer that reads class logits
-    reads those of new classes with weights of 0, so that at first it does what
-    it did.
+    Old rows are copied, new rows start as ``new_rows`` says, all other tensors
+    must fit exactly, as all do where no classes are new (domains). Rows of no
+    class (:func:`reserved_rows`, a mask head's "no object") remain the last
+    ones. A layer that reads class logits gets weights of 0 for those of new
+    classes, so that its outputs do not change.
 
     Args:
         model: The new step's model, freshly initialised.
@@ -117,7 +110,8 @@ def grow(model: EncoderDecoder, old: StateDict, num_old: int, new_rows: str = DE
         num_old: Its number of classes.
         new_rows: Name of an initialiser in :data:`NEW_ROWS`.
     """
-    initialise = new_row_initialiser(new_rows)
+    if new_rows not in NEW_ROWS:
+        raise ValueError(f'continual.new_rows: got {new_rows!r}, valid are {", ".join(NEW_ROWS)}.')
     num_seen = model.num_classes - reserved_rows(model)
     old, axes = growing_tensors(model, old, num_old, new_rows)
     widen = widening(model, axes, num_old)
@@ -128,30 +122,22 @@ def grow(model: EncoderDecoder, old: StateDict, num_old: int, new_rows: str = DE
             new = slice(num_old, num_seen)
             rows = grown[name].movedim(axes.rows[name], 0)
             rows[new] = tensor.movedim(axes.rows[name], 0)[new]
-            if not is_part_tensor(name):  # these have their own
-                initialise(name, rows, new)
+            if not is_part_tensor(name):  # parts initialise theirs
+                NEW_ROWS[new_rows](name, rows, new)
     model.load_state_dict(grown, strict=True)
 
 
 def widening(model: EncoderDecoder, axes: ClassAxes, num_old: int) -> Widening:
-    """How a model has grown from ``num_old`` classes; ``axes`` as :func:`growing_tensors` found them."""
+    """How a model has grown from ``num_old`` classes; ``axes`` as returned by :func:`growing_tensors`."""
     reserved = reserved_rows(model)
     return Widening(axes, num_old, model.num_classes - reserved - num_old, reserved)
 
 
 def growing_tensors(model: EncoderDecoder, old: StateDict, num_old: int,
                     new_rows: str = DEFAULT_NEW_ROWS) -> Tuple[StateDict, ClassAxes]:
-    """The step before with what modules that grow by themselves inherit, and where its tensors gain classes.
+    """The tensors of the step before under the names of ``model``, with those of growing modules, and their class axes.
 
-    Args:
-        model: The new step's model.
-        old: State dict of the step before.
-        num_old: Its number of classes.
-        new_rows: See :func:`grow`.
-
-    Returns:
-        A state dict with the names of ``model``, and its class-dependent
-        tensors.
+    The arguments are those of :func:`grow`.
     """
     reserved, state = reserved_rows(model), model.state_dict()
     # Modules of parts may be new at this step, and those of the step before may be gone.
@@ -162,21 +148,14 @@ def growing_tensors(model: EncoderDecoder, old: StateDict, num_old: int,
     if model.num_classes == num_old + reserved:
         _check_names(old, state)
         return old, ClassAxes({}, {})
-    return old, class_axes(old, state, num_old + reserved, model.num_classes, not inherits(model), other_axes(model))
-
-
-def new_row_initialiser(name: str) -> Callable[[str, Tensor, slice], None]:
-    """The initialiser of that name."""
-    if name not in NEW_ROWS:
-        raise ValueError(f'continual.new_rows: got {name!r}, valid are {", ".join(NEW_ROWS)}.')
-    return NEW_ROWS[name]
+    return old, class_axes(old, state, num_old + reserved, model.num_classes, not inherits(model), special_axes(model))
 
 
 def _check_names(old: StateDict, new: StateDict) -> None:
     missing, unexpected = sorted(set(new) - set(old)), sorted(set(old) - set(new))
     if missing or unexpected:
-        raise ValueError('the hand-over of the step before does not fit this model: it '
-                         f'lacks {_some(missing)}, and has {_some(unexpected)} in addition. Was it trained with another config?')
+        raise ValueError(f'the hand-over of the step before does not fit this model: it lacks {_some(missing)}, and has '
+                         f'{_some(unexpected)} in addition. Was it trained with another config?')
 
 
 def _some(names: Sequence[str], most: int = 6) -> str:

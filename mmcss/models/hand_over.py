@@ -1,10 +1,10 @@
-"""The file that one step leaves to the next: ``step_k.pth``.
+"""The file that one step hands over to the next: ``step_k.pth``.
 
 It holds a state dict with stock names and plain metadata, so that it loads
 with ``torch.load(weights_only=True)`` and in stock MMSegmentation
 (``init_model``), under either distribution of the OpenMMLab stack. Its id is
-the hash of its tensors: the same weights have the same id whenever they were
-written, and bytes that have changed are found out.
+the hash of its tensors: the same weights have the same id whenever they are
+written, and changed bytes are detected.
 """
 from __future__ import annotations
 
@@ -19,21 +19,21 @@ from torch import Tensor
 
 from ..files import Mark, PathLike, check_archive, file_mark, is_there, plain, written_whole
 
-# Tensors that are not touched stay on disk, from torch 2.1 on.
+# Tensors that are not read stay on disk, from torch 2.1 on.
 MAPPED = {'mmap': True} if 'mmap' in inspect.signature(torch.load).parameters else {}
 HASH = re.compile('[0-9a-f]{64}')
 
 
 class NoHandOver(ValueError):
-    """A file that holds something else than a hand-over."""
+    """A file that is not a hand-over."""
 
 
-# The hand-over that was read last, and what its file looked like: model, teacher and parts of a step read the same one.
+# The hand-over that was read last, by its file's path and mark: model, teacher and parts of a step read the same file.
 _last: Dict[Tuple[str, Mark], Dict[str, Any]] = {}
 
 
 def tensors_id(state_dict: Mapping[str, Tensor]) -> str:
-    """64 hexadecimal digits that change with any name, shape, kind or bit of the tensors."""
+    """64 hexadecimal digits that change with any name, shape, dtype or bit of the tensors."""
     digest = hashlib.sha256()
     for name in sorted(state_dict):
         tensor = state_dict[name].detach().cpu().contiguous()
@@ -46,16 +46,16 @@ def save_hand_over(path: PathLike, state_dict: Mapping[str, Tensor], meta: Mappi
     """Write a hand-over file, whole or not at all.
 
     Args:
-        path: Where to.
-        state_dict: The model's tensors; written from the CPU.
+        path: The file.
+        state_dict: The model's tensors; written as CPU tensors.
         meta: Plain values; ``meta['classes']`` are the seen classes in
             learning order.
 
     Returns:
-        The metadata as it was written, with the ``id``.
+        The metadata as written, with the ``id``.
 
     Raises:
-        OSError: It can't be written, such as on a full disk.
+        OSError: The file can't be written, such as on a full disk.
     """
     tensors = {name: value.detach().cpu() for name, value in state_dict.items()}
     meta = dict(dict(id=tensors_id(tensors)), **plain(meta))
@@ -65,16 +65,16 @@ def save_hand_over(path: PathLike, state_dict: Mapping[str, Tensor], meta: Mappi
 
 
 def hand_over_meta(path: PathLike) -> Optional[Dict[str, Any]]:
-    """The metadata of a hand-over file, with its ``id``, without reading its tensors; None if the file is not there.
+    """The metadata of a hand-over file, with its ``id``, without reading its tensors; None if there is no such file.
 
     Raises:
-        ValueError: It is there and is no sound hand-over.
+        ValueError: It is not a sound hand-over.
     """
     if not is_there(path):
         return None
     hand_over = _read(Path(path), **MAPPED)
     meta = dict(hand_over['meta'])
-    if not meta.get('id'):  # from elsewhere
+    if not meta.get('id'):  # not written by mmcss
         meta['id'] = tensors_id(hand_over['state_dict'])
     return meta
 
@@ -82,12 +82,12 @@ def hand_over_meta(path: PathLike) -> Optional[Dict[str, Any]]:
 def load_hand_over(path: PathLike, classes: Optional[Sequence[str]] = None) -> Dict[str, Any]:
     """Read a hand-over file on the CPU, without running code from it.
 
-    The last one is kept (:func:`forget_hand_over`): don't change its tensors.
+    The last one is cached (:func:`forget_hand_over`): don't change its tensors.
 
     Args:
         path: The file.
         classes: The seen classes that it must have, in learning order; None
-            to take any.
+            for any.
 
     Returns:
         Dict of ``state_dict`` and ``meta``.
@@ -98,41 +98,32 @@ def load_hand_over(path: PathLike, classes: Optional[Sequence[str]] = None) -> D
     """
     path = Path(path)
     if not is_there(path):
-        raise FileNotFoundError(f'{path} is missing; run the step that leaves it first '
-                                '(tools/train.py --step), or give --first-step-from.')
+        raise FileNotFoundError(f'{path} is missing; first train the step that writes it (tools/train.py --step), or pass '
+                                '--first-step-from.')
     key = (str(path.resolve()), file_mark(path))
     if key not in _last:
         forget_hand_over()
-        _last[key] = _checked(path)
+        _last[key] = check_hand_over(path)
     hand_over = _last[key]
     known = hand_over['meta']['classes']
     if classes is not None and list(known) != list(classes):
         raise ValueError(f'{path} is of another scenario or step: got {len(known)} classes, {list(known)}, expected '
-                         f'{len(classes)}, {list(classes)}. Give the work_dir or --first-step-from of the same scenario.')
+                         f'{len(classes)}, {list(classes)}. Pass a work_dir or --first-step-from of the same scenario.')
     return hand_over
 
 
 def forget_hand_over() -> None:
-    """Free what :func:`load_hand_over` keeps."""
+    """Free the hand-over that :func:`load_hand_over` has cached."""
     _last.clear()
 
 
-def check_hand_over(path: PathLike) -> None:
-    """Make sure that a hand-over is as it was written, without keeping it.
-
-    Raises:
-        ValueError: It is not.
-    """
-    _checked(Path(path))
-
-
-def _checked(path: Path) -> Dict[str, Any]:
-    """A hand-over whose bytes are those that were written."""
-    hand_over = _read(path)
+def check_hand_over(path: PathLike) -> Dict[str, Any]:
+    """Read a hand-over as :func:`load_hand_over` does, without caching; a ValueError if its bytes have changed."""
+    hand_over = _read(Path(path))
     check_archive(path)
     computed, meta = tensors_id(hand_over['state_dict']), dict(hand_over['meta'])
-    noted = meta.setdefault('id', computed)
-    if HASH.fullmatch(str(noted)) and noted != computed:
+    written = meta.setdefault('id', computed)
+    if HASH.fullmatch(str(written)) and written != computed:
         raise ValueError(f'{path} is damaged: its tensors are not those that were written. Restore a copy of it, or train '
                          "its step again; if you changed them on purpose, remove 'id' from its meta.")
     return dict(hand_over, meta=meta)
@@ -141,27 +132,23 @@ def _checked(path: Path) -> Dict[str, Any]:
 def _read(path: Path, **options: Any) -> Dict[str, Any]:
     try:
         hand_over = torch.load(path, map_location='cpu', weights_only=True, **options)
-    except OSError as error:  # the system's; the file may be sound
+    except OSError as error:  # of the system; the file may be sound
         raise ValueError(f'{path} can not be read: {error}.') from error
     except Exception as error:  # torch has no common error for these
+        first_line = (str(error).splitlines() or [''])[0][:120]
         raise NoHandOver(f'{path} can not be read as a checkpoint of plain tensors: it is truncated or of another kind '
-                         f'({type(error).__name__}: {_first_line(error)}). Restore a copy of it, or train its step again '
+                         f'({type(error).__name__}: {first_line}). Restore a copy of it, or train its step again '
                          '(--overwrite).') from error
-    meta = hand_over.get('meta') if isinstance(hand_over, dict) else None
-    state = hand_over.get('state_dict') if isinstance(hand_over, dict) else None
-    if not isinstance(meta, dict) or not _names(meta.get('classes')) or not _tensors(state):
+    if not _is_hand_over(hand_over):
         raise NoHandOver(f"{path} is no hand-over file of mmcss: it lacks state_dict or meta['classes']. To use a checkpoint "
-                         'of MMSegmentation as step 0, give it to --first-step-from.')
+                         'of MMSegmentation as step 0, pass it to --first-step-from.')
     return hand_over
 
 
-def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [''])[0][:120]
-
-
-def _names(classes: Any) -> bool:
-    return isinstance(classes, (list, tuple)) and all(isinstance(name, str) for name in classes)
-
-
-def _tensors(state: Any) -> bool:
-    return isinstance(state, dict) and all(isinstance(value, Tensor) for value in state.values())
+def _is_hand_over(value: Any) -> bool:
+    meta, state = (value.get(key) if isinstance(value, dict) else None for key in ('meta', 'state_dict'))
+    if not isinstance(meta, dict) or not isinstance(state, dict):
+        return False
+    classes = meta.get('classes')
+    return (isinstance(classes, (list, tuple)) and all(isinstance(name, str) for name in classes)
+            and all(isinstance(tensor, Tensor) for tensor in state.values()))

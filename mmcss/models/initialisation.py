@@ -12,10 +12,10 @@ LARGE = 100_000  # numbers
 
 
 class CheapInitialisation(TorchFunctionMode):
-    """Within it large tensors are filled by repeating one block of random numbers.
+    """Within it large tensors are filled by repeating a block of random numbers.
 
     Drawing random numbers takes half of the time of building a large model. A
-    trial needs weights of the usual size, whatever their values.
+    trial needs weights of the usual magnitude only.
     """
 
     def __init__(self) -> None:

@@ -1,9 +1,8 @@
 """The network of MiB and PLOP, with ordinary batch norms.
 
-Their code builds on in-place activated batch norm (Rota Bulo et al., CVPR
-2018): leaky ReLUs behind each norm, whose scale is ``|weight| + eps``. With
-the weights turned into that scale (:func:`convert_state_dict`) an ordinary
-norm gives the same numbers.
+Their code uses in-place activated batch norm (Rota Bulo et al., CVPR 2018): a
+leaky ReLU after each norm, whose scale is ``|weight| + eps``. With this scale
+as weight (:func:`convert_state_dict`) an ordinary norm gives the same numbers.
 
 Authors' code: https://github.com/mapillary/inplace_abn,
 https://github.com/arthurdouillard/CVPR2021_PLOP
@@ -27,12 +26,7 @@ EPS = 1e-5  # of the norms, and in their scale
 
 @MODELS.register_module()
 class LeakyResNet(ResNet):
-    """MMSegmentation's ResNet with leaky ReLUs.
-
-    Args:
-        negative_slope: Their slope below 0.
-        kwargs: Those of ResNet.
-    """
+    """MMSegmentation's ResNet with leaky ReLUs of slope ``negative_slope`` below 0."""
 
     def __init__(self, *args: Any, negative_slope: float = 0.01, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -45,16 +39,15 @@ class LeakyResNet(ResNet):
 class SharedNormASPPHead(BaseDecodeHead):
     """The DeepLabV3 head of MiB's and PLOP's code.
 
-    Four convolutions without norms of their own are concatenated, normalised
-    together and projected; projected features of the whole image are added,
-    and the sum is normalised. Its output is the embedding.
+    The outputs of four convolutions are concatenated, normalised together and
+    projected; projected features of the whole image are added, and the sum is
+    normalised. This is the embedding.
 
     Args:
-        dilations: Dilations of the 3 x 3 convolutions; a 1 x 1 stands beside
-            them.
-        pooling: Height and width of the window that stands for the whole
-            image in evaluation; None for all of it, as in training. The
-            authors' 32 is all of a 512 x 512 image.
+        dilations: Of the 3 x 3 convolutions, besides a 1 x 1 convolution.
+        pooling: Height and width of the window that replaces the whole image
+            in evaluation; None for all of it, as in training. The authors' 32
+            is all of a 512 x 512 image.
         negative_slope: Slope of the leaky ReLUs below 0.
         kwargs: Those of BaseDecodeHead.
     """
@@ -83,7 +76,7 @@ class SharedNormASPPHead(BaseDecodeHead):
         """Xavier for the head, PyTorch's own for the classifier."""
         super().init_weights()
         gain = nn.init.calculate_gain('leaky_relu', self.negative_slope)
-        classifier = set(self.conv_seg.modules())  # or what took its place, which knows how to start
+        classifier = set(self.conv_seg.modules())  # a replacement has its own initialisation
         for module in self.modules():
             if isinstance(module, nn.Conv2d) and module not in classifier:
                 nn.init.xavier_normal_(module.weight, gain)
@@ -121,17 +114,14 @@ NAMES = (
 
 
 def convert_state_dict(state: Mapping[str, Tensor]) -> Dict[str, Tensor]:
-    """Tensors of an InPlace-ABN ResNet under the names of :class:`LeakyResNet`.
-
-    The scale of each norm becomes ``|weight| + eps``; the classifier of
-    ImageNet is left out.
+    """Tensors of an InPlace-ABN ResNet under the names of :class:`LeakyResNet`, without the classifier of ImageNet.
 
     Args:
-        state: State dict of https://github.com/mapillary/inplace_abn, such as
-            ``resnet101_iabn_sync.pth.tar`` holds.
+        state: State dict of https://github.com/mapillary/inplace_abn, as in
+            ``resnet101_iabn_sync.pth.tar``.
 
     Raises:
-        ValueError: A name is none of such a network.
+        ValueError: It has a name that such a network lacks.
     """
     converted = {}
     for name, tensor in state.items():

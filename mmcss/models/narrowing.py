@@ -1,4 +1,4 @@
-"""A model as it was before it grew."""
+"""The model of the step before, rebuilt from its tensors."""
 from __future__ import annotations
 
 import copy
@@ -12,12 +12,7 @@ from .growth import growing_tensors
 
 
 def narrowed(model: EncoderDecoder, old: Mapping[str, Tensor], num_old: int) -> EncoderDecoder:
-    """The model of the step before, of which only the tensors are known: a copy of this one with fewer classes.
-
-    Args:
-        model: A segmentor that has grown from it.
-        old: State dict of the step before.
-        num_old: Its number of classes.
+    """A copy of ``model``, which has grown, with the ``num_old`` classes and the state dict ``old`` of the step before.
 
     Raises:
         ValueError: ``old`` is of another model, or of one whose modules

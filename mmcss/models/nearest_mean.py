@@ -17,16 +17,16 @@ class NearestMean(Checked, GrowingModule, nn.Conv2d):
     iCaRL (Rebuffi et al., CVPR 2017, algorithm 1), for each cell of the
     embedding: embeddings and means have length 1, so that the nearest mean is
     that of the greatest cosine. The means are those of the remembered images
-    at the end of each step. Takes the place of a decode head's 1x1
-    convolution. Checkpoints need mmcss to load.
+    at the end of each step. Replaces a decode head's 1x1 convolution.
+    Checkpoints need mmcss to load.
 
     Args:
         in_channels: Channels of the embedding, D.
         num_classes: Channels of the result, C.
 
     Attributes:
-        means: ``[C, D, 1, 1]``, 0 for a class that no remembered image shows;
-            it is never predicted.
+        means: ``[C, D, 1, 1]``; 0 for a class without remembered images,
+            which is never predicted.
     """
 
     means: Tensor

@@ -23,7 +23,7 @@ def share_background(name: str, rows: Tensor, new: slice) -> None:
     ln(new classes + 1), the old background's too.
     """
     rows[new] = rows[:1]
-    # EncNet's se_layer says whether a class is in the image, each by itself: nothing is shared.
+    # Each output of EncNet's se_layer is the presence of a class by itself: nothing is shared.
     if rows.dim() == 1 and name.endswith('bias') and not name.endswith('se_layer.bias'):
         share = math.log(new.stop - new.start + 1)
         rows[0] -= share
@@ -31,7 +31,7 @@ def share_background(name: str, rows: Tensor, new: slice) -> None:
 
 
 def copy_background(name: str, rows: Tensor, new: slice) -> None:
-    """New rows copy the background's as it is: with a sigmoid for each class there is nothing to share."""
+    """New rows copy the background's: with a sigmoid for each class nothing is shared."""
     rows[new] = rows[:1]
 
 

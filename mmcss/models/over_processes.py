@@ -1,15 +1,15 @@
 """How the losses of stock heads become means over the images of all processes.
 
-The loss of a process is multiplied with the number that it was divided by, by
-the mean of all processes' numbers; see :mod:`mmcss.losses.reduce`. This holds
-for sums over pixels: cross-entropy and :class:`DecodeLoss`. Dice, Lovasz and
-OHEM judge a batch as a whole, so that they remain those of each process.
+The loss of a process is multiplied with its divisor, and divided by the mean
+of all processes' divisors; see :mod:`mmcss.losses.reduce`. This holds for sums
+over pixels: cross-entropy and :class:`DecodeLoss`. Dice, Lovasz and OHEM are
+no such sums, and remain those of each process.
 """
 from __future__ import annotations
 
 import inspect
 from contextlib import contextmanager
-from typing import Any, Iterator, List, Mapping, Tuple
+from typing import Any, Iterator, Mapping, Tuple
 
 import torch
 import torch.nn as nn
@@ -26,21 +26,24 @@ from ..scenario import IGNORE
 
 @contextmanager
 def means_over_processes(segmentor: EncoderDecoder, batch: StepBatch) -> Iterator[None]:
-    """Let losses be means over the images of all processes for one forward pass.
+    """Within it losses are means over the images of all processes.
 
     The numbers of images and of labelled pixels, which most losses are
     divided by, are exchanged here, before the student runs.
 
     Args:
         segmentor: The student.
-        batch: With completed labels; it is given its ``image_share``.
+        batch: With completed labels; gets its ``image_share``.
     """
     counts = batch.target.new_full((), len(batch.target)), (batch.target != IGNORE).sum()
     image_share, pixel_share = (by_count(*pair) for pair in zip(counts, averaged(*counts)))
     batch.image_share = image_share
     modules = [module for head in (segmentor.decode_head, getattr(segmentor, 'auxiliary_head', None)) if head is not None
                for module in head.modules()]
-    plain = losses_of_labels(modules)
+    # Other heads compute losses of points, presences or boundaries in place of the labels.
+    heads = [module for module in modules
+             if isinstance(module, BaseDecodeHead) and type(module).loss_by_feat is BaseDecodeHead.loss_by_feat]
+    of_labels = [loss for head in heads for loss in head.loss_decode.modules()]
 
     def weigh(loss: nn.Module, args: Tuple[Any, ...], options: Mapping[str, Any], value: Tensor) -> Tensor:
         call = inspect.signature(type(loss).forward).bind(loss, *args, **options)
@@ -52,7 +55,7 @@ def means_over_processes(segmentor: EncoderDecoder, batch: StepBatch) -> Iterato
         kind = divided_by(loss)
         if kind == 'images':
             return value * image_share
-        if kind == 'pixels' and loss in plain and arguments['ignore_index'] == IGNORE:
+        if kind == 'pixels' and loss in of_labels and arguments['ignore_index'] == IGNORE:
             return value * pixel_share
         number = weight_of(arguments['label'], arguments['ignore_index'], loss.class_weight if kind == 'weights' else None)
         return value * by_count(number, *averaged(number))
@@ -66,15 +69,8 @@ def means_over_processes(segmentor: EncoderDecoder, batch: StepBatch) -> Iterato
             handle.remove()
 
 
-def losses_of_labels(modules: List[nn.Module]) -> List[nn.Module]:
-    """Those losses that are taken of the labels themselves: other heads make points, presences or boundaries of them."""
-    heads = [module for module in modules
-             if isinstance(module, BaseDecodeHead) and type(module).loss_by_feat is BaseDecodeHead.loss_by_feat]
-    return [loss for head in heads for loss in head.loss_decode.modules()]
-
-
 def divided_by(loss: nn.Module) -> str:
-    """What a loss divides its sum by: a number that goes with that of 'images', the labelled 'pixels', or their 'weights'."""
+    """What a loss is divided by: the labelled 'pixels', their 'weights', or a number proportional to that of 'images'."""
     if isinstance(loss, DecodeLoss):
         return 'pixels' if loss.average == 'valid' else 'images'
     if loss.class_weight is not None and not loss.use_sigmoid:
@@ -83,7 +79,7 @@ def divided_by(loss: nn.Module) -> str:
 
 
 def weight_of(label: Tensor, ignore_index: int, class_weight: Any = None) -> Tensor:
-    """Number of the labels that are not ignored, each with the weight of its class if there are weights."""
+    """Number of labels that are not ignored, or the sum of the weights of their classes."""
     valid = (label != ignore_index) & (label >= 0)
     if class_weight is None:
         return valid.sum()

@@ -1,8 +1,8 @@
-"""Attributes of modules that are overridden for a while."""
+"""Attributes and methods of modules that are overridden for a while."""
 from __future__ import annotations
 
 from contextlib import ExitStack
-from typing import Any
+from typing import Any, Callable, List
 
 import torch.nn as nn
 
@@ -20,3 +20,15 @@ def override_attribute(module: nn.Module, name: str, value: Any, stack: ExitStac
             module.__dict__[name] = before
 
     stack.callback(restore)
+
+
+def tap(module: nn.Module, keep: Callable[[List[Any], Any], Any], stack: ExitStack) -> None:
+    """Call ``keep`` with arguments and output of each call of a module, or of its ``forward``, until ``stack`` closes."""
+    original = module.forward
+
+    def forward(*args: Any, **kwargs: Any) -> Any:
+        output = original(*args, **kwargs)
+        keep([*args, *kwargs.values()], output)
+        return output
+
+    override_attribute(module, 'forward', forward, stack)

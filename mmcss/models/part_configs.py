@@ -1,4 +1,4 @@
-"""Configs of the components of a method: which class they name, and whether it can be built from them."""
+"""Configs of the components of a method: the classes that they name, and checks of their settings."""
 from __future__ import annotations
 
 from dataclasses import dataclass
@@ -19,14 +19,14 @@ T = TypeVar('T')
 
 @dataclass(frozen=True)
 class Family(Generic[T]):
-    """Registered classes of one kind, of which a key of a config takes one.
+    """The registered classes that a key of a config may name.
 
     Args:
         registry: Where they are registered.
-        base: What they inherit from.
-        kind: What one is called in errors, such as 'a part'.
+        base: Their base class.
+        kind: Their name in errors, such as 'a part'.
         passed: Arguments that are no settings: the caller passes them.
-        fits: A further condition on the classes, or None.
+        fits: A further condition on the classes.
     """
 
     registry: Registry
@@ -36,29 +36,26 @@ class Family(Generic[T]):
     fits: Optional[Callable[[type], bool]] = None
 
     def members(self) -> Dict[str, Type[T]]:
-        """All of them by name, those of plug-ins too."""
+        """All of them by name, including those of plug-ins."""
         classes: Dict[str, Type[T]] = {}
         registry: Optional[Registry] = self.registry
         while registry is not None:
             for name, cls in registry.module_dict.items():
-                if isinstance(cls, type) and issubclass(cls, self.base) and self._fits(cls):
+                if self._has(cls):
                     classes.setdefault(name, cls)
             registry = registry.parent
         return classes
 
     def check(self, config: Any, place: str) -> Type[T]:
-        """Make sure that a config can be built, and build nothing.
+        """Check a config without building anything, and return the class that it names.
 
         Args:
             config: A dict with ``type`` and settings.
             place: Its full path, for errors.
 
-        Returns:
-            The class that it names.
-
         Raises:
-            ValueError: It names none of the family, or gives it a setting that
-                is unknown, missing, or of the wrong kind.
+            ValueError: It names no class of the family, or a setting is
+                unknown, missing, or of the wrong kind.
         """
         cls, settings = self.class_of(config, place), _settings(config)
         for name in self.passed:
@@ -69,11 +66,11 @@ class Family(Generic[T]):
         return cls
 
     def build(self, config: Any, place: str, **passed: Any) -> T:
-        """Check a config and build what it names; ``passed`` are its arguments that are no settings."""
+        """Check a config and build it with the ``passed`` arguments."""
         return make(self.check(config, place), _settings(config), place, **passed)
 
-    def _fits(self, cls: type) -> bool:
-        return self.fits is None or self.fits(cls)
+    def _has(self, cls: Any) -> bool:
+        return isinstance(cls, type) and issubclass(cls, self.base) and (self.fits is None or self.fits(cls))
 
     def class_of(self, config: Any, place: str = 'type') -> Type[T]:
         """The class that a config names, see :meth:`check`."""
@@ -82,8 +79,8 @@ class Family(Generic[T]):
                              f'{", ".join(self.members())}.')
         name = config['type']
         cls: Any = name if isinstance(name, type) else self._registered(name, place, config.get('_scope_'))
-        if not (isinstance(cls, type) and issubclass(cls, self.base) and self._fits(cls)):
-            valid = self.members()  # a walk through the registry, which errors alone need
+        if not self._has(cls):
+            valid = self.members()
             problem = f'is not {self.kind}' if cls is not None else 'is not registered'
             got = getattr(name, '__name__', name)
             raise ValueError(f'{place}.type: got {got!r}, which {problem}{did_you_mean(name, valid)}; '
@@ -95,11 +92,11 @@ class Family(Generic[T]):
         try:
             with self.registry.switch_scope_and_registry(scope) as registry:
                 return registry.get(name)
-        except Exception:  # a name that is none, such as '.x', fails in the registry in as many ways
+        except Exception:  # names such as '.x' fail in the registry in various ways
             return None
 
     def _owners(self, setting: str) -> List[str]:
-        """Those that have a setting of that name."""
+        """Names of the classes that have a setting of that name."""
         members: Mapping[str, type] = self.members()
         return [name for name, cls in members.items() if setting in arguments_of(cls)]
 
@@ -109,35 +106,35 @@ def _settings(config: Mapping[str, Any]) -> Dict[str, Any]:
 
 
 def _is_classifier(cls: type) -> bool:
-    # Those of MMSegmentation that take both are heads.
+    # MMSegmentation's classes that take both are heads.
     return ({'in_channels', 'num_classes'} <= set(arguments_of(cls)) and not issubclass(cls, BaseDecodeHead)
             and not cls.__module__.startswith('mmseg.'))
 
 
 PARTS = Family(MODELS, Part, 'a part')
-# The number of old classes, and the weight of the loss whose place it takes.
+# The step determines the number of old classes, the replaced loss its weight.
 DECODE_LOSSES = Family(MODELS, DecodeLoss, 'a DecodeLoss', ('num_old', 'loss_weight'))
-# What the decode head has, and the sizes of the steps so far for one that grows by steps.
+# The decode head determines the channels, the scenario the sizes of the steps so far.
 CLASSIFIERS = Family(MODELS, nn.Module, 'a classifier (of in_channels and num_classes)',
                      ('in_channels', 'num_classes', 'steps'), _is_classifier)
 
 
 def classifier_config(classifier: Any) -> Any:
-    """``continual.classifier`` as a dict; it may be the name of the type alone."""
+    """``continual.classifier`` as a dict, which may be just the type or its name."""
     return dict(type=classifier) if isinstance(classifier, (str, type)) else classifier
 
 
 def check_losses(losses: Any, place: str) -> None:
-    """Make sure that the continual losses can be built.
+    """Check the configs of the continual losses.
 
     Args:
-        losses: Config of each by name, or the part itself; None for one that
-            is taken out.
+        losses: By name the config, or the part itself, or None for a loss
+            that is removed.
         place: Their full path, for errors.
 
     Raises:
-        ValueError: One can't be built, see :meth:`Family.check`; or there is
-            none of the name that a setting is given for.
+        ValueError: See :meth:`Family.check`; or a config without type belongs
+            to no loss of its name.
     """
     if not isinstance(losses, Mapping):
         raise ValueError(f'{place}: got {short(plain(losses), 200)}, expected a dict with the config of each loss by its name.')

@@ -1,4 +1,4 @@
-"""Modules that parts add to a student, or put in the place of its own."""
+"""Modules that parts add to a student, or replace modules of the student by."""
 from __future__ import annotations
 
 from typing import Dict, Mapping
@@ -10,36 +10,29 @@ from torch import Tensor, nn
 from ..parts import Part
 from .taps import check_modules
 
-# The student's submodule that holds them, so the prefix of their tensors in checkpoints and hand-overs.
+# The student's submodule that holds them, and so the prefix of their tensors in checkpoints and hand-overs.
 PART_MODULES = 'part_modules'
 
 
 def add_part_modules(model: EncoderDecoder, parts: Mapping[str, Part]) -> Dict[str, nn.Module]:
-    """Add the modules of the parts to a segmentor, but for those that replace modules of its own.
-
-    Args:
-        model: The segmentor.
-        parts: Its parts by name.
-
-    Returns:
-        The replacements, by the names of the segmentor's modules.
+    """Add the modules of parts (by name) to a segmentor; return those that are to replace its modules, by their names.
 
     Raises:
         ValueError: A part names a module that the segmentor does not have.
     """
     stock = {name for name, _ in model.named_modules()}
     added: Dict[str, ModuleDict] = {}
-    places: Dict[str, nn.Module] = {}
+    replacements: Dict[str, nn.Module] = {}
     for part_name, part in parts.items():
         modules = part.modules(model)
         check_modules(model, [name for name in modules if '.' in name], f"the part '{part_name}' (modules)")
-        places.update({name: module for name, module in modules.items() if name in stock})
-        others = {name: module for name, module in modules.items() if name not in stock}
-        if others:
-            added[part_name] = ModuleDict(others)
+        replacements.update({name: module for name, module in modules.items() if name in stock})
+        new = {name: module for name, module in modules.items() if name not in stock}
+        if new:
+            added[part_name] = ModuleDict(new)
     if added:
         model.add_module(PART_MODULES, ModuleDict(added))
-    return places
+    return replacements
 
 
 def replace_modules(model: nn.Module, modules: Mapping[str, nn.Module]) -> None:

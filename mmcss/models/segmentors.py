@@ -13,59 +13,59 @@ from mmseg.registry import MODELS
 from mmseg.structures import SegDataSample
 from torch import Tensor, nn
 
+from ..arguments import make
 from ..parts import Needs, StepBatch
 from ..scenario import Split
 from .backbones import evaluated_features
 from .part_modules import PART_MODULES, add_part_modules, replace_modules, stock_tensors
 from .extended_segmentors import ExtendedCascadeEncoderDecoder, ExtendedEncoderDecoder, Stock
-from .freezing import backbone_is_frozen, freeze, still_modules
+from .freezing import backbone_is_frozen, freeze, frozen_modules
 from .growing import folded, unfolded
 from .growth import Widening, grow, growing_tensors, widening
 from .hand_over import load_hand_over
-from .learning import Learning
-from .method import Method
+from .method import Learning, Method
 from .over_processes import means_over_processes
-from .taps import check_modules, given_features, watch_training
+from .taps import check_modules, preset_features, watch_training
 from .teacher import FrozenTeacher, predict
 
 
 class ContinualMixin(Stock):
     """Turns a stock segmentor into the student of one step.
 
-    The stock model computes its own losses, on completed labels and with the
-    method's pixel weights, while its logits and features are watched; the
+    The stock model computes its losses, on completed labels and with the
+    method's pixel weights, while its logits and features are read; the
     method's losses are added to them. State dict and prediction are the stock
     model's.
 
     Args:
-        continual: What the step's config adds to the model's: ``split``
-            (:meth:`Split.to_dict`), ``targets`` and ``losses`` (see
+        continual: Settings that the step's config adds to the model's:
+            ``split`` (:meth:`Split.to_dict`), ``targets`` and ``losses`` (see
             :class:`Method`), ``previous`` (hand-over file to grow from, or
             None), ``teacher`` (stock config of the step before, or None), and
-            what :class:`Learning` takes.
+            those of :class:`Learning`.
 
     Attributes:
         row_rates: Factors on the learning rate of parameters whose rows
             differ, see :func:`freeze`.
-        own_modules: Its modules that parts have replaced, by name.
+        replaced: Modules of the stock model that parts have replaced, by name.
         previous_id: Id of the hand-over that it has grown from.
     """
 
     previous: Optional[str] = None
-    own_modules: Mapping[str, nn.Module] = {}
+    replaced: Mapping[str, nn.Module] = {}
     _is_observed = True
 
     def __init__(self, *args: Any, continual: Mapping[str, Any], **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         method = Method(Split.from_dict(continual['split']), continual.get('targets'), continual.get('losses'))
-        learning = Learning(**{key.name: continual[key.name] for key in fields(Learning) if key.name in continual})
+        settings = {key.name: continual[key.name] for key in fields(Learning) if key.name in continual}
+        learning = make(Learning, settings, 'continual')
         previous, teacher = continual.get('previous'), continual.get('teacher')
         self.take_method(method, learning, FrozenTeacher(teacher, previous or '', learning.stages) if teacher else None)
         self.previous = previous
-        # Without the step before (as in a plan) nothing can be trained.
+        # Without a hand-over (as in a plan) nothing is trained.
         if (learning.frozen or learning.row_lr) and previous is not None and Path(previous).is_file():
-            self.hold_still(load_hand_over(previous, self.split.old)['state_dict'])
-        self._holds_still = bool(learning.frozen) and previous is not None
+            self.freeze(load_hand_over(previous, self.split.old)['state_dict'])
 
     def take_method(self, method: Method, learning: Learning, teacher: Optional[FrozenTeacher] = None) -> None:
         """Become the student of a method's step.
@@ -74,80 +74,74 @@ class ContinualMixin(Stock):
             ValueError: The method does not support this model.
         """
         self.split, self.method = method.split, method
-        helpless = [name for name, part in method.parts.items() if not part.takes_unknown]
-        helpless += [type(module).__name__ for module in self.modules() if getattr(module, 'reads_batch', False)]
-        if self.unknown and helpless:
-            raise ValueError(f'continual.unknown: {helpless} can not handle the channel of the unknown class; '
+        unable = [name for name, part in method.parts.items() if not part.takes_unknown]
+        unable += [type(module).__name__ for module in self.modules() if getattr(module, 'reads_batch', False)]
+        if self.unknown and unable:
+            raise ValueError(f'continual.unknown: {unable} can not handle the channel of the unknown class; '
                              'remove them, or continual.unknown.')
         self.learning = learning
         self.previous_id: Optional[str] = None
         self.tapped_stages = tuple(learning.stages)
-        places = add_part_modules(self, method.parts)
-        self.own_modules = {name: self.get_submodule(name) for name in places}
-        self._put_in(places)
+        replacements = add_part_modules(self, method.parts)
+        self.replaced = {name: self.get_submodule(name) for name in replacements}
+        self._replace(replacements)
         check_modules(self, self.tapped_stages, 'continual.stages')
         for name, part in {**method.parts, **method.observers}.items():
             check_modules(self, (*part.needs.outputs, *part.needs.inputs), f"the part '{name}' (Needs)")
         self.teacher = teacher
         self.row_rates: Dict[str, Tensor] = {}
-        self._holds_still = False
 
-    @contextmanager
-    def _own_modules(self) -> Iterator[None]:
-        """Within it the model has its own modules back; then the parts' replacements start from them."""
-        places = {name: self.get_submodule(name) for name in self.own_modules}  # a runner may have exchanged some (SyncBN)
-        replace_modules(self, self.own_modules)
-        yield
-        self._put_in(places)
-
-    def _put_in(self, places: Mapping[str, nn.Module]) -> None:
-        if places:
+    def _replace(self, modules: Mapping[str, nn.Module]) -> None:
+        """Replace modules by those of parts, which start from their tensors."""
+        if modules:
             state = self.state_dict()
-            replace_modules(self, places)
-            self.take_over(state)
+            replace_modules(self, modules)
+            self.load_handed_over(state)
 
-    def take_over(self, state: Mapping[str, Tensor]) -> None:
-        """Load the hand-over of this very step."""
+    def load_handed_over(self, state: Mapping[str, Tensor]) -> None:
+        """Load the state dict of this step's hand-over."""
         self.load_state_dict(dict(unfolded(self, state)), strict=True)
 
-    def left(self) -> Dict[str, Tensor]:
-        """The tensors to hand over: those with stock names, then those of the modules of parts."""
+    def tensors_to_hand_over(self) -> Dict[str, Tensor]:
+        """The state dict to hand over: tensors with stock names, then those of the modules of parts."""
         return dict(folded(self, self.state_dict()))
 
-    def release(self) -> None:
-        """Remove the modules of parts, and put what they have learned into the model's own."""
-        state = stock_tensors(self.left())
-        replace_modules(self, self.own_modules)
+    def remove_part_modules(self) -> None:
+        """Remove the modules of parts; the modules that they replaced get their tensors."""
+        state = stock_tensors(self.tensors_to_hand_over())
+        replace_modules(self, self.replaced)
         self._modules.pop(PART_MODULES, None)
-        if self.own_modules:
+        if self.replaced:
             self.load_state_dict(state, strict=True)
 
-    def hold_still(self, old: Mapping[str, Tensor]) -> None:
-        """Switch gradients off, of a model that grows from the step before (its state dict); see :func:`freeze`."""
+    def freeze(self, old: Mapping[str, Tensor]) -> None:
+        """Call :func:`freeze` on the model, which grows from the step before (``old``: its state dict)."""
         _, axes = growing_tensors(self, old, self.split.num_old)
         self.row_rates = freeze(self, self.split, axes.rows, self.learning.frozen, self.learning.row_lr)
-        self._holds_still = bool(self.learning.frozen)
 
     def train(self, mode: bool = True) -> ContinualMixin:
-        """As every module's; what is frozen stays in evaluation mode."""
+        """As of any module; frozen modules stay in evaluation mode."""
         super().train(mode)
-        if self._holds_still:
-            # Looked up each time: a runner exchanges norm layers (SyncBN) after the model is made.
-            for module in still_modules(self):
+        if self.learning.frozen and self.split.step > 0:
+            # Not stored: a runner exchanges norm layers (SyncBN) after the model is built.
+            for module in frozen_modules(self):
                 module.eval()
         return self
 
     def init_weights(self) -> None:
         """Initialise as the stock model does, then grow from the step before."""
-        with self._own_modules():  # weights from elsewhere have stock names
-            super().init_weights()
+        # Of parts; a runner may have exchanged some (SyncBN).
+        replacements = {name: self.get_submodule(name) for name in self.replaced}
+        replace_modules(self, self.replaced)  # pretrained weights have stock names
+        super().init_weights()
+        self._replace(replacements)
         if self.previous is not None:
             old = load_hand_over(self.previous, self.split.old)
             self.previous_id = old['meta']['id']
             grow(self, old['state_dict'], len(old['meta']['classes']), self.learning.new_rows)
 
     def widening(self, old: Mapping[str, Tensor]) -> Widening:
-        """How tensors of the step before (``old``: its state dict) widen to the shapes of this model."""
+        """The :class:`Widening` of tensors of the step before (``old``: its state dict) to the shapes of this model."""
         _, axes = growing_tensors(self, old, self.split.num_old, self.learning.new_rows)
         return widening(self, axes, self.split.num_old)
 
@@ -160,7 +154,7 @@ class ContinualMixin(Stock):
         """
         readers = [module for module in self.modules() if getattr(module, 'reads_batch', False)]
         if not self.method.parts and not readers:
-            with self._together(lambda: self.labels_of(data_samples)):
+            with self._means_over_processes(lambda: self.labels_of(data_samples)):
                 return super().loss(inputs, data_samples)
         needs = self.method.needs | Needs(labelled=bool(readers))
         with self._shared_backbone(inputs):
@@ -171,7 +165,7 @@ class ContinualMixin(Stock):
             if batch.target is not batch.raw_target:
                 data_samples = with_targets(data_samples, batch.target)
             size = (batch.target.shape[1], batch.target.shape[2])
-            with self._together(lambda: batch), watch_training(self, needs, size, batch.pixel_weight) as watched:
+            with self._means_over_processes(lambda: batch), watch_training(self, needs, size, batch.pixel_weight) as watched:
                 losses = super().loss(inputs, data_samples)
         for reader in readers:
             reader.batch = None
@@ -183,32 +177,32 @@ class ContinualMixin(Stock):
 
     @contextmanager
     def unobserved(self) -> Iterator[None]:
-        """Within it, parts don't observe batches: losses are taken of some that are not trained on."""
+        """Within it parts don't observe batches: their losses are computed, but not trained on."""
         self._is_observed = False
         try:
             yield
         finally:
             self._is_observed = True
 
-    def _together(self, batch: Callable[[], StepBatch]) -> ContextManager[None]:
-        """A context in which losses are means over the images of all processes, if ``over_processes`` asks for it."""
+    def _means_over_processes(self, batch: Callable[[], StepBatch]) -> ContextManager[None]:
+        """A context in which losses are means over the images of all processes, with ``over_processes``."""
         if not self.learning.over_processes or get_world_size() == 1:
             return nullcontext()
         return means_over_processes(self, batch())
 
     @contextmanager
     def _shared_backbone(self, inputs: Tensor) -> Iterator[None]:
-        """One pass of a frozen backbone serves both student and teacher, whose backbones are the same."""
+        """Run a frozen backbone once for both student and teacher, whose backbones are the same."""
         needs = self.method.needs
         reads_features = needs.stages or needs.backbone_output or needs.attention or any(
             name.split('.')[0] in ('backbone', 'neck') for name in (*needs.outputs, *needs.inputs))
-        if self.teacher is None or not self._holds_still or reads_features or not backbone_is_frozen(self):
+        if self.teacher is None or not self.learning.frozen or reads_features or not backbone_is_frozen(self):
             yield
             return
         with torch.no_grad():
             features = self.extract_feat(inputs)
         teacher = self.teacher.build(inputs.device)
-        with given_features(self, features), given_features(teacher, evaluated_features(self.backbone, features)):
+        with preset_features(self, features), preset_features(teacher, evaluated_features(self.backbone, features)):
             yield
 
     def predict_batch(self, inputs: Tensor, data_samples: Sequence[SegDataSample], needs: Needs,
@@ -223,7 +217,7 @@ class ContinualMixin(Stock):
         return batch
 
     def labels_of(self, data_samples: Sequence[SegDataSample], labelled: bool = False) -> StepBatch:
-        """A batch with its labels only; ``labelled``: also with :attr:`StepBatch.labelled`."""
+        """A batch with its labels only, and :attr:`StepBatch.labelled` if asked for."""
         target = torch.stack([sample.gt_sem_seg.data for sample in data_samples]).squeeze(1)
         batch = StepBatch(split=self.split, raw_target=target, target=target)
         if labelled:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from ..arguments import Checked, Count
 from .growing import GrowingModule
 
-# Where the rows of a new step come from; 'random' keeps the head as it was made.
+# The head that a new step's copies, by ``new_rows``; None for none.
 SOURCES = {'unknown': 'unknown', 'copy_background': 'background', 'random': None}
 
 
@@ -20,14 +20,14 @@ SOURCES = {'unknown': 'unknown', 'copy_background': 'background', 'random': None
 class StepHeads(Checked, GrowingModule, BaseModule):
     """A 3x3 convolution, norm, ReLU and 1x1 convolution for the background, each step, and unknown.
 
-    Takes the place of a decode head's classifier; channels are in learning
-    order, unknown last. Checkpoints need mmcss to load.
-    Source: https://github.com/clovaai/SSUL (the paper has one 1x1 filter for
+    Replaces a decode head's classifier; channels are in learning order,
+    unknown last. Checkpoints need mmcss to load.
+    Source: https://github.com/clovaai/SSUL (the paper has a 1x1 filter for
     each class).
 
     Args:
         in_channels: Channels of the embedding.
-        num_classes: Background, classes and, where there is one, unknown.
+        num_classes: Background, classes and, if there is any, unknown.
         steps: Number of foreground classes of each step so far.
         norm_cfg: Config of the norm layers.
         init_cfg: See BaseModule.
@@ -41,8 +41,8 @@ class StepHeads(Checked, GrowingModule, BaseModule):
             dict(type='Constant', layer=['_BatchNorm', 'SyncBatchNorm', 'GroupNorm', 'LayerNorm'], val=1)])
         reserved = num_classes - sum(steps) - 1
         if reserved not in (0, 1):
-            raise ValueError(f'StepHeads: {sum(steps)} classes in steps and background make {sum(steps) + 1} channels, '
-                             f'one more with unknown, but the decode head has {num_classes}.')
+            raise ValueError(f'StepHeads: steps of {sum(steps)} classes and the background have {sum(steps) + 1} channels, '
+                             f'with unknown {sum(steps) + 2}, but the decode head has {num_classes}.')
         self.in_channels = in_channels
         self.groups = [('background', 1), *((f'step_{i}', number) for i, number in enumerate(steps))]
         self.groups += [('unknown', 1)] * reserved
@@ -69,18 +69,14 @@ class StepHeads(Checked, GrowingModule, BaseModule):
         return 'new' if group == self.newest else 'old'
 
     def inherit(self, old: Mapping[str, Tensor], prefix: str, new_rows: str) -> Dict[str, Tensor]:
-        """The newest step's head from another group's, statistics of its norm too.
-
-        ``new_rows`` says whose head is copied: 'unknown', 'copy_background',
-        or 'random' for none.
-        """
+        """Copy the head of :data:`SOURCES` for the newest step, with the statistics of its norm."""
         if new_rows not in SOURCES:
             raise ValueError(f'continual.new_rows: got {new_rows!r}; StepHeads takes {", ".join(SOURCES)}.')
         state, source = dict(old), SOURCES[new_rows]
         if source is not None and not hasattr(self, source):
             raise ValueError("continual.new_rows: 'unknown' needs a model with an unknown class (continual.unknown).")
         for name, tensor in getattr(self, self.newest).state_dict().items():
-            # A missing head becomes an error when the state is loaded.
+            # A missing head is an error when the state is loaded.
             start = tensor if source is None else old.get(f'{prefix}{source}.{name}', tensor)
             # The last convolution has a row for each class.
             state[f'{prefix}{self.newest}.{name}'] = start.expand(tensor.shape) if start.dim() else start

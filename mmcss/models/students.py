@@ -7,24 +7,23 @@ from typing import Any, Callable, Optional, Type
 from mmseg.models.segmentors import EncoderDecoder
 
 from .extended_segmentors import ExtendedMixin
-from .learning import Learning
-from .method import Method
+from .method import Learning, Method
 from .segmentors import ContinualMixin
 from .teacher import FrozenTeacher
 
 
 def make_student(model: EncoderDecoder, method: Method, learning: Learning,
                  teacher: Optional[FrozenTeacher] = None) -> Callable[[], None]:
-    """Turn an existing stock segmentor into the student of a method's step.
+    """Turn an existing stock segmentor into the student of a method's step, by exchanging its class.
 
     Args:
-        model: The segmentor; its class is exchanged.
+        model: The segmentor.
         method: The method.
-        learning: How it learns besides.
+        learning: Settings besides the method's.
         teacher: The model of the step before, if the method uses it.
 
     Returns:
-        A function that makes it the stock segmentor again.
+        A function that turns it into the stock segmentor again.
 
     Raises:
         TypeError: It is no stock segmentor.
@@ -35,7 +34,7 @@ def make_student(model: EncoderDecoder, method: Method, learning: Learning,
     stock_attributes = set(vars(model))
 
     def restore() -> None:
-        model.release()
+        model.remove_part_modules()
         model.__class__ = stock
         for name in set(vars(model)) - stock_attributes:
             delattr(model, name)
@@ -59,9 +58,9 @@ def check_stock(model: Any) -> None:
 def student_class(stock: Type[EncoderDecoder]) -> Type[ContinualMixin]:
     """The class of students that are otherwise segmentors of a stock class."""
     mixins = (ContinualMixin, ) if issubclass(stock, ExtendedMixin) else (ContinualMixin, ExtendedMixin)
-    # No module has this class by its name, so that pickle and deepcopy make it of the stock one.
-    made = dict(__reduce__=lambda model: (_empty_student, (stock, ), vars(model)))
-    return type(f'Continual{stock.__name__}', (*mixins, stock), made)
+    # The class is in no module, so that pickle and deepcopy have to derive it from the stock one.
+    attributes = dict(__reduce__=lambda model: (_empty_student, (stock, ), vars(model)))
+    return type(f'Continual{stock.__name__}', (*mixins, stock), attributes)
 
 
 def _empty_student(stock: type) -> ContinualMixin:

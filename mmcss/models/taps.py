@@ -1,15 +1,13 @@
 """Watching a segmentor while it runs: features, logits and loss weights.
 
-Nothing is changed for good: hooks and replaced methods last for one forward
-pass. Forward hooks on decode heads would not do: MMSegmentation calls their
-``forward`` directly.
+Methods are overridden for one forward pass. Forward hooks would not do:
+MMSegmentation calls the ``forward`` of decode heads directly.
 """
 from __future__ import annotations
 
 from contextlib import ExitStack, contextmanager
-from functools import partial
 from operator import setitem
-from typing import Any, Callable, Dict, Iterator, List, Optional, Sequence, Tuple
+from typing import Any, Dict, Iterator, List, Optional, Sequence, Tuple
 
 import torch.nn as nn
 from mmengine.model import BaseModule
@@ -21,13 +19,13 @@ from ..arguments import ABSENT, did_you_mean
 from ..parts import Attention, Needs, Prediction, ModuleTensors
 from .attention import tap_attention
 from .backbones import evaluated_features
-from .heads import MASK_HEADS, decode_heads, embedding_reader, is_a, main_logits, map_head, mask_logits
-from .overriding import override_attribute
+from .heads import MASK_HEADS, decode_heads, embedding_reader, is_a, main_logits, map_head
+from .overriding import override_attribute, tap
 from .weighting import weigh_losses
 
 
 class Watch:
-    """What was collected of a segmentor during one forward pass."""
+    """Tensors of a segmentor that are collected during one forward pass."""
 
     def __init__(self) -> None:
         self.head_logits: Tensor = ABSENT
@@ -56,62 +54,8 @@ class Watch:
                           tuple(self.attention), self.outputs, self.inputs, self.upsampled)
 
 
-@contextmanager
-def watch_features(segmentor: EncoderDecoder, needs: Needs) -> Iterator[Watch]:
-    """Collect what is needed of the next forward pass.
-
-    The stages are those named in the segmentor's ``tapped_stages``, or else
-    the backbone's.
-    """
-    watch = Watch()
-    with ExitStack() as stack:
-        if needs.stages and getattr(segmentor, 'tapped_stages', None):
-            watch.stages = [ABSENT] * len(segmentor.tapped_stages)
-            for number, name in enumerate(segmentor.tapped_stages):
-                _tap(segmentor.get_submodule(name), partial(setitem, watch.stages, number), stack)
-        elif needs.stages:
-            _tap_stages(segmentor.backbone, watch, stack)
-        if needs.backbone_output:
-            _tap_outputs(segmentor.backbone, lambda outputs: setattr(watch, 'backbone_output', outputs[-1]), stack)
-        if needs.embedding:
-            _tap_embedding(map_head(segmentor), watch, stack)
-        if needs.attention:
-            watch.attention = tap_attention(segmentor.backbone, stack)
-        if needs.outputs or needs.inputs:
-            _tap_named(segmentor, needs, watch, stack)
-        yield watch
-
-
-def _tap_stages(backbone: BaseModule, watch: Watch, stack: ExitStack) -> None:
-    """Stage outputs: before the last ReLU for ResNets, else what the backbone returns."""
-    names = getattr(backbone, 'res_layers', None)
-    if not names:
-        _tap_outputs(backbone, lambda outputs: setattr(watch, 'stages', outputs), stack)
-        return
-    watch.stages = [ABSENT] * len(names)
-    for number, name in enumerate(names):
-        relu = getattr(backbone, name)[-1].relu
-        # A block calls its one ReLU several times, the last time on the sum
-        # with the shortcut. In place, the tap would see the sum after it.
-        override_attribute(relu, 'inplace', False, stack)
-
-        def keep_input(module: nn.Module, inputs: Tuple[Tensor, ...], number: int = number) -> None:
-            watch.stages[number] = inputs[0]
-
-        stack.callback(relu.register_forward_pre_hook(keep_input).remove)
-
-
 def check_modules(segmentor: EncoderDecoder, names: Sequence[str], place: str) -> None:
-    """See that names are those of modules of a segmentor.
-
-    Args:
-        segmentor: The segmentor.
-        names: Names that were given for modules.
-        place: Where they were given, for errors.
-
-    Raises:
-        ValueError: There is no such module; names the nearest, and valid ones.
-    """
+    """Raise a ValueError if a segmentor has no modules of these names; ``place`` is where a config or a part names them."""
     modules = [name for name, _ in segmentor.named_modules() if name]
     unknown = [name for name in names if name not in modules]
     if unknown:
@@ -120,58 +64,66 @@ def check_modules(segmentor: EncoderDecoder, names: Sequence[str], place: str) -
                          f'are {", ".join(examples)}, and modules inside them.')
 
 
+@contextmanager
+def watch_features(segmentor: EncoderDecoder, needs: Needs) -> Iterator[Watch]:
+    """Collect ``needs`` in the next forward pass; stages are the segmentor's ``tapped_stages``, or else the backbone's."""
+    watch, backbone = Watch(), segmentor.backbone
+    with ExitStack() as stack:
+        if needs.stages and getattr(segmentor, 'tapped_stages', None):
+            _tap_stages([segmentor.get_submodule(name) for name in segmentor.tapped_stages], False, watch, stack)
+        elif needs.stages and getattr(backbone, 'res_layers', None):
+            # Before the last ReLU. A block calls its one ReLU several times, the last time on the sum with the shortcut.
+            relus = [getattr(backbone, name)[-1].relu for name in backbone.res_layers]
+            for relu in relus:  # in place it would overwrite the sum
+                override_attribute(relu, 'inplace', False, stack)
+            _tap_stages(relus, True, watch, stack)
+        elif needs.stages:
+            tap(backbone, lambda inputs, outputs: setattr(watch, 'stages', _maps(backbone, outputs)), stack)
+        if needs.backbone_output:
+            tap(backbone, lambda inputs, outputs: setattr(watch, 'backbone_output', _maps(backbone, outputs)[-1]), stack)
+        if needs.embedding:
+            head = map_head(segmentor)
+            # A head that classifies masks returns the features of masks first, then what queries attend to.
+            _tap_first(embedding_reader(head), not is_a(head, MASK_HEADS), vars(watch), 'embedding', stack)
+        if needs.attention:
+            watch.attention = tap_attention(backbone, stack)
+        if needs.outputs or needs.inputs:
+            _tap_named(segmentor, needs, watch, stack)
+        yield watch
+
+
+def _tap_stages(modules: Sequence[nn.Module], inputs: bool, watch: Watch, stack: ExitStack) -> None:
+    watch.stages = [ABSENT] * len(modules)
+    for number, module in enumerate(modules):
+        _tap_first(module, inputs, watch.stages, number, stack)
+
+
 def _tap_named(segmentor: EncoderDecoder, needs: Needs, watch: Watch, stack: ExitStack) -> None:
-    """What modules get and return, as far as the segmentor has them: a teacher has no auxiliary heads."""
+    """Inputs and outputs of modules, as far as the segmentor has them: a teacher has no auxiliary heads."""
     modules = dict(segmentor.named_modules())
     for module in modules.values():
-        if getattr(module, 'inplace', False):  # it would write over what is kept
+        if getattr(module, 'inplace', False):  # it would overwrite what is collected
             override_attribute(module, 'inplace', False, stack)
-    for names, tensors, gets in ((needs.inputs, watch.inputs, True), (needs.outputs, watch.outputs, False)):
+    for names, tensors, inputs in ((needs.inputs, watch.inputs, True), (needs.outputs, watch.outputs, False)):
         for name in names:
             if name in modules:
-                _tap(modules[name], partial(setitem, tensors, name), stack, gets)
+                _tap_first(modules[name], inputs, tensors, name, stack)
 
 
-def _tap(module: nn.Module, keep: Callable[[Any], Any], stack: ExitStack, gets: bool = False) -> None:
-    """Hand a module's first output, or what it ``gets`` first, to ``keep``, also where its ``forward`` is called directly."""
-    original = module.forward
-
-    def forward(*args: Any, **kwargs: Any) -> Any:
-        output = original(*args, **kwargs)
-        keep(_first([*args, *kwargs.values()][0] if gets else output))
-        return output
-
-    override_attribute(module, 'forward', forward, stack)
+def _tap_first(module: nn.Module, inputs: bool, tensors: Any, key: Any, stack: ExitStack) -> None:
+    """Put the first input, or else the first output, of a module's last call at ``key`` of ``tensors``."""
+    tap(module, lambda args, output: setitem(tensors, key, _first(args[0] if inputs else output)), stack)
 
 
 def _first(value: Any) -> Any:
     return value[0] if isinstance(value, (tuple, list)) and value else value
 
 
-def _tap_outputs(backbone: BaseModule, keep: Callable[[List[Tensor]], None], stack: ExitStack) -> None:
-    """Hand what the backbone returns to ``keep``."""
-
-    def keep_outputs(module: nn.Module, inputs: Any, outputs: Any) -> None:
-        outputs = evaluated_features(backbone, outputs)
-        outputs = outputs if isinstance(outputs, (tuple, list)) else [outputs]
-        # Some transformers (DPT's) return a class token beside each map.
-        keep([output[0] if isinstance(output, (tuple, list)) else output for output in outputs])
-
-    stack.callback(backbone.register_forward_hook(keep_outputs).remove)
-
-
-def _tap_embedding(head: BaseModule, watch: Watch, stack: ExitStack) -> None:
-
-    def keep_input(module: nn.Module, inputs: Tuple[Tensor, ...]) -> None:
-        watch.embedding = inputs[0]
-
-    def keep_output(module: nn.Module, inputs: Any, outputs: Any) -> None:
-        watch.embedding = outputs[0]  # the features of masks; then what queries attend to
-
-    reader = embedding_reader(head)
-    hook = (reader.register_forward_hook(keep_output) if is_a(head, MASK_HEADS) else
-            reader.register_forward_pre_hook(keep_input))
-    stack.callback(hook.remove)
+def _maps(backbone: BaseModule, outputs: Any) -> List[Tensor]:
+    """The maps that a backbone returned."""
+    outputs = evaluated_features(backbone, outputs)
+    # Some transformers (DPT's) return a class token beside each map.
+    return [_first(output) for output in (outputs if isinstance(outputs, (tuple, list)) else [outputs])]
 
 
 @contextmanager
@@ -191,22 +143,21 @@ def watch_training(segmentor: EncoderDecoder, needs: Needs, size: Tuple[int, int
     """
     with watch_features(segmentor, needs) as watch, ExitStack() as stack:
         _watch_loss(map_head(segmentor), watch, needs, size, stack)
-        taken = [weigh_losses(head, pixel_weight, stack) for head in decode_heads(segmentor)
-                 ] if pixel_weight is not None else []
+        heads = decode_heads(segmentor)
+        checks = [] if pixel_weight is None else [weigh_losses(head, pixel_weight, stack) for head in heads]
         yield watch
-        if taken and watch.head_logits is not None and not any(was_taken() for was_taken in taken):
-            raise ValueError(f'the loss of {type(decode_heads(segmentor)[-1]).__name__} bypasses its loss_decode, so that '
+        if checks and watch.head_logits is not None and not any(was_weighed() for was_weighed in checks):
+            raise ValueError(f'the loss of {type(heads[-1]).__name__} bypasses its loss_decode, so that '
                              "the method's pixel weights don't reach it; switch them off (adaptive_factor=False), or "
                              'use another decode head.')
 
 
 def _watch_loss(head: BaseModule, watch: Watch, needs: Needs, size: Tuple[int, int], stack: ExitStack) -> None:
     if is_a(head, MASK_HEADS):
-        _watch_masks(head, watch, stack)
+        _tap_logits(head, watch, stack)
         return
     original = head.loss_by_feat
-    # The stock loss would upsample the logits again: give it those of the
-    # parts, whose size it keeps.
+    # The stock loss would upsample the logits again: it gets those of the parts, which have the size of the labels.
     shares = needs.logits and type(head).loss_by_feat is BaseDecodeHead.loss_by_feat
 
     def loss_by_feat(output: Any, *args: Any, **kwargs: Any) -> Dict[str, Tensor]:
@@ -218,22 +169,16 @@ def _watch_loss(head: BaseModule, watch: Watch, needs: Needs, size: Tuple[int, i
     override_attribute(head, 'loss_by_feat', loss_by_feat, stack)
 
 
-def _watch_masks(head: BaseModule, watch: Watch, stack: ExitStack) -> None:
-
-    def keep_logits(module: nn.Module, inputs: Any, outputs: Any) -> None:
-        watch.head_logits = mask_logits(outputs[0][-1], outputs[1][-1])
-
-    stack.callback(head.register_forward_hook(keep_logits).remove)
+def _tap_logits(head: BaseModule, watch: Watch, stack: ExitStack) -> None:
+    tap(head, lambda inputs, output: setattr(watch, 'head_logits', main_logits(head, output)), stack)
 
 
 @contextmanager
 def watch_inference(segmentor: EncoderDecoder, needs: Needs) -> Iterator[Watch]:
-    """Watch ``encode_decode``, which then returns logits at the head's resolution, unless the head refines them."""
+    """Watch ``encode_decode``, which returns logits at the resolution of a head unless the head refines them."""
     head = map_head(segmentor)
     with watch_features(segmentor, needs) as watch, ExitStack() as stack:
-        if is_a(head, MASK_HEADS):
-            _watch_masks(head, watch, stack)
-        elif head is decode_heads(segmentor)[-1]:
+        if head is decode_heads(segmentor)[-1] and not is_a(head, MASK_HEADS):
 
             def predict_by_feat(output: Any, *args: Any, **kwargs: Any) -> Tensor:
                 watch.head_logits = main_logits(head, output)
@@ -241,20 +186,13 @@ def watch_inference(segmentor: EncoderDecoder, needs: Needs) -> Iterator[Watch]:
 
             override_attribute(head, 'predict_by_feat', predict_by_feat, stack)
         else:
-            original = head.forward
-
-            def forward(*args: Any, **kwargs: Any) -> Any:
-                output = original(*args, **kwargs)
-                watch.head_logits = main_logits(head, output)
-                return output
-
-            override_attribute(head, 'forward', forward, stack)
+            _tap_logits(head, watch, stack)
         yield watch
 
 
 @contextmanager
-def given_features(segmentor: EncoderDecoder, features: Any) -> Iterator[None]:
-    """Have a segmentor use these features instead of running its backbone and neck."""
+def preset_features(segmentor: EncoderDecoder, features: Any) -> Iterator[None]:
+    """Within it a segmentor uses these features instead of running its backbone and neck."""
     with ExitStack() as stack:
         override_attribute(segmentor, 'extract_feat', lambda inputs: features, stack)
         yield

@@ -17,15 +17,15 @@ from .taps import watch_inference
 class FrozenTeacher:
     """A model that only predicts, built when it is first needed.
 
-    It is no sub-module: it has no keys in the state dict, stands outside DDP
+    It is no sub-module: it has no keys in the state dict, is outside of DDP
     and the optimizer, and copies of the student (EMA) share it. Built lazily,
     so that testing a step needs no checkpoint of the step before.
 
     Args:
-        model: Stock config of the step before, or a model to keep, which is
+        model: Stock config of the step before, or the model itself, which is
             frozen and loses its auxiliary heads: they predict nothing.
-        checkpoint: Its hand-over file; '' where the model is given itself.
-        stages: Names of the modules whose outputs are its stages; without,
+        checkpoint: The hand-over file of a config's model.
+        stages: Names of the modules whose outputs are its stages; default:
             the backbone's.
     """
 
@@ -43,12 +43,12 @@ class FrozenTeacher:
         return self
 
     def build(self, device: torch.device) -> EncoderDecoder:
-        """The model on ``device``; random numbers of the process are left as they were."""
+        """The model on ``device``; the random state of the process does not change."""
         if self.model is None:
             with torch.random.fork_rng(devices=[]):
                 model = MODELS.build(self.config)
             hand_over = load_hand_over(self.checkpoint)
-            # The teacher is built without auxiliary heads and modules of parts: neither takes part in predictions.
+            # The teacher has neither auxiliary heads nor modules of parts, which predict nothing.
             state = {name: value for name, value in stock_tensors(hand_over['state_dict']).items()
                      if not name.startswith('auxiliary_head.')}
             model.load_state_dict(state, strict=True)
@@ -61,22 +61,23 @@ class FrozenTeacher:
 
     @torch.no_grad()
     def predict(self, inputs: Tensor, size: Tuple[int, int], needs: Needs) -> Prediction:
-        """Predict a batch, under the caller's autocast.
-
-        Args:
-            inputs: ``[N, 3, H, W]`` preprocessed images.
-            size: Height and width of the labels.
-            needs: What to collect besides the logits.
-        """
+        """Call :func:`predict` without gradients, under the caller's autocast."""
         return predict(self.build(inputs.device), inputs, size, needs)
 
 
 def predict(model: EncoderDecoder, inputs: Tensor, size: Tuple[int, int], needs: Needs) -> Prediction:
-    """The prediction of a segmentor in evaluation mode for preprocessed images."""
+    """The prediction of a segmentor in evaluation mode.
+
+    Args:
+        model: The segmentor.
+        inputs: ``[N, 3, H, W]`` preprocessed images.
+        size: Height and width of the labels.
+        needs: What to collect besides the logits.
+    """
     shape = tuple(inputs.shape[2:])
     metas = [dict(ori_shape=shape, img_shape=shape, pad_shape=shape)] * len(inputs)
     with watch_inference(model, needs) as watch:
         output = model.encode_decode(inputs, metas)
-    if watch.head_logits is None:  # a head with a prediction of its own
+    if watch.head_logits is None:  # the head predicts without predict_by_feat
         watch.head_logits = output
     return watch.prediction(size, model.align_corners)

@@ -1,4 +1,4 @@
-"""How the weights of a method's pixels reach the stock losses of a decode head."""
+"""Multiplies the stock losses of a decode head with a method's pixel weights."""
 from __future__ import annotations
 
 from contextlib import ExitStack
@@ -13,21 +13,16 @@ from ..losses.decode_loss import DecodeLoss
 from .heads import MASK_HEADS, is_a
 from .overriding import override_attribute
 
-# Losses that multiply each pixel's with a weight. Others may take an argument of that name as well, and mean
-# something else by it (DiceLoss: a weight for each image) or nothing (LovaszLoss).
+# Losses that multiply each pixel's loss with ``weight``. Others may take an argument of that name with another
+# meaning (DiceLoss: a weight for each image) or none (LovaszLoss).
 TAKE_WEIGHTS = (CrossEntropyLoss, DecodeLoss)
 
 
 def weigh_losses(head: BaseModule, weight: Tensor, stack: ExitStack) -> Callable[[], bool]:
-    """Weigh the pixels of a decode head's losses for a while.
-
-    Args:
-        head: The decode head.
-        weight: ``[N, 1, 1]`` or ``[N, H, W]`` factors.
-        stack: Ends it.
+    """Multiply the losses of a decode head's pixels with ``weight``, ``[N, 1, 1]`` or ``[N, H, W]``, until ``stack`` closes.
 
     Returns:
-        A function that says afterwards whether a loss was weighed.
+        A function that returns afterwards whether any loss was weighed.
     """
     if is_a(head, MASK_HEADS):
         return _weigh_queries(head, weight, stack)
@@ -40,14 +35,13 @@ def weigh_losses(head: BaseModule, weight: Tensor, stack: ExitStack) -> Callable
 
 
 class WeightedLoss(nn.Module):
-    """A ``loss_decode`` with weights of a method's.
+    """A ``loss_decode`` with a method's pixel weights.
 
-    Losses of :data:`TAKE_WEIGHTS` are given them, times those that the head
-    hands over; of another (OHEM, Dice, Lovasz) the gradient of each pixel's
-    logits is multiplied, which comes to the same for a loss that is a sum
-    over pixels but for the value that is logged. Outputs that are no logits
-    of classes (boundaries) are left alone, and so is a pixel sampler that
-    asks which pixels are hard.
+    Losses of :data:`TAKE_WEIGHTS` get them, times those of the head. For any
+    other (OHEM, Dice, Lovasz) the gradient of each pixel's logits is
+    multiplied, which is the same for a sum over pixels, except for the logged
+    value. Outputs that are no class logits (boundaries) and the losses from
+    which a pixel sampler chooses hard pixels are not weighed.
 
     Args:
         inner: The loss.
@@ -64,7 +58,7 @@ class WeightedLoss(nn.Module):
 
     @property
     def loss_name(self) -> str:
-        """The loss's."""
+        """That of the inner loss."""
         return str(self.inner.loss_name)
 
     def forward(self, logits: Tensor, label: Tensor, weight: Optional[Tensor] = None, **options: Any) -> Tensor:
@@ -85,7 +79,7 @@ class WeightedLoss(nn.Module):
 
 
 def scale_gradient(x: Tensor, factor: Tensor) -> Tensor:
-    """``x`` itself, whose gradient is multiplied by ``factor`` on its way back."""
+    """``x``, whose gradient is multiplied by ``factor``."""
     if not x.requires_grad:
         return x
     x = x.view_as(x)
@@ -94,7 +88,7 @@ def scale_gradient(x: Tensor, factor: Tensor) -> Tensor:
 
 
 def _weigh_queries(head: BaseModule, weight: Tensor, stack: ExitStack) -> Callable[[], bool]:
-    """Multiply the gradient of each image's queries: matched masks are no pixels that could be weighed."""
+    """Multiply the gradient of each image's queries: masks are matched as a whole, so that pixels have no losses."""
     if weight.shape[1:] != (1, 1):
         raise ValueError(f'got weights of pixels, but {type(head).__name__} classifies masks; use another head.')
     original = head.loss_by_feat

@@ -1,6 +1,6 @@
-"""Slips of released code, each under a name of its own: what ``profile='official'`` takes in place of the papers'.
+"""Slips of released code, each under a separate name, which ``profile='official'`` uses in place of the papers' settings.
 
-Every file of this folder is imported, so that a new one registers what it has.
+Every file of this folder is imported, so that a new one registers its names.
 """
 from importlib import import_module
 from pkgutil import iter_modules

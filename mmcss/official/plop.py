@@ -1,4 +1,4 @@
-"""What PLOP's released code does otherwise than its paper.
+"""Differences between PLOP's released code and its paper.
 
 Authors' code: https://github.com/arthurdouillard/CVPR2021_PLOP
 """
@@ -15,7 +15,7 @@ from ..scenario.partitions import PARTITIONS, Partition
 
 @dataclass(frozen=True)
 class RedrawnPartition(Partition):
-    """The step's images are shuffled once for training, and all images so far anew for tests."""
+    """The step's images are shuffled for training, and all images so far again for tests."""
 
     caveat = ("draws test images anew at each step, as PLOP's released code does: most of them were trained on. Don't compare "
               'its numbers with those of a clean split')

@@ -1,4 +1,4 @@
-"""What SSUL's released code does otherwise than its paper.
+"""Differences between SSUL's released code and its paper.
 
 Authors' code: https://github.com/clovaai/SSUL
 """
@@ -14,21 +14,21 @@ from ..scenario import IGNORE, Split, TrainView
 
 
 class UnshiftedLabels(SeenLabels):
-    """Labels of remembered images one channel too low; their saliency maps are not read."""
+    """Labels of remembered images that are too low by a channel; their saliency maps are not read."""
 
     with_saliency = False
     true_classes = False
 
-    def table(self, told: Tuple[str, ...], split: Split, view: TrainView, raw_ids: Mapping[str, int]) -> np.ndarray:
-        return unshifted(super().table(told, split, replace(view, unknown=None), raw_ids), split)
+    def table(self, labelled: Tuple[str, ...], split: Split, view: TrainView, raw_ids: Mapping[str, int]) -> np.ndarray:
+        return unshifted(super().table(labelled, split, replace(view, unknown=None), raw_ids), split)
 
 
 def unshifted(table: np.ndarray, split: Split) -> np.ndarray:
     """Labels of remembered images as SSUL's released code reads them.
 
-    Its channels are unknown, background and then the classes, and it forgets
-    to shift these labels: background is read as unknown, the first class as
-    background, each other one as the class before it.
+    Its channels are unknown, background and then the classes, and it does not
+    shift these labels: background is read as unknown, the first class as
+    background, any other class as the class before it.
     """
     shifted = table.astype(int) - 1
     shifted[table == 0] = split.unknown

@@ -20,7 +20,7 @@ from ..models import FrozenTeacher, Method, forget_hand_over, grow, load_hand_ov
 from ..models.part_modules import part_tensors
 from ..models.freezing import hold_rows
 from ..models.growing import reserved_rows
-from ..models.learning import Learning
+from ..models.method import Learning
 from ..models.narrowing import narrowed
 from ..models.students import check_stock, make_student
 from ..parts import ImagePasses, Part
@@ -214,7 +214,7 @@ class StepSession:
         if before.state and (self.learning.frozen or self.learning.row_lr):
             for parameter in self.model.parameters():
                 self._undo.callback(parameter.requires_grad_, parameter.requires_grad)
-            self.model.hold_still(before.state)
+            self.model.freeze(before.state)
         states = PartStates(before.part_states)
         self.moments = Moments(self.model, self._image_passes, states)
         self.states, self._part_classes = states.states, states.part_classes

@@ -13,7 +13,7 @@ import tests.e2e.stop_hook  # noqa: F401  registers StopHook
 from mmcss.datasets import StepDataset
 from mmcss.models import Method
 from mmcss.models.growing import GrowingModule
-from mmcss.models.learning import Learning
+from mmcss.models.method import Learning
 from mmcss.models.students import make_student
 from mmcss.parts import Needs, Part
 from mmcss.session import StepSession

@@ -299,7 +299,7 @@ def test_first_step_of_another_average_is_told(plop_run, tiny_data, tmp_path, ca
 
 
 def test_a_step_without_the_one_before_is_refused(tiny_data, tmp_path):
-    with pytest.raises(FileNotFoundError, match='run the step that leaves it first'):
+    with pytest.raises(FileNotFoundError, match='first train the step that writes it'):
         run(tiny_config(tiny_data, tmp_path), steps='1')
 
 

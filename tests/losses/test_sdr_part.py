@@ -84,6 +84,13 @@ def test_a_batch_meets_the_prototypes_before_it():
     assert not torch.equal(part.prototypes.float(), before)
 
 
+def test_labels_of_the_cells_are_computed_once_for_a_batch(monkeypatch):
+    calls = []
+    monkeypatch.setattr('mmcss.losses.sdr_part.nearest_labels', lambda *args: calls.append(args) or nearest_labels(*args))
+    trained(first_batches())
+    assert len(calls) == 3
+
+
 def test_batches_that_accumulate_enter_together():
     one_by_one, together = trained(first_batches()), LatentShaping()
     for batch in first_batches():

@@ -321,9 +321,9 @@ def test_before_the_first_update_there_is_nothing_to_keep(make):
     part.attach(Model(), {})
     assert part.state_dict() == {}
     part.load_state_dict({})
-    with pytest.raises(ValueError, match='no update of step 0: the step did not train'):
+    with pytest.raises(ValueError, match='but step 0 had no update. Train it with this part'):
         part.after_step(FIRST, ())
-    with pytest.raises(ValueError, match='no update of step 0'):
+    with pytest.raises(ValueError, match='step 0 had no update'):
         make().after_step(FIRST, ())
 
 

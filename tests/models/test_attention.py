@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from mmseg.models.backbones import SwinTransformer, VisionTransformer
 
 from mmcss.models import predict, watch_training
-from mmcss.models.attention import attention_source, tap_attention, whole_map
+from mmcss.models.attention import tap_attention, whole_map
 from mmcss.models.taps import watch_features
 from mmcss.parts import Needs
 from tests.models.makers import (build, encoder_decoder, images, labels, samples, segformer, student_and_teacher,
@@ -226,8 +226,8 @@ def test_other_backbones_are_refused():
 
 
 def test_dropout_on_attention_is_refused():
-    with pytest.raises(ValueError, match='attention dropout of 0.1.*attn_drop_rate=0'):
-        attention_source(mit(attn_drop_rate=.1).backbone)
+    with pytest.raises(ValueError, match='attention dropout of 0.1.*attn_drop_rate=0'), ExitStack() as stack:
+        tap_attention(mit(attn_drop_rate=.1).backbone, stack)
     # Swin's is read before it.
     backbone = swin(attn_drop_rate=.5)
     assert backbone.training

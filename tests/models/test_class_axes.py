@@ -7,7 +7,7 @@ from mmcss.losses.ewc import ElasticWeightConsolidation
 from mmcss.models import class_axes, grow
 from mmcss.models.growing import GrowingModule
 from mmcss.models.growth import growing_tensors, widening
-from mmcss.models.heads import OtherAxes
+from mmcss.models.heads import SpecialAxes
 
 OLD, NEW = 4, 2
 SEEN = OLD + NEW
@@ -51,7 +51,7 @@ def test_the_inputs_of_a_point_head_grow(reserved):
     """New classes' logits are read with weights of 0, so that old points are judged as before."""
     old, model = (Segmentor(PointHead, classes, reserved) for classes in (OLD, SEEN))
     axes = class_axes(old.state_dict(), model.state_dict(), OLD + reserved, SEEN + reserved, True,
-                      OtherAxes(inputs=('decode_head.', )))
+                      SpecialAxes(inputs=('decode_head.', )))
     assert axes.columns == dict.fromkeys(
         ('decode_head.fcs.0.weight', 'decode_head.fcs.1.weight', 'decode_head.fc_seg.weight'), 1)
     assert axes.rows == dict.fromkeys(('decode_head.fc_seg.weight', 'decode_head.fc_seg.bias'), 0)

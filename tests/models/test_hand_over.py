@@ -120,7 +120,7 @@ def test_classes_have_to_be_the_same_in_the_same_order(saved):
 
 
 def test_missing(tmp_path):
-    with pytest.raises(FileNotFoundError, match=r'step_3\.pth is missing; run the step that leaves it'):
+    with pytest.raises(FileNotFoundError, match=r'step_3\.pth is missing; first train the step that writes it'):
         load_hand_over(tmp_path / 'step_3.pth')
     assert hand_over_meta(tmp_path / 'step_3.pth') is None
     assert hand_over_meta(tmp_path / 'gone' / 'step_3.pth') is None

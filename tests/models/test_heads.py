@@ -3,7 +3,7 @@ import torch
 import torch.nn as nn
 from mmseg.models.decode_heads import PIDHead
 
-from mmcss.models.heads import (decode_heads, embedding_reader, main_logits, map_head, mask_logits, names_of, other_axes,
+from mmcss.models.heads import (decode_heads, embedding_reader, main_logits, map_head, mask_logits, names_of, special_axes,
                                 output_layer, warnings_of)
 from tests.models.makers import BN, MODEL_CONFIGS, build, resnet, with_classes
 
@@ -93,11 +93,11 @@ def test_embedding_readers():
             output_layer(head)
 
 
-def test_other_axes_are_found_by_prefix():
+def test_special_axes_are_found_by_prefix():
     model = segmentor(named('FPNHead'), named('PointHead'))
-    assert other_axes(model) == ((), ('decode_head.1.', ))
-    assert other_axes(segmentor(named('MaskFormerHead'))) == (('decode_head.', ), ())
-    assert other_axes(build(with_classes(MODEL_CONFIGS['OCR'], 5))) == ((), ())
+    assert special_axes(model) == ((), ('decode_head.1.', ))
+    assert special_axes(segmentor(named('MaskFormerHead'))) == (('decode_head.', ), ())
+    assert special_axes(build(with_classes(MODEL_CONFIGS['OCR'], 5))) == ((), ())
 
 
 @pytest.mark.parametrize('config, words', [

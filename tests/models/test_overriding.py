@@ -1,8 +1,9 @@
 from contextlib import ExitStack
 
+import torch
 import torch.nn as nn
 
-from mmcss.models.overriding import override_attribute
+from mmcss.models.overriding import override_attribute, tap
 
 
 def test_an_attribute_comes_back():
@@ -26,3 +27,13 @@ def test_overridden_attributes_come_back_one_by_one():
             assert module.inplace == 2
         assert module.inplace == 1
     assert module.inplace is False
+
+
+def test_a_tap_gets_arguments_and_output_of_each_call():
+    module, calls = nn.Bilinear(2, 3, 1), []
+    x, y = torch.ones(2), torch.ones(3)
+    with ExitStack() as stack:
+        tap(module, lambda inputs, output: calls.append((*inputs, output)), stack)
+        outputs = [module(x, input2=y), module.forward(x, y)]
+    module(x, y)
+    assert [[id(value) for value in call] for call in calls] == [[id(x), id(y), id(output)] for output in outputs]

@@ -70,7 +70,7 @@ def test_whose_a_parameter_is(steps, newest):
 
 @pytest.mark.parametrize('channels', [6, 9])
 def test_channels_that_do_not_fit_the_steps(channels):
-    with pytest.raises(ValueError, match='6 classes in steps and background make 7 channels, one more with unknown, '
+    with pytest.raises(ValueError, match='steps of 6 classes and the background have 7 channels, with unknown 8, '
                                          f'but the decode head has {channels}'):
         StepHeads(WIDTH, channels, STEPS)
 

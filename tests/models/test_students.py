@@ -7,7 +7,7 @@ from mmseg.models import EncoderDecoder
 
 from mmcss.losses import UnbiasedDistillation
 from mmcss.models import ContinualMixin, EntropyPseudoLabels, FrozenTeacher, Method
-from mmcss.models.learning import Learning
+from mmcss.models.method import Learning
 from mmcss.models.students import make_student, student_class
 from tests.models.makers import MODEL_CONFIGS, build, encoder_decoder, images, labels, make_split, samples, student_and_teacher, with_classes
 from tests.models.test_segmentors import MIB, NEW, OLD, SEEN, plain_student

@@ -1,4 +1,4 @@
-"""How the labels of a step are completed.
+"""Parts that complete the labels of a step.
 
 Every file of this folder is imported, so that a new one registers its parts.
 """

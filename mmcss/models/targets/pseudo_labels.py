@@ -10,46 +10,44 @@ from mmseg.registry import MODELS
 from torch import Tensor
 
 from ...arguments import ABSENT, NotNegative, Share
-from ...losses.entropy import CoarseHistogram, MedianPerGroup, Medians, entropy_and_class
+from ...losses.entropy import CoarseHistogram, GroupHistogram, MedianPerGroup, entropy_and_class
 from ...parts import Needs, Part, StepBatch
 from ...scenario import IGNORE, Split
 
-ESTIMATORS: Dict[str, Callable[[int], Medians]] = {'median': MedianPerGroup, 'histogram': CoarseHistogram}
+ESTIMATORS: Dict[str, Callable[[int], GroupHistogram]] = {'median': MedianPerGroup, 'histogram': CoarseHistogram}
 
 
 @MODELS.register_module()
 class EntropyPseudoLabels(Part):
-    """Background pixels take the teacher's class where it is sure (PLOP, section 3.3).
+    """Background pixels get the teacher's class where it is certain (PLOP, section 3.3).
 
-    Before a step, the median over the step's background pixels of the
-    teacher's entropy is taken for each predicted class, over all processes.
-    In training, a background pixel whose entropy lies below its class's
-    median takes that class; other background pixels are ignored. The decode
-    head's loss of an image is multiplied with nu, the accepted share of its
-    background pixels.
+    Before a step, the median of the teacher's entropy is computed for each
+    predicted class, over the step's background pixels of all processes. In
+    training, a background pixel whose entropy is below its class's median gets
+    that class; other background pixels are ignored. The decode head's loss of
+    an image is multiplied with nu, the accepted share of its background
+    pixels.
 
     Args:
         measure: 'shannon' is the entropy in nats; 'code' the released code's,
-            divided by C_old ln(C_old) ln(C), which hardly leaves the lowest
-            hundredth of its range.
-        estimator: Of the thresholds: 'median' is exact; 'histogram' the released code's
-            estimator (:class:`CoarseHistogram`, made for the measure 'code').
-        floor: Least threshold, in units of the measure. It lets through what
-            is all but certain, whatever the median.
-        filter: Whether thresholds are used at all; without them every pixel
-            is accepted.
-        over_processes: Take the thresholds over all processes' images; the
-            released code has each process use its own.
+            divided by C_old ln(C_old) ln(C), which hardly exceeds a hundredth
+            of its range.
+        estimator: Of the thresholds: 'median' is exact; 'histogram' the
+            released code's :class:`CoarseHistogram`, for the measure 'code'.
+        floor: Least threshold, in units of the measure, which accepts almost
+            certain pixels whatever the median.
+        filter: Use thresholds; otherwise every pixel is accepted.
+        over_processes: Compute the thresholds from all processes' images; the
+            released code has separate ones for each process.
         adaptive_factor: Multiply with nu.
-        nu_without_background: nu of an image without background (crops lose
-            it); 0 in the released code, which drops such images.
-        overwrite_old: Treat pixels with labels of old classes, which
-            remembered images have, like background pixels, as SATS's released
-            code does: the teacher's word replaces what the labels tell.
-        infinite: Threshold of a class whose median the estimator
-            'histogram' finds in no bin; None for infinity, as in PLOP's released code,
+        nu_without_background: nu of an image without background (after
+            crops); 0 in the released code, which drops such images.
+        overwrite_old: Treat labels of old classes, which remembered images
+            have, like background, as SATS's released code does.
+        infinite: Threshold of a class for which the estimator 'histogram'
+            reaches no bin; None for infinity, as in PLOP's released code,
             which accepts all its pixels. SATS's has 0.005.
-        true_background: Take the thresholds over true background alone, as
+        true_background: Compute the thresholds from true background alone, as
             SATS's released code does, which has labels of all classes there.
     """
 
@@ -69,7 +67,7 @@ class EntropyPseudoLabels(Part):
         self.overwrite_old = overwrite_old
         self.infinite = infinite
         self.needs = Needs(logits=True, true_background=true_background)
-        self.thresholds: Tensor = ABSENT  # a row for each process, or one for all
+        self.thresholds: Tensor = ABSENT  # a row for each process, or a single one for all
 
     def before_step(self, split: Split, batches: Iterable[StepBatch]) -> None:
         if not self.filter:
@@ -114,12 +112,12 @@ class EntropyPseudoLabels(Part):
 
 
 def accepted_share(accepted: Tensor, candidates: Tensor, without: float = 1.0) -> Tensor:
-    """Share of an image's candidate pixels that were accepted (PLOP's nu).
+    """Share of an image's candidate pixels that are accepted (PLOP's nu).
 
     Args:
         accepted: ``[N, H, W]`` bool, a subset of ``candidates``.
         candidates: ``[N, H, W]`` bool.
-        without: The share of an image that has no candidate.
+        without: The share of an image without candidates.
 
     Returns:
         ``[N, 1, 1]`` float32 in 0 to 1.

@@ -11,32 +11,32 @@ from ...parts import Needs, Part, StepBatch
 
 def sure_old_classes(target: Tensor, channel: Tensor, score: Tensor, num_old: int, unknown: int,
                      threshold: float) -> Tensor:
-    """Labels in which background and unknown give way to an old class that the teacher is sure of (SSUL, eq. 1).
+    """Labels in which old classes that the teacher is certain of replace background and unknown (SSUL, eq. 1).
 
     Args:
         target: ``[N, H, W]`` labels.
-        channel: ``[N, H, W]`` the teacher's best channel, of all that it has:
-            background, old classes, unknown.
+        channel: ``[N, H, W]`` the teacher's best channel, which may be the
+            background's or the unknown's.
         score: ``[N, H, W]`` its score, in 0 to 1.
         num_old: Number of old classes, background included.
         unknown: Label of unknown.
         threshold: Least score.
     """
-    open_to_all = (target == 0) | (target == unknown)
+    replaceable = (target == 0) | (target == unknown)
     is_class = (channel > 0) & (channel < num_old)
-    return torch.where(open_to_all & is_class & (score >= threshold), channel, target)
+    return torch.where(replaceable & is_class & (score >= threshold), channel, target)
 
 
 @MODELS.register_module()
 class SigmoidPseudoLabels(Part):
-    """Background and unknown pixels take the teacher's class where its score is high (SSUL, section 3.2).
+    """Background and unknown pixels get the teacher's class where its score is high (SSUL, section 3.2).
 
-    Other pixels stay what they are; none is ignored.
+    Other labels do not change; none is ignored.
 
     Args:
         threshold: Least score (paper and authors' code: 0.7).
-        softmax: Take the softmax over all channels for the score, as the
-            authors' code does with cross-entropy.
+        softmax: Use the softmax over all channels as score, as the authors'
+            code does with cross-entropy.
     """
 
     needs = Needs(logits=True)
