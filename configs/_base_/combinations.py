@@ -80,9 +80,10 @@ rows = [
     dict(scenarios=['msrc21_*'], methods=online, schedule='msrc21_online'),
     dict(scenarios=['shapes8_*'], schedule='shapes8', runtime='quiet_runtime'),
     dict(scenarios=['shapes8_*'], methods=online, schedule='shapes8_online'),
+    dict(scenarios=['voc12_*'], schedule='voc12'),
     # Batches as large as the data set cuts them.
     dict(
-        scenarios=['camvid11_*', 'msrc21_*', 'shapes8_*'], models=large,
+        scenarios=['camvid11_*', 'msrc21_*', 'shapes8_*', 'voc12_*'], models=large,
         settings=dict(model=dict(data_preprocessor=dict(size=None, size_divisor=32)))),
     # Without saliency maps: whatever has no label is unknown.
     dict(

@@ -46,6 +46,7 @@ class StepDataset(Dataset[Any]):
             'saliency'.
         domains: See :meth:`LabelledImages.select`.
         listed: Likewise.
+        test_share: Likewise.
         skip_broken: See :class:`LabelledImages`.
 
     Raises:
@@ -64,11 +65,12 @@ class StepDataset(Dataset[Any]):
                  saliency: Optional[str] = None,
                  domains: Optional[Mapping[str, Any]] = None,
                  listed: Optional[str] = None,
+                 test_share: float = 0.0,
                  skip_broken: bool = False) -> None:
         self.images = LabelledImages(dataset, skip_broken)
         self.split = split if isinstance(split, Split) else Split.from_dict(split)
         self.view = build_view(view) if isinstance(view, Mapping) else view
-        self.index = self.images.select(self.view, self.split, domains=domains, listed=listed)
+        self.index = self.images.select(self.view, self.split, domains=domains, listed=listed, test_share=test_share)
         # In tests each image tells its domain, for the metric to keep them apart.
         self.domains: Optional[List[Optional[str]]] = None
         if domains and self.split.domains is not None and isinstance(self.view, Protocol):
