@@ -10,7 +10,7 @@ from mmcss.engine import compose
 
 CONFIGS = Path(__file__).resolve().parents[1] / 'configs'
 PARTS = CONFIGS / '_base_'
-METHODS = sorted(path.name for path in CONFIGS.iterdir() if path != PARTS)
+METHODS = sorted(path.name for path in CONFIGS.iterdir() if path not in (PARTS, CONFIGS / 'tables'))
 SCENARIOS = sorted(path.stem for path in (PARTS / 'scenarios').glob('*.py'))
 
 
@@ -22,7 +22,7 @@ def entry(method: str) -> Path:
 
 def model_for(method: str, scenario: str) -> str:
     """The model that a method is trained with: small data sets have one that two cores can train."""
-    small, attends = scenario.startswith(('camvid11', 'msrc21', 'shapes8')), method.startswith('sats')
+    small, attends = scenario.startswith(('camvid11', 'msrc21', 'shapes8', 'voc12')), method.startswith('sats')
     return (('segformer_mit-b0_scratch' if attends else 'deeplabv3_r18_scratch') if small else
             'segformer_mit-b2' if attends else 'deeplabv3_r101')
 

@@ -38,6 +38,7 @@ MAY_IMPORT = {
     'visualization': {'scenario', 'files', 'evaluation', 'models'},
 }
 MAY_IMPORT['engine'] = {*MAY_IMPORT, 'engine'}
+MAY_IMPORT['tables'] = {'files', 'arguments', 'version', 'engine'}
 
 MOST_LINES_OF_A_FILE = 300
 MOST_LINES_OF_A_FUNCTION = 50  # without its docstring
@@ -117,8 +118,8 @@ def test_arrows_point_one_way(path):
 
 
 def test_the_table_has_no_circle():
-    """Nothing imports engine, and rooms can be put in a row."""
-    assert [room for room, others in MAY_IMPORT.items() if 'engine' in others] == ['engine']
+    """Nothing but tables imports engine, and rooms can be put in a row."""
+    assert [room for room, others in MAY_IMPORT.items() if 'engine' in others] == ['engine', 'tables']
     left = {room: others - {room} for room, others in MAY_IMPORT.items()}
     while left:
         free = [room for room, others in left.items() if not others & set(left)]

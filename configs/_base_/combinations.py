@@ -80,9 +80,11 @@ rows = [
     dict(scenarios=['msrc21_*'], methods=online, schedule='msrc21_online'),
     dict(scenarios=['shapes8_*'], schedule='shapes8', runtime='quiet_runtime'),
     dict(scenarios=['shapes8_*'], methods=online, schedule='shapes8_online'),
+    dict(scenarios=['voc12_*'], schedule='voc12'),
+    dict(scenarios=['voc12_*'], methods=online, schedule='voc12_online'),
     # Batches as large as the data set cuts them.
     dict(
-        scenarios=['camvid11_*', 'msrc21_*', 'shapes8_*'], models=large,
+        scenarios=['camvid11_*', 'msrc21_*', 'shapes8_*', 'voc12_*'], models=large,
         settings=dict(model=dict(data_preprocessor=dict(size=None, size_divisor=32)))),
     # Without saliency maps: whatever has no label is unknown.
     dict(
@@ -94,6 +96,12 @@ rows = [
         settings=dict(
             continual=dict(unknown=dict(folder='../msrc21_saliency')),
             next_steps=dict(optim_wrapper=dict(paramwise_cfg=dict(custom_keys={'conv_seg': dict(lr_mult=10.0)}))))),
+    # Only the classifier's new rows learn, at step 0's rate as in the authors' code.
+    dict(
+        scenarios=['voc12_*'], methods=ssul,
+        settings=dict(
+            continual=dict(unknown=dict(folder='saliency/train')),
+            next_steps=dict(optim_wrapper=dict(optimizer=dict(lr=0.01))))),
     # Steps of domains
     dict(scenarios=['*_domains*'], methods=['mib', 'plop'], variant='domain'),
     dict(

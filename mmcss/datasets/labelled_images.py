@@ -7,6 +7,7 @@ import numpy as np
 from mmengine.dataset import BaseDataset
 
 from ..scenario import Domains, Protocol, Split, TrainView
+from ..scenario.partitions import kept_for_tests
 from .class_names import ClassNames, name_classes
 from .domains import DomainImages, names_of_domains
 from .label_values import ignored_values, other_numbers, without_classes
@@ -74,7 +75,7 @@ class LabelledImages:
         return presence
 
     def select(self, view: View, split: Split, complete: bool = True, domains: Optional[Mapping[str, Any]] = None,
-               listed: Optional[str] = None) -> np.ndarray:
+               listed: Optional[str] = None, test_share: float = 0.0) -> np.ndarray:
         """The images that a step sees.
 
         Args:
@@ -85,6 +86,8 @@ class LabelledImages:
             domains: Settings of :class:`DomainImages`, for steps of domains.
             listed: Text file with the training images of the step
                 (:func:`read_names`), instead of the regime's rule.
+            test_share: Share of the images that tests see and training does
+                not (:func:`kept_for_tests`); 0 for all in both.
 
         Returns:
             ``[images, 2]`` int: number of the leaf, and of the image in it.
@@ -106,6 +109,8 @@ class LabelledImages:
             chosen = self._listed(listed, complete)
         else:
             chosen = [view.select(presence, split, self.names.raw_ids) for presence in self.presence]
+        if test_share:
+            chosen = self._parted(chosen, test_share, isinstance(view, Protocol))
         if self.broken:  # every label map holds some value: one that holds none could not be read
             chosen = [images[presence[images].any(axis=1)] for images, presence in zip(chosen, self.presence)]
         if complete and isinstance(view, TrainView) and split.domains is None:
@@ -133,6 +138,14 @@ class LabelledImages:
         if training and complete and not chosen.any():
             raise ValueError(f'step {step} has no training image of the domains {list(domains.new)}.')
         return self._by_leaf(chosen)
+
+    def _parted(self, chosen: List[np.ndarray], test_share: float, tested: bool) -> List[np.ndarray]:
+        """Of the chosen images those that are kept for tests, or the others."""
+        def wanted(leaf: BaseDataset, image: int) -> bool:
+            return kept_for_tests(image_name(leaf, leaf.get_data_info(image)), test_share) == tested
+
+        return [images[np.array([wanted(leaf, int(image)) for image in images], dtype=bool)]
+                for leaf, images in zip(self.leaves, chosen)]
 
     def _listed(self, file: str, complete: bool) -> List[np.ndarray]:
         names = [name for leaf in self.leaves for name in image_names(leaf)]

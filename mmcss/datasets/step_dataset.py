@@ -44,7 +44,7 @@ class StepDataset(Dataset[Any]):
             few images fills a batch.
         saliency: Folder of saliency maps, for a view whose unknown is
             'saliency'.
-        domains, listed: See :meth:`LabelledImages.select`.
+        domains, listed, test_share: See :meth:`LabelledImages.select`.
 
     Raises:
         ValueError: See :class:`LabelledImages`.
@@ -56,12 +56,12 @@ class StepDataset(Dataset[Any]):
 
     def __init__(self, dataset: Union[BaseDataset, Mapping[str, Any]], split: Union[Split, Mapping[str, Any]],
                  view: Union[View, Mapping[str, Any]] = TrainView(), min_length: int = 0, saliency: Optional[str] = None,
-                 domains: Optional[Mapping[str, Any]] = None, listed: Optional[str] = None,
+                 domains: Optional[Mapping[str, Any]] = None, listed: Optional[str] = None, test_share: float = 0.0,
                  skip_broken: bool = False) -> None:
         self.images = LabelledImages(dataset, skip_broken)
         self.split = split if isinstance(split, Split) else Split.from_dict(split)
         self.view = build_view(view) if isinstance(view, Mapping) else view
-        self.index = self.images.select(self.view, self.split, domains=domains, listed=listed)
+        self.index = self.images.select(self.view, self.split, domains=domains, listed=listed, test_share=test_share)
         # In tests each image has its domain, by which the metric separates them.
         self.domains: Optional[List[Optional[str]]] = None
         if domains and self.split.domains is not None and isinstance(self.view, Protocol):

@@ -69,7 +69,7 @@ def augmented_config(config: Config, folder: StepFolder) -> Config:
     plain: Dict[str, Any] = config._cfg_dict.to_dict()
     plain['model'] = dict(plain['tta_model'], module=plain['model'])
     for leaf in leaf_configs(plain['test_dataloader']['dataset']):
-        leaf['pipeline'] = plain['tta_pipeline']  # type: ignore[index]  # this one is ours to change
+        leaf['pipeline'] = plain['tta_pipeline']
     for hook in plain['custom_hooks']:
         if hook['type'] == 'ResultHook':
             hook['path'] = str(folder.result)

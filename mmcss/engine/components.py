@@ -97,6 +97,21 @@ def check_components(configs: Sequence[Config], taken: Container[int] = ()) -> N
             raise ValueError(f'step {step}: {error}') from error
 
 
+def check_weights(config: Config, step: int) -> None:
+    """See that the files of weights that a step's model starts from are there; nothing is downloaded for it.
+
+    Raises:
+        FileNotFoundError: One is not. Names its key.
+    """
+    settings = plain(config._cfg_dict)
+    stated = [(place, node) for place, node in values_of(dict(model=settings['model'], load_from=settings.get('load_from')))
+              if re.search(r'(^|\.)(pretrained|load_from|init_cfg(\[\d+\])?\.checkpoint)$', place)]
+    for place, file in stated:
+        if isinstance(file, str) and '://' not in file and not os.path.isfile(file):
+            raise FileNotFoundError(f'step {step}: {place}: got {file!r}, but there is no such file in {os.getcwd()}. Put it '
+                                    f'there, give another one (--cfg-options {place}=FILE), or None for random weights.')
+
+
 def _check_all(settings: Mapping[str, Any]) -> None:
     for component in _components(settings):
         _check(component)

@@ -18,7 +18,7 @@ from ..datasets.sources import leaves_of, open_dataset
 from ..files import plain, short
 from ..scenario import Scenario, Split
 from .checks import Batches, check_testing, check_training
-from .components import check_components, under_key
+from .components import check_components, check_weights, under_key
 from .distributed import agree, together
 from .ignored_labels import check_ignored_labels
 
@@ -79,6 +79,8 @@ def make_plan(configs: Sequence[Config], scenario: Scenario, trained: Container[
                              'check test_dataloader and scenario.test_share.')
         check_testing(config, num_test)
         trained_here = needed and split.step not in taken
+        if trained_here:
+            check_weights(config, split.step)
         batches = check_training(config, split.step, num_train) if trained_here and num_train else None
         plans.append(StepPlan(split, num_train, num_test, trained_here, batches))
         dataset = config.train_dataloader.dataset
@@ -133,7 +135,8 @@ def _select(opened: Dict[str, LabelledImages], config: Config, role: str, split:
         if needed:
             raise
         return None
-    return source.select(build_view(dataset['view']), split, complete, dataset.get('domains'), dataset.get('listed'))
+    return source.select(build_view(dataset['view']), split, complete, dataset.get('domains'), dataset.get('listed'),
+                         dataset.get('test_share', 0.0))
 
 
 def plan_table(plans: Sequence[StepPlan], intents: Sequence[str]) -> str:

@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 import warnings
-from typing import Any, Callable, Dict, Iterator, List, Mapping, Optional, Type
+from typing import Any, Callable, Dict, Iterator, List, Mapping, Optional, Type, TypeVar
 
 from mmengine.dataset import BaseDataset
 from mmengine.dist import is_main_process
@@ -14,9 +14,10 @@ from ..datasets import BACKGROUND, ClassNames, clean_names, is_nothing, name_cla
 from .config_nodes import class_of
 
 Config = Mapping[str, Any]
+ConfigT = TypeVar('ConfigT', bound=Config)
 
 
-def leaf_configs(dataset: Config) -> Iterator[Config]:
+def leaf_configs(dataset: ConfigT) -> Iterator[ConfigT]:
     """The stock data sets' configs inside wrappers."""
     if 'datasets' in dataset:
         for inner in dataset['datasets']:

@@ -152,12 +152,22 @@ def _set_data(plain: Dict[str, Any], settings: Settings, scenario: Scenario, spl
         if not loader:
             continue
         plain[f'{role}_dataloader'] = loader = copy.deepcopy(loader)
+        if chosen.get('test_share'):
+            loader['dataset'] = _training_images(settings, split.step, loader['dataset'])
         loader['dataset'] = dict(type='StepDataset', dataset=with_clean_names(loader['dataset']), split=split.to_dict(),
                                  view=dict(role='test', **asdict(settings.protocol)), **chosen)
         if (loader.get('sampler') or {}).get('type') == 'DefaultSampler':
             loader['sampler']['round_up'] = False  # no image is counted twice
         plain[f'{role}_evaluator'] = _with_own_metric(plain.get(f'{role}_evaluator') or [])
     plain['test_cfg'] = plain.get('test_cfg') or dict(type='TestLoop')
+
+
+def _training_images(settings: Settings, step: int, tested: Mapping[str, Any]) -> Config:
+    """The training data set of a step, with the pipeline that tests have."""
+    dataset, leaf = copy.deepcopy(settings.config(step).train_dataloader.dataset), next(leaf_configs(tested))
+    for inner in leaf_configs(dataset):
+        inner['pipeline'] = copy.deepcopy(leaf['pipeline'])
+    return dataset
 
 
 def _with_own_metric(evaluator: Any) -> Any:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Dict, Iterator, List, Optional, Sequence, Tuple, Union
 
 from .orders import class_order as published_order
+from .partitions import check_test_share
 from .split import Names, Split
 from .views import REGIMES, Regime, TrainView
 
@@ -32,6 +33,9 @@ class ClassIncremental:
         images_per_step: Text files, one for each step, that list its training
             images in place of what the regime selects (MiB's partition of
             ADE20K follows none); None for the regime's.
+        test_share: Share of the training images that is kept out of training
+            and tested on in place of the test set, so that settings can be
+            chosen without it. 0 for the data set's own test images.
     """
 
     steps: Tuple[Names, ...]
@@ -39,6 +43,7 @@ class ClassIncremental:
     regime: Regime = TrainView.regime
     joint: bool = False
     images_per_step: Optional[Tuple[str, ...]] = None
+    test_share: float = 0.0
 
     def __post_init__(self) -> None:
         if self.regime not in REGIMES:
@@ -57,6 +62,7 @@ class ClassIncremental:
                         'a class enters once. Edit scenario.steps or scenario.class_order.')
                 where[name] = step
         self._check_images_per_step()
+        check_test_share(self.test_share)
 
     def _check_images_per_step(self) -> None:
         files = self.images_per_step
@@ -93,13 +99,14 @@ class ClassIncremental:
 
     def images(self, step: int) -> Dict[str, Any]:
         """What tells the images of a step besides its split, for a data set's config."""
-        return {} if self.images_per_step is None else dict(listed=self.images_per_step[step])
+        listed = {} if self.images_per_step is None else dict(listed=self.images_per_step[step])
+        return dict(listed, test_share=self.test_share) if self.test_share else listed
 
     @classmethod
     def from_config(cls, classes: Sequence[str], background: Optional[str] = 'background', *, base: Optional[int] = None,
                     increment: Optional[int] = None, steps: Union[str, Sequence[Sequence[str]], None] = None,
                     class_order: Union[str, Order, None] = None, regime: Regime = TrainView.regime, joint: bool = False,
-                    images_per_step: Optional[Sequence[str]] = None) -> ClassIncremental:
+                    images_per_step: Optional[Sequence[str]] = None, test_share: float = 0.0) -> ClassIncremental:
         """Make a scenario from what stands in a config.
 
         Args:
@@ -120,6 +127,7 @@ class ClassIncremental:
             regime: See :class:`ClassIncremental`.
             joint: See :class:`ClassIncremental`.
             images_per_step: See :class:`ClassIncremental`.
+            test_share: See :class:`ClassIncremental`.
 
         Raises:
             ValueError: An unknown class, order or regime, a class in two
@@ -138,7 +146,8 @@ class ClassIncremental:
             order = _resolve_order(class_order, classes)
             listed = _cut(order, base, increment)
         files: Any = tuple(images_per_step) if isinstance(images_per_step, (list, tuple)) else images_per_step
-        return cls(steps=listed, background=background, regime=regime, joint=joint, images_per_step=files)
+        return cls(steps=listed, background=background, regime=regime, joint=joint, images_per_step=files,
+                   test_share=test_share)
 
 
 def parse_short_form(text: str) -> Tuple[int, int]:

@@ -5,7 +5,7 @@ import re
 from dataclasses import dataclass, field
 from typing import Any, Dict, Iterator, Mapping, Optional, Sequence, Tuple, Union
 
-from .partitions import PARTITIONS
+from .partitions import PARTITIONS, check_test_share
 from .split import Domains, Names, Split
 
 Rule = Union[str, Mapping[str, Any]]
@@ -54,8 +54,7 @@ class DomainIncremental:
         twice = sorted({name for name in names if names.count(name) > 1})
         if twice:
             raise ValueError(f'scenario.domains: {twice} stand in two steps; a domain enters once.')
-        if not 0 <= self.test_share < 1:
-            raise ValueError(f'scenario.test_share: got {self.test_share}, expected at least 0 and less than 1.')
+        check_test_share(self.test_share)
         if not 0 <= self.seed < 2**32:
             raise ValueError(f'scenario.seed: got {self.seed}, expected 0 to 2**32 - 1.')
         if self.partition not in PARTITIONS:

@@ -1,6 +1,7 @@
-"""Which images of a domain are trained on, and which are kept for tests: ``scenario.partition``."""
+"""Which images are trained on, and which are kept for tests: ``scenario.test_share``, ``scenario.partition``."""
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from typing import ClassVar, Dict, Optional, Sequence, Set, Type
 
@@ -65,3 +66,23 @@ class Partition:
 
 
 PARTITIONS: Dict[str, Type[Partition]] = dict(once=Partition)
+
+
+def check_test_share(share: float) -> None:
+    """See that a share of images can be kept for tests.
+
+    Raises:
+        ValueError: It is not at least 0 and less than 1.
+    """
+    if not 0 <= share < 1:
+        raise ValueError(f'scenario.test_share: got {share}, expected at least 0 and less than 1.')
+
+
+def kept_for_tests(name: str, share: float) -> bool:
+    """Whether an image belongs to the share that is kept for tests, told by its name alone.
+
+    So an image is on the same side at all steps, in all regimes and on all
+    machines, whatever other images there are.
+    """
+    digest = hashlib.sha256(name.encode()).digest()
+    return int.from_bytes(digest[:8], 'big') < share * 2**64

@@ -7,6 +7,7 @@ from PIL import Image
 from mmcss.datasets import LabelledImages
 from mmcss.datasets.sources import image_names
 from mmcss.scenario import Protocol, Split, TrainView
+from mmcss.scenario.partitions import kept_for_tests
 from tests.makers import LABELS, PIPELINE, folder_config, split_of
 
 STEPS = (('b', 'a'), ('d', ), ('c', ))
@@ -24,6 +25,16 @@ def test_selects_leaf_and_image(tmp_path):
     assert images.select(Protocol(), split(0)).tolist() == [[0, 0], [0, 2], [0, 6]]
     assert images.names.foreground == ('a', 'b', 'c', 'd')
     assert images.names.raw_ids == dict(background=0, a=1, b=2, c=3, d=4)
+
+
+def test_a_share_is_kept_for_tests(tmp_path):
+    images = LabelledImages(folder_config(tmp_path))
+    everything = images.select(TrainView(), split(1)).tolist()
+    trained = images.select(TrainView(), split(1), test_share=0.5).tolist()
+    tested = images.select(Protocol(images='all'), split(1), test_share=0.5).tolist()
+    kept = [[0, number] for number, name in enumerate(images.image_names()) if kept_for_tests(name, 0.5)]
+    assert tested == kept and 0 < len(kept) < len(images.image_names())
+    assert trained == [image for image in everything if image not in kept]
 
 
 def test_one_selection_serves_all_steps(tmp_path):

@@ -4,7 +4,7 @@ from mmengine.config import Config
 from mmseg.registry import MODELS, OPTIM_WRAPPERS
 
 from mmcss.engine import build_scenario, step_config
-from mmcss.engine.components import being_built, check_components, expectation, under_key
+from mmcss.engine.components import being_built, check_components, check_weights, expectation, under_key
 from mmcss.files import plain
 from tests.tiny import tiny_config
 
@@ -77,3 +77,27 @@ def test_wrong_kinds_are_found_by_annotations(settings):
 
 def test_where_nothing_is_known_nothing_is_said(settings):
     assert expectation(settings, 'randomness') == '.'
+
+
+@pytest.mark.parametrize('change, place', [
+    (dict(model=dict(backbone=dict(init_cfg=dict(type='Pretrained', checkpoint='gone.pth')))),
+     'model.backbone.init_cfg.checkpoint'),
+    (dict(model=dict(backbone=dict(init_cfg=[dict(type='Kaiming', layer='Conv2d'),
+                                             dict(type='Pretrained', checkpoint='gone.pth')]))),
+     r'model.backbone.init_cfg\[1\].checkpoint'),
+    (dict(model=dict(pretrained='gone.pth')), 'model.pretrained'),
+    (dict(load_from='gone.pth'), 'load_from'),
+])
+def test_missing_weights(settings, change, place):
+    cfg = Config(settings)
+    cfg.merge_from_dict(change)
+    with pytest.raises(FileNotFoundError, match=rf"^step 0: {place}: got 'gone\.pth', but there is no such file in "):
+        check_weights(cfg, 0)
+
+
+def test_weights_that_are_there_or_fetched(settings, tmp_path):
+    (tmp_path / 'there.pth').touch()
+    cfg = Config(settings)
+    cfg.merge_from_dict(dict(load_from=str(tmp_path / 'there.pth'), model=dict(
+        pretrained=None, backbone=dict(init_cfg=dict(type='Pretrained', checkpoint='mmcls://mobilenet_v2')))))
+    check_weights(cfg, 0)

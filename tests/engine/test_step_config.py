@@ -37,6 +37,14 @@ def test_it_is_pure(tmp_path):
     assert [config.pretty_text for config in again] == [config.pretty_text for config in first]
 
 
+def test_tests_see_the_share_of_the_training_images_that_is_kept_for_them(tmp_path):
+    cfg, steps = configs(tmp_path, scenario=dict(base=2, increment=1, test_share=0.5))
+    training, tests = steps[1].train_dataloader.dataset, steps[1].test_dataloader.dataset
+    assert (training.test_share, tests.test_share) == (0.5, 0.5)
+    assert tests.dataset.data_prefix == cfg.train_dataloader.dataset.data_prefix
+    assert tests.dataset.pipeline == cfg.test_dataloader.dataset.pipeline != training.dataset.pipeline
+
+
 def test_own_keys_are_gone_and_names_are_unique(tmp_path):
     _, steps = configs(tmp_path)
     for step, config in enumerate(steps):

@@ -95,6 +95,7 @@ def test_split_survives_json():
     (dict(base=3, increment=2, class_order=[0, 1, 2, 3, 4, 5, 6]), 'got position 0, expected 1 to 7'),
     (dict(base=3, increment=2, class_order=['x']), r"scenario.class_order: \['x'\]"),
     (dict(base=3, increment=2, images_per_step=['0.txt', '1.txt']), 'images_per_step: got 2 files, expected 3, one'),
+    (dict(base=3, increment=2, test_share=1.0), 'test_share: got 1.0, expected at least 0 and less than 1'),
     (dict(base=3, increment=2, images_per_step=[]), 'images_per_step: got 0 files, expected 3'),
     (dict(base=7, images_per_step=['0.txt'], joint=True), 'take images_per_step or joint=True away'),
     (dict(base=3, increment=2, images_per_step='abc'), "images_per_step: got 'abc', expected a list of names of text"),
