@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, fields
-from typing import Dict, Optional, Tuple
+from typing import Any, Dict, Mapping, Optional, Tuple
 
 import torch.nn.functional as F
 from torch import Tensor
@@ -31,9 +31,8 @@ class Needs:
         inputs: Names of modules whose first inputs are collected.
         labelled: Which classes each image is labelled with (see
             :attr:`StepBatch.labelled`).
-        true_background: In passes over the step's images only what no class
-            covers is background; old and future classes are ignored. No
-            continual setting: released code looks at such labels.
+        view: Fields of the :class:`TrainView` to replace in passes over the step's images, such as
+            ``dict(ignore_others=True)``; training batches keep the labels of the step.
     """
 
     stages: bool = False
@@ -44,7 +43,7 @@ class Needs:
     outputs: Tuple[str, ...] = ()
     inputs: Tuple[str, ...] = ()
     labelled: bool = False
-    true_background: bool = False
+    view: Mapping[str, Any] = field(default_factory=dict)
 
     def __or__(self, other: Needs) -> Needs:
         flags = {f.name: getattr(self, f.name) or getattr(other, f.name) for f in fields(self)}

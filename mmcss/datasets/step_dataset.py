@@ -88,11 +88,12 @@ class StepDataset(Dataset[Any]):
         distinct = np.stack((np.array(first)[rows[:, 0]], rows[:, 1]), axis=1)
         return np.sort(np.unique(distinct, axis=0, return_index=True)[1])
 
-    def with_true_background(self: T) -> T:
-        """The same images, in which what no class covers is background alone: old and future classes are ignored."""
+    def viewed(self: T, changes: Mapping[str, Any]) -> T:
+        """The same images with other labels; ``changes`` are fields of the view to replace."""
+        if not changes:
+            return self
         other = copy.copy(self)
-        assert isinstance(other.view, TrainView)
-        other.view = replace(other.view, ignore_others=True)
+        other.view = replace(self.view, **changes)
         other.pipelines = other._mapping_pipelines()
         return other
 

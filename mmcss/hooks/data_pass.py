@@ -76,8 +76,7 @@ class Pass(ImagePass):
         super().__init__(model, needs, student, self._batches, lambda: training_of(runner).precision())
         self.runner = runner
         step_images = step_dataset(runner)
-        shown = step_images.with_true_background() if needs.true_background else step_images
-        self.dataset = shown if dataset is None else dataset
+        self.dataset = step_images.viewed(needs.view) if dataset is None else dataset
         self.images = step_images.each_once() if images is None else images
 
     def _batches(self, number: int) -> Iterator[Dict[str, Any]]:

@@ -231,11 +231,11 @@ class StepSession:
             self._undo.pop()()
 
     def _image_passes(self, name: str, part: Part, student: bool) -> ImagePasses:
-        return ImagePass(self.model, part.needs, student, partial(self._images, part.needs.true_background))
+        return ImagePass(self.model, part.needs, student, partial(self._images, part.needs.view))
 
-    def _images(self, true_background: bool, number: int) -> Iterator[Dict[str, Any]]:
+    def _images(self, view: Mapping[str, Any], number: int) -> Iterator[Dict[str, Any]]:
         """Each image of the step once, preprocessed, augmented by random numbers of its own."""
-        loader, shown = self.loader, self.dataset.with_true_background() if true_background else self.dataset
-        images = SeededImages(shown, self.dataset.each_once(), self.seed, number)
+        loader = self.loader
+        images = SeededImages(self.dataset.viewed(view), self.dataset.each_once(), self.seed, number)
         for data in DataLoader(images, loader.batch_size or 1, num_workers=loader.num_workers, collate_fn=loader.collate_fn):
             yield self.model.data_preprocessor(data, training=True)

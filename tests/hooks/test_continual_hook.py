@@ -56,7 +56,7 @@ def step(folder, resume=False, previous=None, **parts):
     observers = {name: part for name, part in parts.items() if overrides(part, 'after_step')}
     model = SimpleNamespace(split=SPLIT, method=SimpleNamespace(parts=parts, observers=observers),
                             previous=previous, teacher=None, buffers=list)
-    loader = SimpleNamespace(dataset=SimpleNamespace(each_once=list))
+    loader = SimpleNamespace(dataset=SimpleNamespace(each_once=list, viewed=lambda changes: None))
     return SimpleNamespace(model=model, work_dir=str(folder), _resume=resume, hooks=(), train_dataloader=loader,
                            logger=logging.getLogger('test'))
 
