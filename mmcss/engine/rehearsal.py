@@ -23,7 +23,7 @@ from .error_causes import hook_keys, message_of
 from .checks import Batches
 from .distributed import on_main_process, say
 from .miniature import SHARDED, RandomImages, ShortScenario, image_size, miniature, norms_see_others, without_accelerator
-from .pipelines import ALONE, check_pipelines
+from .pipelines import SKIP_ADVICE, check_pipelines
 from .plan import StepPlan
 from .settings import read_settings
 from .step_config import step_config
@@ -218,7 +218,7 @@ def _play(config: Config, step: str, number: int) -> List[str]:
         more = (' A batch of the step is a single image; take train_dataloader.drop_last=True, or another '
                 'train_dataloader.batch_size.') if LONE in str(error) else ''
         text = message_of(error, runner, config, runner.keys)
-        advice = '' if text.startswith('continual.') else f'.{more}{ALONE}'
+        advice = '' if text.startswith('continual.') else f'.{more}{SKIP_ADVICE}'
         raise ValueError(f'{step}: {text.rstrip(".") if advice else text}{advice}') from error
     finally:
         for handler in runner.logger.handlers if hasattr(runner, 'logger') else ():
