@@ -1,8 +1,7 @@
 """Continual semantic segmentation for MMSegmentation.
 
-Importing mmcss registers its parts, so that ``custom_imports = dict(imports=['mmcss'])``
-is all that a config needs. Where there is no MMSegmentation, scenarios are all
-that there is: they need numpy alone.
+Importing mmcss registers its parts, so that ``custom_imports = dict(imports=['mmcss'])`` is all that a config needs.
+Without MMSegmentation only scenarios can be used, which need numpy alone.
 """
 from __future__ import annotations
 

@@ -5,7 +5,7 @@ import functools
 import inspect
 from dataclasses import is_dataclass
 from difflib import get_close_matches
-from typing import (Annotated, Any, Callable, Collection, Dict, Iterable, List, Mapping, Sequence, TypeVar, get_type_hints)
+from typing import Annotated, Any, Callable, Collection, Dict, Iterable, List, Mapping, Sequence, TypeVar, get_type_hints
 
 import numpy as np
 from pydantic import AfterValidator, ConfigDict, Field, PydanticUserError, TypeAdapter, ValidationError
@@ -15,7 +15,7 @@ from .files import plain, short
 
 T = TypeVar('T')
 
-# The value of fields that have not been set, or not been asked for; their annotations leave it out.
+# The value of fields that are not set, or not asked for; their annotations omit it.
 ABSENT: Any = None
 
 # Kinds of numbers, for annotations: `temperature: Positive = 1.0`.
@@ -27,7 +27,7 @@ Number = Annotated[int, Field(ge=0)]
 Count = Annotated[int, Field(ge=1)]
 Counts = Annotated[Sequence[Count], Field(min_length=1)]
 
-# How pydantic words what it expects, and how an error here does.
+# Pydantic's wording of what it expects, and ours.
 WORDS = (("'str' instances are not allowed as a Sequence value", 'a list'), ('Input should be a valid boolean', 'True or False'),
          ('Input should be an instance of Sequence', 'a list'), ('Input should be an instance of Path', 'a path'),
          ('Input should be an instance of Mapping', 'a dict'),
@@ -44,10 +44,8 @@ def check_value(key: str, value: Any, kind: Any) -> None:
 
     Args:
         key: Full path of the setting, for errors.
-        value: The value. Sequences may be lists or tuples, all other kinds
-            are checked strictly (neither True nor '1' is a number).
-        kind: An annotation, such as ``Positive`` or ``Literal['a', 'b']``;
-            one that can't be checked accepts every value.
+        value: The value. Sequences may be lists or tuples, other kinds are strict (neither True nor '1' is a number).
+        kind: An annotation, such as ``Positive`` or ``Literal['a', 'b']``; one that can't be checked accepts every value.
 
     Raises:
         ValueError: It is not. Names the key, what was got and what is valid.
@@ -57,7 +55,7 @@ def check_value(key: str, value: Any, kind: Any) -> None:
     except ValidationError as error:
         raise ValueError(_message(key, value, error)) from None
     except (PydanticUserError, NameError, TypeError):
-        pass  # no kind that can be checked: incomplete, not hashable, or nothing that pydantic knows
+        pass  # the kind can't be checked: it is incomplete, not hashable, or unknown to pydantic
 
 
 def check_arguments(takes: Callable[..., Any], arguments: Mapping[str, Any], place: str,
@@ -66,16 +64,14 @@ def check_arguments(takes: Callable[..., Any], arguments: Mapping[str, Any], pla
     """Make sure that a class or function can be called with the arguments of a config.
 
     Args:
-        takes: The class or function. Arguments without a readable annotation
-            are checked by name only.
+        takes: The class or function. Arguments without a readable annotation are checked by name only.
         arguments: The arguments by name, without ``type``.
         place: Full path of the config, for errors; '' at the top.
-        skip: Arguments that are no settings: the caller passes them.
+        skip: Arguments that the caller passes, and that are no settings.
         owners: Names of other classes that have a setting of that name.
 
     Raises:
-        ValueError: An argument is unknown (names the nearest, and classes
-            that take it), missing, or violates its annotation.
+        ValueError: An argument is unknown (names the nearest, and classes that take it), missing, or of a wrong kind.
     """
     kinds = arguments_of(takes)
     valid = [name for name in kinds if name not in skip]
@@ -95,33 +91,26 @@ def check_names(names: Iterable[str], valid: Collection[str], place: str,
     """Make sure that all names are among the valid ones; an error names the nearest, and whose setting it is."""
     for name in names:
         if name not in valid:
-            others = ', '.join(owners(name))
-            hint = f' {name} is a setting of {others}, not of {takes}.' if others else ''
+            classes = ', '.join(owners(name))
+            hint = f' {name} is a setting of {classes}, not of {takes}.' if classes else ''
             raise ValueError(unknown_key(name, valid, place) + hint)
 
 
-def make(takes: Callable[..., T], arguments: Mapping[str, Any], place: str, **others: Any) -> T:
-    """Check the arguments of a config, and call with them.
-
-    Args:
-        takes: A class or function.
-        arguments: Arguments by name.
-        place: Full path of the config, for errors.
-        others: Arguments that are no settings.
+def make(takes: Callable[..., T], arguments: Mapping[str, Any], place: str, **passed: Any) -> T:
+    """Check arguments as :func:`check_arguments` does, and call with them and with ``passed``, which are no settings.
 
     Raises:
-        ValueError: See :func:`check_arguments`; also errors of the call
-            itself, with the place.
+        ValueError: Arguments are wrong, or the call itself fails; with the place.
     """
-    check_arguments(takes, arguments, place, skip=others)
+    check_arguments(takes, arguments, place, skip=passed)
     try:
-        return takes(**arguments, **others)
+        return takes(**arguments, **passed)
     except (ValueError, TypeError) as error:
         raise ValueError(under(place, error, arguments_of(takes))) from error
 
 
 def one_of(names: Collection[str]) -> Any:
-    """For annotations: names that stand in a collection when the check is made, such as a registry that grows.
+    """For annotations: names in a collection at the time of the check, such as a registry that grows.
 
     ``policy: Annotated[str, one_of(POLICIES)]``
     """
@@ -135,7 +124,7 @@ def one_of(names: Collection[str]) -> Any:
 
 
 def under(place: str, error: Exception, keys: Iterable[str] = ()) -> str:
-    """The text of an error with the place of the config in front of it, joined where it begins with one of its keys."""
+    """The text of an error behind the place of the config; joined to one path if the text begins with one of ``keys``."""
     text = str(error)
     if not place:
         return text
@@ -149,7 +138,7 @@ def unknown_key(name: str, valid: Collection[str], place: str) -> str:
 
 
 def did_you_mean(name: Any, valid: Collection[str]) -> str:
-    """The nearest of some names as a clause, empty where none is near."""
+    """The nearest of some names as a clause; empty where none is near."""
     folded = {str(option).lower(): option for option in valid}
     near = get_close_matches(str(name).lower(), folded, n=1)
     return f', did you mean {folded[near[0]]!r}?' if near else ''
@@ -160,7 +149,7 @@ def arguments_of(takes: Callable[..., Any]) -> Dict[str, inspect.Parameter]:
     """The arguments that a function or class takes by name; those of base classes through ``**kwargs``."""
     arguments: Dict[str, inspect.Parameter] = {}
     for function in _functions(takes):
-        # Fields that a dataclass inherits are annotated in the module where they stand.
+        # Inherited fields of a dataclass are annotated in their own modules.
         for name, argument in _parameters(function, takes if is_dataclass(takes) else function).items():
             arguments.setdefault(name, argument)
         if not _passes_on(function):
@@ -169,13 +158,13 @@ def arguments_of(takes: Callable[..., Any]) -> Dict[str, inspect.Parameter]:
 
 
 def checked(init: Callable[..., None]) -> Callable[..., None]:
-    """An ``__init__`` that looks at its arguments before it runs."""
+    """An ``__init__`` that checks its arguments before it runs."""
 
     @functools.wraps(init)
     def checking(self: Any, *args: Any, **kwargs: Any) -> None:
         try:
             bound = inspect.signature(init).bind(self, *args, **kwargs).arguments
-        except TypeError:  # which the call below raises too, with the name of the class
+        except TypeError:  # the call below raises it, with the name of the class
             bound = {}
         for name, argument in _parameters(init, init).items():
             if name in bound:
@@ -186,7 +175,7 @@ def checked(init: Callable[..., None]) -> Callable[..., None]:
 
 
 class Checked:
-    """Classes below it check what they are built with, by the annotations of their ``__init__``."""
+    """Subclasses check the arguments of their ``__init__`` by its annotations."""
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -202,7 +191,7 @@ def _functions(takes: Callable[..., Any]) -> List[Callable[..., Any]]:
 
 
 def takes_any(takes: Callable[..., Any], itself: bool = False) -> bool:
-    """Whether something takes arguments of any name; ``itself``: whatever the classes take that it inherits from."""
+    """Whether a class or function takes arguments of any name; ``itself``: regardless of base classes."""
     functions = _functions(takes)[:1 if itself else None]
     return bool(functions) and all(_passes_on(function) for function in functions)
 
@@ -214,7 +203,7 @@ def _passes_on(function: Callable[..., Any]) -> bool:
 
 @functools.cache
 def _parameters(function: Callable[..., Any], annotated: Any) -> Dict[str, inspect.Parameter]:
-    """The arguments that a function itself takes by name, with the kinds that their annotations mean."""
+    """The arguments that a function itself takes by name, with evaluated annotations."""
     try:
         hints = get_type_hints(annotated, include_extras=True)
     except Exception:  # annotations may name what is imported for type checkers alone
@@ -234,25 +223,21 @@ def _check_argument(key: str, value: Any, argument: inspect.Parameter) -> None:
 def _adapter(kind: Any) -> TypeAdapter[Any]:
     try:
         return TypeAdapter(kind, config=ConfigDict(arbitrary_types_allowed=True))
-    except PydanticUserError:  # a dataclass or the like, which may have a config of its own
+    except PydanticUserError:  # a kind that has its own config, such as a dataclass
         return TypeAdapter(kind)
 
 
 def _message(key: str, value: Any, error: ValidationError) -> str:
-    """What was got and what is valid, at the first place that is wrong; lists all kinds of a union."""
+    """What was got and what is valid, at the first wrong place; lists all kinds of a union."""
     errors = error.errors(include_url=False)
     # Of a union each kind has an entry, with its own name behind the place.
-    place = [step for step in errors[0]['loc'] if isinstance(step, int) or _is_key(step, value)]
+    place = [step for step in errors[0]['loc'] if isinstance(step, int) or isinstance(value, Mapping) and step in value]
     expected: List[str] = []
     for entry in errors:
         text = entry['msg']
-        for theirs, ours in WORDS:
-            text = text.replace(theirs, ours)
+        for pydantic_words, words in WORDS:
+            text = text.replace(pydantic_words, words)
         expected += [text] if text not in expected else []
     got = errors[0]['input'] if len(errors) == 1 else value
     here = ''.join(f'[{step}]' if isinstance(step, int) else f'.{step}' for step in (place if len(errors) == 1 else []))
     return f'{key}{here}: got {short(plain(got), 200)}, expected {", or ".join(expected)}.'
-
-
-def _is_key(step: Any, value: Any) -> bool:
-    return isinstance(value, Mapping) and step in value

@@ -1,8 +1,8 @@
-"""What a part gets of a batch, and how it asks for it."""
+"""Batches as parts get them, and how parts ask for their contents."""
 from __future__ import annotations
 
 from dataclasses import dataclass, field, fields
-from typing import Dict, Optional, Tuple
+from typing import Any, Dict, Mapping, Optional, Tuple
 
 import torch.nn.functional as F
 from torch import Tensor
@@ -13,27 +13,20 @@ from .scenario import Split
 
 @dataclass(frozen=True)
 class Needs:
-    """What a part reads of student and teacher besides the head's logits.
-
-    Nothing is collected that no part asked for.
+    """What a part reads of student and teacher besides the head's logits; nothing else is collected.
 
     Args:
-        stages: The outputs of the backbone's stages (before the last ReLU
-            for ResNets).
-        backbone_output: What the backbone returns last (for ResNets after the ReLU).
+        stages: The outputs of the backbone's stages (before the last ReLU for ResNets).
+        backbone_output: The backbone's last output (for ResNets after the ReLU).
         embedding: The decode head's features before dropout and classifier.
         logits: Logits at the resolution of the labels.
-        attention: The attention of the last block of each stage of a
-            transformer.
-        outputs: Names of modules of the segmentor whose outputs are collected,
-            such as 'decode_head.conv_seg'; the first of several outputs, of
-            the module's last call.
+        attention: The attention of the last block of each stage of a transformer.
+        outputs: Names of modules of the segmentor whose outputs are collected, such as 'decode_head.conv_seg'; the first of
+            several outputs, of the module's last call.
         inputs: Names of modules whose first inputs are collected.
-        labelled: Which classes each image is labelled with (see
-            :attr:`StepBatch.labelled`).
-        true_background: In passes over the step's images only what no class
-            covers is background; old and future classes are ignored. No
-            continual setting: released code looks at such labels.
+        labelled: Which classes each image is labelled with (see :attr:`StepBatch.labelled`).
+        view: Fields of the :class:`TrainView` to replace in passes over the step's images, such as
+            ``dict(ignore_others=True)``; training batches keep the labels of the step.
     """
 
     stages: bool = False
@@ -44,7 +37,7 @@ class Needs:
     outputs: Tuple[str, ...] = ()
     inputs: Tuple[str, ...] = ()
     labelled: bool = False
-    true_background: bool = False
+    view: Mapping[str, Any] = field(default_factory=dict)
 
     def __or__(self, other: Needs) -> Needs:
         flags = {f.name: getattr(self, f.name) or getattr(other, f.name) for f in fields(self)}
@@ -57,8 +50,7 @@ class Attention:
     """How the cells of a stage attend to its keys.
 
     Args:
-        weights: ``[N, heads, h * w, keys]`` after the softmax; cells in
-            row-major order.
+        weights: ``[N, heads, h * w, keys]`` after the softmax; cells in row-major order.
         grid: Height and width of the stage, h and w.
     """
 
@@ -67,7 +59,7 @@ class Attention:
 
 
 class ModuleTensors(Dict[str, Tensor]):
-    """Tensors of the modules that have run in a pass, by their names."""
+    """Inputs or outputs of the modules that have run in a pass, by their names."""
 
     def __missing__(self, name: str) -> Tensor:
         raise KeyError(f'{name} has not run in this pass, or was not asked for. Name it in the outputs or inputs of Needs; '
@@ -79,17 +71,15 @@ class Prediction:
     """The prediction of one model for one batch.
 
     Args:
-        head_logits: ``[N, C, h, w]`` logits as the decode head gives them.
+        head_logits: ``[N, C, h, w]`` logits of the decode head.
         size: Height and width of the labels.
         align_corners: How the decode head upsamples.
-        stages: ``[N, C_l, h_l, w_l]``, or tokens ``[N, L, D]`` where
-            ``continual.stages`` names a module of such, for each stage, if
-            asked for.
+        stages: ``[N, C_l, h_l, w_l]``, or tokens ``[N, L, D]`` where ``continual.stages`` names a module of such, for each
+            stage, if asked for.
         backbone_output: ``[N, C_b, h_b, w_b]``, if asked for.
         embedding: ``[N, D, h, w]``, if asked for.
         attention: For each stage, if asked for.
-        outputs: By name of the module, as it returned them, if asked for; the
-            teacher's are of the same names.
+        outputs: By name of the module, as it returned them, if asked for; the teacher's have the same names.
         inputs: Likewise, as it got them.
     """
 
@@ -108,8 +98,7 @@ class Prediction:
     def logits(self) -> Tensor:
         """``[N, C, H, W]`` logits at label resolution, upsampled once."""
         if self.upsampled is None:
-            self.upsampled = F.interpolate(
-                self.head_logits, self.size, mode='bilinear', align_corners=self.align_corners)
+            self.upsampled = F.interpolate(self.head_logits, self.size, mode='bilinear', align_corners=self.align_corners)
         return self.upsampled
 
     @property
@@ -121,8 +110,8 @@ class Prediction:
         """
         for number, stage in enumerate(self.stages):
             if stage.dim() != 4:
-                raise ValueError(f'stage {number} of this model gives no map [N, C, h, w] but a tensor of shape '
-                                 f'{tuple(stage.shape)}; name modules that do in continual.stages.')
+                raise ValueError(f'stage {number} of this model: got a tensor of shape {tuple(stage.shape)}, expected a map '
+                                 '[N, C, h, w]; name modules that return maps in continual.stages.')
         return self.stages
 
 
@@ -132,21 +121,16 @@ class StepBatch:
 
     Args:
         split: The classes of the step.
-        raw_target: ``[N, H, W]`` labels as the data set gives them at this
-            step: background, new classes, 255.
+        raw_target: ``[N, H, W]`` labels of the data set at this step: background, new classes, 255.
         target: The labels to train on, as completed so far by the parts.
-        pixel_weight: ``[N, 1, 1]`` or ``[N, H, W]`` factor on the decode
-            head's loss, None for 1.
-        teacher: Prediction of the frozen model of the step before; None at
-            step 0.
+        pixel_weight: ``[N, 1, 1]`` or ``[N, H, W]`` factor on the decode head's loss, None for 1.
+        teacher: Prediction of the frozen model of the step before; None at step 0.
         student: Prediction of the model in training; None until it has run.
-        labelled: ``[N, C]`` bool, if asked for: which seen classes each image
-            is labelled with (always False for the background). The step's
-            images are labelled with the new ones, remembered images with those
-            that they were stored with; other classes are background there.
-        image_share: Scalar: this process's number of images, divided by the
-            mean number of all processes. None with a single process, and where
-            means are not taken over the images of all processes.
+        labelled: ``[N, C]`` bool, if asked for: which seen classes each image is labelled with (always False for the
+            background). The step's images are labelled with the new ones, remembered images with those that they were
+            stored with; other classes are background there.
+        image_share: Scalar: this process's number of images, divided by the mean number of all processes. None with a single
+            process, and where means are not taken over the images of all processes.
     """
 
     split: Split

@@ -1,4 +1,4 @@
-"""Small files, written whole or not at all, and the plain values that they hold."""
+"""Files written whole or not at all, and the plain values that they hold."""
 from __future__ import annotations
 
 import errno
@@ -20,10 +20,9 @@ FULL = (errno.ENOSPC, errno.EDQUOT)
 
 @contextmanager
 def written_whole(path: PathLike) -> Iterator[BinaryIO]:
-    """A file to write to, which stands at ``path`` afterwards; if anything fails, what was there before stays.
+    """A file to write to, which replaces ``path`` afterwards; if anything fails, the file before stays.
 
-    It is on the disk before it takes its place, so that a loss of power leaves
-    the one or the other.
+    It is flushed to the disk first, so that a loss of power leaves one or the other whole.
 
     Raises:
         OSError: It can't be written; a full disk is named as such.
@@ -47,7 +46,7 @@ def written_whole(path: PathLike) -> Iterator[BinaryIO]:
 
 
 def flush_folder(folder: PathLike) -> None:
-    """Have the names in a folder written to the disk, where the system can."""
+    """Flush the entries of a folder to the disk, where the system can."""
     if os.name == 'posix':
         handle = os.open(folder, os.O_RDONLY)
         try:
@@ -60,7 +59,7 @@ def flush_folder(folder: PathLike) -> None:
 
 
 def is_there(path: PathLike) -> bool:
-    """Whether there is anything at a path, be it a broken link.
+    """Whether there is anything at a path, including a broken link.
 
     Raises:
         OSError: The path can't be accessed.
@@ -88,14 +87,13 @@ def full_disk(error: Optional[BaseException], path: PathLike) -> Optional[OSErro
     folder = Path(path).parent
     if number is None or not folder.is_dir():
         return None
-    free = f'{shutil.disk_usage(folder).free / 2**20:.1f} MiB free'
-    why = f'{free}; the quota is used up' if number == errno.EDQUOT else free
-    return OSError(number, f'no space left on the disk of {folder} ({why}). Make room, and go on with --resume; finished '
-                   'files are intact. The file', str(path))
+    free = f'{shutil.disk_usage(folder).free / 2**20:.1f} MiB free' + ('; quota exceeded' if number == errno.EDQUOT else '')
+    return OSError(number, f'no space left on the disk of {folder} ({free}). Free some, and continue with --resume; '
+                   'finished files are intact. The file', str(path))
 
 
 def flush_files(folder: PathLike) -> None:
-    """Have all files below a folder written to the disk, so that it can be renamed."""
+    """Flush all files below a folder to the disk, so that it can be renamed."""
     for path in sorted(Path(folder).rglob('*')):
         if path.is_file():
             with open(path, 'rb') as file:
@@ -106,7 +104,7 @@ def flush_files(folder: PathLike) -> None:
 
 
 def remove(path: Path) -> None:
-    """Remove a file, a link, or a folder with all that is in it; nothing where nothing is."""
+    """Remove a file, a link, or a folder with its contents, if it exists."""
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path)
     else:
@@ -114,14 +112,10 @@ def remove(path: Path) -> None:
 
 
 def check_archive(path: PathLike, required: bool = False) -> None:
-    """Make sure that a checkpoint's bytes are those that were written, by the checksums in it.
-
-    Args:
-        path: The file.
-        required: Whether one without checksums, of no zip format, is an error too.
+    """Compare a checkpoint's bytes with the checksums in it.
 
     Raises:
-        ValueError: They are not.
+        ValueError: They differ; or ``required``, and the file has no checksums, since it is no zip archive.
     """
     if not zipfile.is_zipfile(path):
         if required:
@@ -138,22 +132,18 @@ def check_archive(path: PathLike, required: bool = False) -> None:
 
 
 def write_json(path: PathLike, value: Any) -> None:
-    """Write JSON so that a reader never sees half a file; NaN becomes null."""
+    """Write a JSON file, whole; NaN becomes null."""
     text = json.dumps(_without_nan(value), indent=1) + '\n'
     with written_whole(path) as file:
         file.write(text.encode())
 
 
 def read_json(path: PathLike, kind: type = dict) -> Any:
-    """Read a JSON file.
-
-    Args:
-        path: The file.
-        kind: What it has to hold: dict or list.
+    """Read a JSON file that holds a ``kind``: dict or list.
 
     Raises:
-        FileNotFoundError: It is not there.
-        OSError: It is there and can't be read.
+        FileNotFoundError: It is missing.
+        OSError: It can't be read.
         ValueError: It is no JSON, or of another kind.
     """
     try:
@@ -166,7 +156,7 @@ def read_json(path: PathLike, kind: type = dict) -> Any:
 
 
 def short(value: Any, most: int = 40) -> str:
-    """A value as text for messages, of at most so many characters."""
+    """A value as text for messages, of at most ``most`` characters."""
     text = repr(value)
     return text if len(text) <= most else f'{text[:most - 3]}...'
 
@@ -180,7 +170,7 @@ def _without_nan(value: Any) -> Any:
 
 
 def plain(node: Any) -> Any:
-    """A nested value with dicts for ConfigDicts and other mappings, as files and comparisons need it."""
+    """A nested value with dicts for ConfigDicts and other mappings, for files and comparisons."""
     if isinstance(node, Mapping):
         return {key: plain(value) for key, value in node.items()}
     if isinstance(node, (list, tuple)):

@@ -1,9 +1,8 @@
 """The contract between a step and the parts of a method.
 
-A method is composed in config from parts. A part may bring modules
-(``modules``), and has up to seven moments, all optional: ``attach``,
-``before_step``, ``targets``, ``loss``, ``observe``, ``before_update`` and
-``after_step``; see :class:`Part`. What a part sees of a batch is a :class:`StepBatch`.
+A method is composed of parts in its config. A part may add modules (``modules``), and has up to seven moments, all
+optional: ``attach``, ``before_step``, ``targets``, ``loss``, ``observe``, ``before_update`` and ``after_step``; see
+:class:`Part`. It gets a batch as a :class:`StepBatch`.
 """
 from __future__ import annotations
 
@@ -20,7 +19,7 @@ __all__ = ['Attention', 'ImagePasses', 'Needs', 'Part', 'Prediction', 'ModuleTen
 
 
 class Student(Protocol):
-    """What parts may use of the model in training, which is a segmentor."""
+    """The interface of the model in training, which is a segmentor, for parts."""
 
     def named_parameters(self) -> Iterator[Tuple[str, nn.Parameter]]:
         """As those of any module."""
@@ -29,54 +28,44 @@ class Student(Protocol):
         """Its tensors by name, not copies: writing into them changes the model."""
 
     def widening(self, old: Mapping[str, Tensor]) -> Callable[..., Tensor]:
-        """A function of name and value that brings a tensor of the step before into the shape that it has now."""
+        """A function of name and value that widens a tensor of the step before to its present shape."""
 
 
 class ImagePasses(Protocol):
-    """A part's passes over the images of a step.
-
-    Each iteration is one pass, augmented anew. In a distributed run each
-    process sees its own share.
-    """
+    """A part's passes over the images of a step: each iteration is one, augmented anew, over the process's share."""
 
     @property
     def model(self) -> Student:
         """The student; after a step the one that is handed over, with averaged weights if there are any."""
 
     def __iter__(self) -> Iterator[StepBatch]:
-        """One pass; runs only when iterated."""
+        """One pass."""
 
 
 class Part(Checked):
     """One part of a method: override the moments it acts at.
 
-    Parts are no modules: parameters are of the modules that they bring
-    (:meth:`modules`), and other tensors stay out of the checkpoint. What has to last for the step goes through
-    :meth:`state_dict`, which is written to the step's folder, where a resumed
-    run finds it.
-    What they are built with is checked by the annotations of their ``__init__``
-    (see :mod:`mmcss.arguments`), which say the range of each number.
-    Parts that compare student and teacher act from step 1 on; those that set
-    ``from_first_step`` act at step 0 as well. ``after_step`` is called after
-    every step, so that step 1 finds what step 0 left.
-    Those of these that gather something at step 0, and change nothing that is
-    learned there, set ``watches_first_step``: step 0 may come from another
-    run that had them, whatever else the method does.
-    Parts that never look at the teacher set ``uses_teacher`` to False: a method
-    of such parts alone has none, and saves its forward pass.
-    Parts that know what to do with a last channel and label for unknown (SSUL)
-    set ``takes_unknown``; with others such a model is refused.
-    Parts that mean nothing where a step brings no new classes (domains) set
-    ``about_new_classes``, and are refused there.
-    The loss of a part is taken for a mean over the images of the batch, and
-    weighted with their number where processes have more or fewer of them.
-    Those whose loss is another set ``mean_over_images`` to False, and ask
-    :attr:`StepBatch.over_processes` (see :mod:`mmcss.losses.reduce`).
-    Parts that change the trained model in ``after_step`` set
-    ``changes_model``, by which the step's last checkpoint follows.
-    Parts whose state has an entry for each class name these tensors in
-    ``per_class``, with the dimension of the classes, so that a file of other
-    classes is found out.
+    Parts are no modules: parameters belong to the modules that they add (:meth:`modules`), and other tensors are not in the
+    checkpoint. What has to survive the step goes into :meth:`state_dict`, which is written to the step's folder, from which
+    a resumed run reads it. Arguments are checked by the annotations of ``__init__`` (see :mod:`mmcss.arguments`), which
+    give the range of each number.
+
+    Attributes:
+        needs: What the part reads of student and teacher.
+        from_first_step: Whether it acts at step 0 as well; parts that compare student and teacher act from step 1 on.
+            ``after_step`` is called after every step, so that step 1 has the state of step 0.
+        watches_first_step: Whether it acts at step 0 without changing what is learned there: step 0 may then come from
+            another run that had the part, whatever else its method was.
+        uses_teacher: Whether it needs the teacher; a method without such parts has none, and saves its forward pass.
+        takes_unknown: Whether it supports a last channel and label for the unknown class (SSUL); such a model is refused
+            with other parts.
+        about_new_classes: Whether it has no effect where a step adds no classes (domains); it is refused there.
+        mean_over_images: Whether its loss is a mean over the images of the batch, which is weighted with their number where
+            processes have more or fewer of them; other losses use :attr:`StepBatch.over_processes` (see
+            :mod:`mmcss.losses.reduce`).
+        changes_model: Whether it changes the trained model in ``after_step``; the step's last checkpoint is then renewed.
+        per_class: Tensors of its state with an entry for each class, and the dimension of the classes, by which a file of
+            other classes is detected.
     """
 
     needs: Needs = Needs()
@@ -90,40 +79,28 @@ class Part(Checked):
     per_class: Mapping[str, int] = {}
 
     def load_previous(self, state: Dict[str, Tensor]) -> None:
-        """Take over, before step 1 and later ones, what :meth:`state_dict` gave at the end of the step before."""
+        """Take over, from step 1 on, the :meth:`state_dict` of the step before."""
 
     def modules(self, student: nn.Module) -> Mapping[str, nn.Module]:
-        """Modules that are trained with the student, when it is built, by names of the part's choice.
+        """Modules that are trained with the student, a segmentor without weights yet, by names of the part's choice.
 
-        They are in its checkpoints and averages, and in the hand-over under
-        ``part_modules.<name of the part>``, from which the next step has them,
-        grown like all else (:class:`mmcss.models.growing.GrowingModule`);
-        stock MMSegmentation leaves them out. One by the name of a module of
-        the student ('backbone.layer4.0.conv2') takes its place, and folds
-        into stock tensors at hand-over. Keep norms within others (Sequential):
-        a runner may exchange them (SyncBN).
-
-        Args:
-            student: The segmentor; it has no weights yet.
+        They are in its checkpoints and averages, and in the hand-over under ``part_modules.<name of the part>``, from which
+        the next step loads and grows them (:class:`mmcss.models.growing.GrowingModule`); stock MMSegmentation ignores them.
+        One with the name of a module of the student ('backbone.layer4.0.conv2') replaces it, and is folded into stock
+        tensors at hand-over. Put norms into containers (Sequential): a runner may replace them (SyncBN).
         """
         return {}
 
     def attach(self, student: Student, old: Mapping[str, Tensor]) -> None:
-        """Take the model that is going to be trained.
+        """Take the model before it is trained.
 
         Args:
-            student: The model, as it starts into the step (or, in a run that
-                is resumed, as it was stopped).
+            student: The model as it starts the step (in a resumed run, as it was stopped).
             old: State dict of the step before; empty at step 0.
         """
 
     def before_step(self, split: Split, batches: ImagePasses) -> None:
-        """Look at the training images with the teacher, before training.
-
-        Args:
-            split: The classes of the step.
-            batches: Passes over them; each batch holds the teacher's prediction.
-        """
+        """Pass over the training images before training; each batch has the teacher's prediction."""
 
     def targets(self, batch: StepBatch) -> None:
         """Complete ``batch.target`` (assign a new tensor) before the student runs."""
@@ -133,43 +110,32 @@ class Part(Checked):
         return None
 
     def observe(self, batch: StepBatch) -> None:
-        """Look at a batch that is trained, with both predictions, once its losses are there.
+        """Read a training batch, with both predictions, after its losses.
 
-        It adds nothing to them. Batches that a replay only takes losses or
-        gradients of are not observed.
+        Batches of which a replay uses only losses or gradients are not observed.
         """
 
     def before_update(self) -> None:
         """Read or change the gradients right before an update of the weights.
 
-        They are those of all processes and of all batches that accumulate to
-        the update, without the factor of mixed precision, after a clipping of
-        gradients. The state of a part that has this moment goes into the
-        checkpoints of the step as well.
+        They are summed up over all processes and accumulated batches, without the factor of mixed precision, after
+        clipping. The state of a part with this moment is in the step's checkpoints as well.
         """
 
     def after_step(self, split: Split, batches: ImagePasses) -> None:
-        """Look at the training images with the trained student.
+        """Pass over the training images with the trained student, whose prediction in evaluation mode each batch has.
 
-        Parts are called in the order of the config, ``targets`` first. One
-        that sets ``changes_model`` may write into ``batches.model`` here, on
-        all processes alike: parts behind it look at what it has made, which is
-        what is handed over and evaluated. A step that was stopped before its
-        hand-over goes on from unchanged weights, so that nothing is changed
-        twice.
-
-        Args:
-            split: The classes of the step.
-            batches: As in :meth:`before_step`, with the student's prediction
-                in evaluation mode in place of the teacher's.
+        Parts are called in the order of the config, ``targets`` first. One that sets ``changes_model`` may write into
+        ``batches.model`` here, on all processes alike: later parts, hand-over and evaluation use the changed model. A step
+        that was stopped before its hand-over resumes from unchanged weights, so that nothing is changed twice.
         """
 
     def state_dict(self) -> Dict[str, Tensor]:
-        """Tensors to keep beside the step's checkpoint."""
+        """Tensors to save beside the step's checkpoint."""
         return {}
 
     def load_state_dict(self, state: Dict[str, Tensor]) -> None:
-        """Take back what :meth:`state_dict` gave at this step, in a run that is resumed."""
+        """Restore the :meth:`state_dict` of this step, in a resumed run."""
 
 
 def overrides(part: Part, moment: str) -> bool:

@@ -55,15 +55,13 @@ def installed_stack() -> str | None:
     Raises:
         ImportError: Both are there. They own the same files, so whichever came last has overwritten the other.
     """
-    found = {
-        stack: [name for name in map(_name, requirements.values()) if _metadata_version(name)]
-        for stack, requirements in STACKS.items()
-    }
-    if all(found.values()):
+    installed = {stack: [name for name in map(_name, requirements.values()) if _metadata_version(name)]
+                 for stack, requirements in STACKS.items()}
+    if all(installed.values()):
         raise ImportError(
-            f'two OpenMMLab stacks are installed in one environment and overwrite each other: {found}. Uninstall '
-            f'both (pip uninstall {" ".join(sum(found.values(), []))}), then install one: {_advice()}')
-    return next((stack for stack, names in found.items() if names), None)
+            f'two OpenMMLab stacks are installed in one environment and overwrite each other: {installed}. Uninstall '
+            f'both (pip uninstall {" ".join(sum(installed.values(), []))}), then install one: {_advice()}')
+    return next((stack for stack, names in installed.items() if names), None)
 
 
 def check_stack() -> str:
@@ -73,7 +71,7 @@ def check_stack() -> str:
         The stack's name, a key of ``STACKS``.
 
     Raises:
-        ImportError: With what was found, what is supported and the pip command that mends it.
+        ImportError: Names the installed versions, the supported ones and the pip command to install these.
     """
     stack = installed_stack()
     wrong = _unsupported(stack)
@@ -175,7 +173,7 @@ def _fits(version: str, requirement: str) -> bool:
 
 
 def _message(wrong: Mapping[str, str | None], stack: str | None) -> str:
-    lines = ['mmcss needs MMSegmentation and what it stands on:']
+    lines = ['mmcss needs MMSegmentation and the libraries below it:']
     for module, version in wrong.items():
         supported = ' or '.join(STACKS[name][module] for name in ([stack] if stack else STACKS))
         lines.append(f'  {module}: found {version or "nothing"}, supported: {supported}')

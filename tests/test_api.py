@@ -53,7 +53,7 @@ try:
 except ImportError as error:
     print(error)
 ''')
-    assert done.stdout.startswith('mmcss needs MMSegmentation and what it stands on:\n  mmengine: found nothing, ')
+    assert done.stdout.startswith('mmcss needs MMSegmentation and the libraries below it:\n  mmengine: found nothing, ')
     assert 'pip install -e .[onedl]' in done.stdout
 
 

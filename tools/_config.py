@@ -48,9 +48,9 @@ def load_config(args: argparse.Namespace) -> Config:
     cfg.launcher = args.launcher
     if args.work_dir:
         cfg.work_dir = args.work_dir
-    given = dict(steps=args.step, skip_broken=args.skip_broken or None,
+    options = dict(steps=args.step, skip_broken=args.skip_broken or None,
                  **{key: getattr(args, key, None) for key in ('first_step_from', 'classes', 'overwrite', 'rehearsal')})
-    cfg.run = dict(cfg.get('run', {}), **{key: value for key, value in given.items() if value is not None})
+    cfg.run = dict(cfg.get('run', {}), **{key: value for key, value in options.items() if value is not None})
     return cfg
 
 

@@ -153,9 +153,9 @@ class Growing:
             stock = revert_sync_batchnorm(MODELS.build(deploy_config(self.cfg, self.scenario, 1).model))
         stock.load_state_dict(student.state_dict(), strict=True)
         inputs = self.batch(student.split)['inputs']
-        expected, found = (whole(model, inputs) for model in (student, stock))
-        if not (expected - found).abs().max() <= 1e-5 * expected.abs().max():  # nor where one is not finite
-            raise ValueError('the stock model predicts otherwise than the student')
+        expected, predicted = (whole(model, inputs) for model in (student, stock))
+        if not (expected - predicted).abs().max() <= 1e-5 * expected.abs().max():  # nor where one is not finite
+            raise ValueError('the predictions of the stock model differ from those of the student')
 
 
 def step_zero_config(model: Config, method: str, size: int) -> Config:

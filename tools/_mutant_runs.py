@@ -88,13 +88,13 @@ def judge(mutant: Mutant, config: Mapping[str, Any], error: Optional[BaseExcepti
     """
     if error is None:
         return Outcome('silent' if is_own_key(mutant, config) else 'trained' if trained else 'planned')
-    told = f'{type(error).__name__}: {error}'
+    text = f'{type(error).__name__}: {error}'
     raised = error if began else error.__cause__
     if isinstance(raised, FloatingPointError) and mutant.value == mutant.value:  # else the NaN was there from the start
-        return Outcome('diverged', told, _where(error))
+        return Outcome('diverged', text, _where(error))
     lacking = lacks(mutant, str(error))
     kind = 'late' if began else 'raw' if not isinstance(error, CLEAR) else 'vague' if lacking else 'refused'
-    return Outcome(kind, told, _where(error), lacking)
+    return Outcome(kind, text, _where(error), lacking)
 
 
 def is_own_key(mutant: Mutant, config: Mapping[str, Any]) -> bool:
@@ -114,9 +114,9 @@ def _takes(mutant: Mutant, config: Mapping[str, Any]) -> bool:
     """Whether the component that a setting is given to has it too."""
     for key in mutant.path:
         config = config[key]
-    found = [registry.get(config['type']) for registry in (MODELS, DATA_SAMPLERS)] if 'type' in config else []
+    classes = [registry.get(config['type']) for registry in (MODELS, DATA_SAMPLERS)] if 'type' in config else []
     return mutant.path[0] in STEPS and len(mutant.path) == 1 or any(
-        one is not None and mutant.value[0] in arguments_of(one) for one in found)
+        cls is not None and mutant.value[0] in arguments_of(cls) for cls in classes)
 
 
 def lacks(mutant: Mutant, text: str) -> Tuple[str, ...]:
@@ -168,9 +168,9 @@ def run_mutant(mutant: Mutant, config: Dict[str, Any], train: bool) -> Outcome:
 def _where(error: BaseException) -> str:
     frames = traceback.extract_tb(error.__traceback__)
     ours = [frame for frame in frames if '/mmcss/' in frame.filename]
-    told = [f'{Path(frame.filename).parent.name}/{Path(frame.filename).name}:{frame.lineno}'
+    places = [f'{Path(frame.filename).parent.name}/{Path(frame.filename).name}:{frame.lineno}'
             for frame in [*ours[-2:], *frames[-1:]]]
-    return ' > '.join(dict.fromkeys(told))
+    return ' > '.join(dict.fromkeys(places))
 
 
 # Processes.
@@ -274,20 +274,20 @@ def _in_a_fork(mutant: Mutant, config: Dict[str, Any], train: bool, work: str) -
         finally:
             os._exit(0)
     os.close(writing)
-    told = b''
+    written = b''
     until = time.time() + SECONDS
     while select.select([reading], [], [], max(until - time.time(), 0))[0]:
         chunk = os.read(reading, 65536)
         if not chunk:
             break
-        told += chunk
+        written += chunk
     else:
         os.kill(child, signal.SIGKILL)
     os.close(reading)
     _, status = os.waitpid(child, 0)
-    if not told:
+    if not written:
         begun = any(Path(work).rglob('step_0'))
         return Outcome('hung', f'{"began and " if begun else ""}ended by signal {status & 127} after '
                        f'{time.time() - until + SECONDS:.0f} s')
-    values = json.loads(told)
+    values = json.loads(written)
     return Outcome(**dict(values, lacking=tuple(values['lacking'])))

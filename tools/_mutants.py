@@ -59,10 +59,10 @@ class Mutant:
         return ''.join(f'[{key}]' if isinstance(key, int) else f'.{key}' for key in self.path)[1:]
 
     def __str__(self) -> str:
-        told = {'set': f'={short(self.value)}', 'insert': f' gets {short(self.value)}',
+        change = {'set': f'={short(self.value)}', 'insert': f' gets {short(self.value)}',
                 'rename': f' is called {self.value!r}', 'sink': f' moves into {self.value}',
                 'lift': ' moves a level up', 'delete': ' is deleted'}[self.action]
-        return f'{self.base}: {self.place}{told}'
+        return f'{self.base}: {self.place}{change}'
 
     def to_json(self) -> str:
         """What :meth:`from_json` makes the mutant of."""
@@ -242,22 +242,22 @@ def paths(node: Any, here: Keys = ()) -> Iterator[Keys]:
 def _changes(config: Dict[str, Any], path: Keys) -> List[Tuple[str, str, Any]]:
     """The kinds of change that can be made at a path, with their action and value."""
     value, parent = _at(config, path), _at(config, path[:-1])
-    found = [('wrong kind' if wrong not in (0, -1, 10**9) else 'range', 'set', wrong) for wrong in WRONG
+    changes = [('wrong kind' if wrong not in (0, -1, 10**9) else 'range', 'set', wrong) for wrong in WRONG
              if repr(wrong) != repr(value) and (path[-1], wrong) != ('num_workers', 10**9)]  # which would be tried
     if path[-1] == 'type':
-        found += [('misspelt type', 'set', value)] * 10
-        return found + [('other type', 'set', other) for other in TYPES if other != value]
+        changes += [('misspelt type', 'set', value)] * 10
+        return changes + [('other type', 'set', other) for other in TYPES if other != value]
     if isinstance(value, list):
-        found += [('wrong entry', 'insert', wrong) for wrong in WRONG]
+        changes += [('wrong entry', 'insert', wrong) for wrong in WRONG]
     if isinstance(value, dict):
-        found += [('foreign setting', 'insert', list(pair)) for pair in FOREIGN if pair[0] not in value]
+        changes += [('foreign setting', 'insert', list(pair)) for pair in FOREIGN if pair[0] not in value]
     if isinstance(path[-1], str):
-        found += [('misspelt key', 'rename', path[-1])] * 5 + [('deleted', 'delete', None)] * 2
+        changes += [('misspelt key', 'rename', path[-1])] * 5 + [('deleted', 'delete', None)] * 2
         if len(path) > 1 and isinstance(_at(config, path[:-2]), dict):
-            found += [('moved', 'lift', None)] * 2
-        found += [('moved', 'sink', name) for name, other in parent.items()
+            changes += [('moved', 'lift', None)] * 2
+        changes += [('moved', 'sink', name) for name, other in parent.items()
                   if isinstance(other, dict) and name != path[-1]][:3]
-    return found
+    return changes
 
 
 def _at(node: Any, path: Sequence[Any]) -> Any:

@@ -1,4 +1,4 @@
-"""Finished runs whose files are damaged, and files that want to run code."""
+"""Finished runs whose files are damaged, and files that try to run code."""
 from __future__ import annotations
 
 import os
@@ -106,16 +106,16 @@ class Check:
             shutil.rmtree(self.work_dir / f'step_{STEP + 1}')
 
     def actions(self) -> Iterator[Tuple[str, bool, Callable[[], Any]]]:
-        """What a user may do then: its name, whether the last step is still to be trained, and how it is done."""
+        """What a user may do then: name, whether the last step is still untrained, and a function that does it."""
         yield '--resume', False, lambda: run(self.config(resume=True))
         yield f'--step {STEP + 1}', True, lambda: run(self.config(resume=True), steps=str(STEP + 1))
         yield 'test.py', False, lambda: ContinualRunner.from_cfg(self.config()).test()
 
-    def look(self, path: Path, way: Callable[[Path], None], without_last: bool, act: Callable[[], Any],
+    def damage_and_act(self, path: Path, way: Callable[[Path], None], without_last: bool, act: Callable[[], Any],
              restores: bool) -> Tuple[List[str], bool]:
-        """Damage a file and act: what is wrong with how that ends, and whether it ends with an error.
+        """Damage a file and act: the faults of the outcome, and whether it is an error.
 
-        What is not there was not done: only ``--resume`` (``restores``) does it again, others' results are of what is left.
+        A step without its files counts as not done: only ``--resume`` (``restores``) trains it again.
         """
         self.restore(without_last)
         way(path)
@@ -132,12 +132,12 @@ class Check:
             return faults, True
         left = [] if was_missing and not restores else differences(self.root / 'whole', self.work_dir)
         if _content(path) == damaged and not self._needed(path, without_last):
-            # What nothing asks for may stay as it is.
+            # A file that is not read may stay as it is.
             left = [fault for fault in left if str(path.relative_to(self.root)).split('/', 1)[1] not in fault]
         return faults + left, False
 
     def _needed(self, path: Path, without_last: bool) -> bool:
-        """Whether a file may not be overlooked: hand-overs, but for those that the last step does not start from."""
+        """Whether a damaged file must be noticed: hand-overs, but for those that the last step does not start from."""
         hand_over = path.suffix == '.pth' and not (without_last and path.stem != f'step_{STEP}')
         return hand_over or path.name == 'results.json'
 
@@ -169,7 +169,7 @@ def damage(root: Path, quick: bool = False) -> List[Row]:
         for number, (way, function) in enumerate(chosen):
             actions = list(check.actions())
             for action, without_last, act in actions[number % len(actions)::len(actions) if quick else 1]:
-                wrong, refused = check.look(place, function, without_last, act, action == '--resume')
+                wrong, refused = check.damage_and_act(place, function, without_last, act, action == '--resume')
                 faults += [f'{way}, {action}: {fault[:300]}' for fault in wrong]
                 errors, count = errors + refused, count + 1
         shown = 'presence table' if in_cache else str(place.relative_to(check.work_dir))
@@ -230,7 +230,7 @@ def hostile(root: Path) -> List[Row]:
     }
     rows = []
     for case, (path, prepare, act) in places.items():
-        faults, said = [], []
+        faults, outcomes = [], []
         for whole in (True, False)[:1 if path.suffix == '.npz' else 2]:
             check.restore()
             shutil.rmtree(root / 'other', ignore_errors=True)
@@ -242,6 +242,6 @@ def hostile(root: Path) -> List[Row]:
                 (root / 'marker').unlink()
             if error is not None and (not isinstance(error, ALLOWED) or path.name not in str(error)):
                 faults.append(f'{type(error).__name__}: {error}')
-            said.append('refused' if error is not None else 'left alone')
-        rows.append(judged('hostile', case, faults, f'no code has run; {" and ".join(said)}'))
+            outcomes.append('refused' if error is not None else 'not read')
+        rows.append(judged('hostile', case, faults, f'no code has run; {" and ".join(outcomes)}'))
     return rows

@@ -58,7 +58,7 @@ def fill_disk(path: Path, free: int) -> None:
 
 @contextlib.contextmanager
 def small_disk(folder: Path, size: str = '32m') -> Iterator[Optional[str]]:
-    """A tmpfs in a folder; gives why there is none, None if there is."""
+    """Mounts a tmpfs on a folder; yields the error of mount, None if it was mounted."""
     folder.mkdir()
     try:
         done = subprocess.run(['mount', '-t', 'tmpfs', '-o', f'size={size}', 'tmpfs', str(folder)], capture_output=True,
@@ -74,7 +74,7 @@ def small_disk(folder: Path, size: str = '32m') -> Iterator[Optional[str]]:
 
 
 def disk(root: Path, quick: bool = False) -> List[Row]:
-    """Fill the disk of a run, look what it says and leaves, make room, and let it go on.
+    """Fill the disk of a run, check its error and its files, make room, and resume it.
 
     Args:
         root: An empty folder.
@@ -111,15 +111,15 @@ def _full(root: Path, data: Path, moment: str, free: int) -> Row:
         faults += differences(root / 'whole', work_dir)
     after = hand_overs(work_dir)
     faults += [f'{name} was changed' for name, digest in before.items() if after.get(name) != digest]
-    said = 'all of the rest fitted' if error is None else str(error)[:110].replace(str(root), '')
-    return judged('disk', f'full from {MOMENTS[moment]} on but for {free // 1024} KiB', faults, said)
+    note = 'all of the rest fitted' if error is None else str(error)[:110].replace(str(root), '')
+    return judged('disk', f'full from {MOMENTS[moment]} on but for {free // 1024} KiB', faults, note)
 
 
 def _unclear(error: Exception, work_dir: Path) -> List[str]:
-    """What an error on a full disk does not say."""
+    """What an error on a full disk fails to name."""
     text, faults = str(error), []
     if getattr(error, 'errno', None) != errno.ENOSPC and 'space' not in text.lower():
-        faults.append(f'{type(error).__name__} does not speak of the disk: {text}')
+        faults.append(f'{type(error).__name__} does not name the full disk: {text}')
     names = {path.name for path in work_dir.rglob('*')} | {'results.json', 'result.json', 'memory.json', f'step_{STEP}.pth'}
     if not any(name in text for name in names) and str(work_dir) not in text:
         faults.append(f'{type(error).__name__} names no file: {text}')

@@ -49,7 +49,7 @@ def _killed_runs(data: Path, folder: Path, method: str, processes: int, number: 
     if faults:
         return judged('kills', case, [f'the run that was left alone: {fault}' for fault in faults])
     duration = time.monotonic() - whole.started
-    # Little is to be seen while Python imports.
+    # No earlier: until then Python imports.
     runs, done = 0, 0
     while done < number and not faults:
         killed = KilledRun(config, folder, f'run_{runs}', processes)
@@ -91,14 +91,14 @@ class KilledRun:
         training.kill()
         self.count += 1
         self.times.append(f'{seconds:.1f}')
-        self._look()
+        self._check_hand_overs()
         return not self.faults
 
     def finish(self, reference: Path) -> List[str]:
         """Let it come to its end: what is wrong with it."""
         if not self.faults:
             self.faults += ended(self._start())
-            self._look()
+            self._check_hand_overs()
             self.faults += differences(reference, self.work_dir)
             self.faults += [f'{path.name} has stayed' for path in self.work_dir.rglob('*.partial')]
         if not self.faults:
@@ -108,12 +108,12 @@ class KilledRun:
     def _start(self) -> Training:
         return Training(self.config, self.log, '--resume', processes=self.processes)
 
-    def _look(self) -> None:
-        """Note what is finished; what was finished before has to be as it was."""
-        found = hand_overs(self.work_dir)
-        self.faults += [f'{name} has {"changed" if name in found else "disappeared"}'
-                        for name, digest in self.finished.items() if found.get(name) != digest]
-        self.finished = found
+    def _check_hand_overs(self) -> None:
+        """Note the finished steps; those noted before must be unchanged."""
+        finished = hand_overs(self.work_dir)
+        self.faults += [f'{name} has {"changed" if name in finished else "disappeared"}'
+                        for name, digest in self.finished.items() if finished.get(name) != digest]
+        self.finished = finished
 
 
 def lock(root: Path, quick: bool = False) -> List[Row]:
@@ -153,9 +153,8 @@ def _second_run(config: Config, root: Path, options: List[str]) -> Row:
         faults.append('the second run was not refused')
     elif work_dir.name not in second.error():
         faults.append(f'the second run does not name the folder: {second.error()}')
-    said = second.error()
     faults += ended(first) + differences(root / 'reference', work_dir)
-    return judged('lock', case, faults, f'refused: {said[:100]}')
+    return judged('lock', case, faults, f'refused: {second.error()[:100]}')
 
 
 def _stale_lock(config: Config, root: Path) -> Row:

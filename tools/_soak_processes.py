@@ -29,7 +29,7 @@ class Training:
 
     Args:
         config: The config file.
-        log: File that what it says is added to.
+        log: File to which its output is appended.
         options: Of tools/train.py.
         processes: How many.
     """
@@ -88,24 +88,24 @@ class Training:
 
     def _processes(self) -> List[int]:
         """Processes with the mark of this call in their environment."""
-        mark, found = f'{MARK}={self.mark}'.encode(), []
+        mark, numbers = f'{MARK}={self.mark}'.encode(), []
         for folder in Path('/proc').glob('[0-9]*'):
             try:
                 if mark in (folder / 'environ').read_bytes().split(b'\0'):
-                    found.append(int(folder.name))
+                    numbers.append(int(folder.name))
             except OSError:  # it has ended, or is of another user
                 continue
-        return found
+        return numbers
 
-    def said(self) -> str:
-        """What it has said so far."""
+    def output(self) -> str:
+        """Its output so far."""
         return self.log.read_text(errors='replace')[self.begin:]
 
     def error(self) -> str:
         """The line of its error, or its last one."""
-        lines = [line.strip() for line in self.said().splitlines() if line.strip()]
+        lines = [line.strip() for line in self.output().splitlines() if line.strip()]
         errors = [line for line in lines if 'Error' in line.split(':')[0]]
-        return (errors or lines or ['nothing was said'])[-1]
+        return (errors or lines or ['no output'])[-1]
 
 
 def ended(training: Training) -> List[str]:

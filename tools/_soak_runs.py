@@ -19,7 +19,7 @@ PASSED, FAILED, NOT_RUN = 'passed', 'FAILED', 'not run'
 
 
 class Row(NamedTuple):
-    """A line of the table: a part of the check, what was done, how it ended, and what there is to say."""
+    """A line of the table: a part of the check, what was done, how it ended, and a note."""
 
     part: str
     case: str
@@ -149,12 +149,12 @@ def run(config: Config, **options: Any) -> Dict[str, Any]:
 
 
 def attempt(job: Callable[[], Any]) -> Tuple[Optional[Exception], str]:
-    """Do it, and give what was raised (None if nothing was) and what was printed."""
+    """Call ``job``; returns what it raised (None for nothing) and printed."""
     printed = io.StringIO()
     try:
         with contextlib.redirect_stdout(printed):
             job()
-    except Exception as error:  # whatever it is, it is what the check looks at
+    except Exception as error:  # any: it is what the check examines
         return error, printed.getvalue()
     return None, printed.getvalue()
 
@@ -175,37 +175,37 @@ def without_ids(value: Any) -> Any:
     return [without_ids(entry) for entry in value] if isinstance(value, list) else value
 
 
-def differences(expected: Path, found: Path) -> List[str]:
+def differences(expected: Path, actual: Path) -> List[str]:
     """What the results of two runs differ in: tensors of hand-overs, matrix of results, memories and their copies."""
     faults = []
     names = [{str(path.relative_to(root)) for pattern in ('step_*/step_*.pth', 'step_*/memory.json', 'step_*/memory/*/*')
-              for path in root.glob(pattern)} | {'results.json'} for root in (expected, found)]
+              for path in root.glob(pattern)} | {'results.json'} for root in (expected, actual)]
     for name in sorted(names[0] ^ names[1]):
-        faults.append(f'{name} is only in {(expected if name in names[0] else found).name}')
+        faults.append(f'{name} is only in {(expected if name in names[0] else actual).name}')
     for name in sorted(names[0] & names[1]):
-        if not same_file(expected / name, found / name):
+        if not same_file(expected / name, actual / name):
             faults.append(f'{name} differs')
     return faults
 
 
-def same_file(expected: Path, found: Path) -> bool:
-    """Whether two files that runs leave say the same: tensors, the matrix of results, a memory, or all bytes."""
-    if not (expected.is_file() and found.is_file()):
+def same_file(expected: Path, actual: Path) -> bool:
+    """Whether two files of runs have the same content: tensors, the matrix of results, a memory, or all bytes."""
+    if not (expected.is_file() and actual.is_file()):
         return False
-    if expected.read_bytes() == found.read_bytes():
+    if expected.read_bytes() == actual.read_bytes():
         return True
     try:
-        return _say_the_same(expected, found)
+        return _same_content(expected, actual)
     except Exception:  # one of them is damaged, and torch has no common error for that
         return False
 
 
-def _say_the_same(expected: Path, found: Path) -> bool:
+def _same_content(expected: Path, actual: Path) -> bool:
     if expected.suffix == '.pth':
-        states = [torch.load(path, map_location='cpu', weights_only=True)['state_dict'] for path in (expected, found)]
+        states = [torch.load(path, map_location='cpu', weights_only=True)['state_dict'] for path in (expected, actual)]
         return states[0].keys() == states[1].keys() and all(
             torch.equal(value, states[1][name]) for name, value in states[0].items())
-    values = [json.loads(path.read_bytes()) for path in (expected, found) if expected.suffix == '.json']
+    values = [json.loads(path.read_bytes()) for path in (expected, actual) if expected.suffix == '.json']
     if expected.name == 'results.json':
         return values[0]['matrix'] == values[1]['matrix']
     return len(values) == 2 and without_ids(values[0]) == without_ids(values[1])

@@ -107,8 +107,8 @@ def main() -> None:
             sys.exit(f'{config} has one step alone, and step 1 is measured.')
         plain = with_settings(cfg, dict(cfg._cfg_dict.to_dict(), continual={}, official={}))
         with tempfile.TemporaryDirectory() as folder:
-            model, plain = (build(one, f'{folder}/{name}', args.device, batch)
-                            for name, one in (('method', cfg), ('plain', plain)))
+            model, plain = (build(config, f'{folder}/{name}', args.device, batch)
+                            for name, config in (('method', cfg), ('plain', plain)))
             seconds = measure(step_functions(model, plain, batch(model.split)), args.repeats, args.device)
         # The ratio of each round, then the median: load that comes and goes hits a whole round.
         teacher = seconds.get('teacher', [0.0] * args.repeats)

@@ -66,7 +66,7 @@ def read_row(dataset: StepDataset, number: int, names: Sequence[str]) -> SheetRo
     """An image of a step, with its labels as indices of ``names`` and, behind them, unknown."""
     leaf, info = dataset.locate(number)
     transforms, position = find_label_loaders(dataset.pipelines[leaf])[0]
-    loader, *mapping = takewhile(lambda one: isinstance(one, (LoadAnnotations, MapLabels, MarkUnknown)),
+    loader, *mapping = takewhile(lambda transform: isinstance(transform, (LoadAnnotations, MapLabels, MarkUnknown)),
                                  transforms[position:])
     data = loader(info)
     raw = data['gt_seg_map']
@@ -80,7 +80,7 @@ def read_row(dataset: StepDataset, number: int, names: Sequence[str]) -> SheetRo
         name=image_name(dataset.images.leaves[leaf], info),
         image=mmcv.imfrombytes(get(info['img_path']), channel_order='rgb'),
         labels=TrainView().table(everything, dataset.images.names.raw_ids)[raw],
-        seen=shown[data['gt_seg_map']])
+        step_labels=shown[data['gt_seg_map']])
 
 
 def draw_step(dataset: StepDataset, number: int, out: Path) -> Path:

@@ -105,11 +105,11 @@ class Checker:
                 if text_of(dataset) not in self.opened:
                     where = role if len(set(map(text_of, data.values()))) == 1 else f'{role}, {OVERRIDES[key]}'
                     configs = list(leaf_configs(dataset))
-                    found = [self._part(where, config, table) for config in configs]
-                    own = [part for part in found if part is not None]
-                    self._report_missing(where, own)
-                    self.opened[text_of(dataset)] = Parts(role, own)
-                    whole = whole and None not in found
+                    parts = [self._part(where, config, table) for config in configs]
+                    whole = whole and None not in parts
+                    opened = [part for part in parts if part is not None]
+                    self._report_missing(where, opened)
+                    self.opened[text_of(dataset)] = Parts(role, opened)
         if whole:
             self._count()
 
@@ -270,9 +270,9 @@ def more(number: int) -> str:
 
 def files_below(folder: str, suffix: str) -> List[str]:
     """Files of a folder and of those in it, without folder and suffix, sorted."""
-    found = (os.path.relpath(os.path.join(parent, name), folder)
+    paths = (os.path.relpath(os.path.join(parent, name), folder)
              for parent, _, names in os.walk(folder, followlinks=True) for name in names if name.endswith(suffix))
-    return sorted(path[:len(path) - len(suffix)] for path in found)
+    return sorted(path[:len(path) - len(suffix)] for path in paths)
 
 
 def label_maps(leaf: BaseDataset) -> Tuple[Optional[int], List[str]]:

@@ -229,9 +229,9 @@ def write_split(root: Path, split: str, count: int, size: int, seed: int) -> Non
 
 def clear_place(out: Path) -> None:
     """Remove an older set at ``out``, and refuse to touch anything else."""
-    found = {path.name for path in out.iterdir()} if out.is_dir() else set()
-    if found - OWN_FILES or (found and 'meta.json' not in found):
-        raise FileExistsError(f'{out} holds something else than a set of shapes: {sorted(found)[:5]}. '
+    names = {path.name for path in out.iterdir()} if out.is_dir() else set()
+    if names - OWN_FILES or (names and 'meta.json' not in names):
+        raise FileExistsError(f'{out} holds other files than a set of shapes: {sorted(names)[:5]}. '
                               'Remove it or give another --out.')
     if out.is_dir():
         shutil.rmtree(out)

@@ -84,10 +84,10 @@ def by_opencv(method: str, threshold: Optional[float]) -> Detector:
         if image is None:
             raise ValueError(f"{info['img_path']} can not be read")
         # One for each image: they keep state, and images are done in parallel.
-        done, found = getattr(cv2.saliency, DETECTORS[method])().computeSaliency(image)
+        done, saliency = getattr(cv2.saliency, DETECTORS[method])().computeSaliency(image)
         if not done:
             raise ValueError(f"OpenCV finds no saliency in {info['img_path']}")
-        grey = np.clip(found * 255, 0, 255).astype(np.uint8)
+        grey = np.clip(saliency * 255, 0, 255).astype(np.uint8)
         least = 255 * threshold if threshold else cv2.threshold(grey, 0, 255, cv2.THRESH_BINARY + cv2.THRESH_OTSU)[0] + 1
         return grey >= least
 

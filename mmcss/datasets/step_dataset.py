@@ -81,11 +81,12 @@ class StepDataset(Dataset[Any]):
         rows[:, 0] = np.array(self.images.first_leaf)[rows[:, 0]]
         return np.sort(np.unique(rows, axis=0, return_index=True)[1])
 
-    def with_true_background(self: T) -> T:
-        """The same images, whose background is what no class covers: old and future classes are ignored."""
+    def viewed(self: T, changes: Mapping[str, Any]) -> T:
+        """The same images with other labels; ``changes`` are fields of the view to replace."""
+        if not changes:
+            return self
         other = copy.copy(self)
-        assert isinstance(other.view, TrainView)
-        other.view = replace(other.view, ignore_others=True)
+        other.view = replace(self.view, **changes)
         other.pipelines = other._mapping_pipelines()
         return other
 

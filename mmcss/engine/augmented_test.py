@@ -17,13 +17,8 @@ RESULT = 'result_tta.json'
 class AugmentedTest(ContinualRunner):
     """Tests trained steps as MMSegmentation's ``tools/test.py --tta`` does.
 
-    Each image is predicted in the ways that the config's ``tta_pipeline``
-    says, and its ``tta_model`` merges them. That is another kind of test: its
-    results are ``result_tta.json`` of each step and ``results_tta.json``, and
-    the ordinary ones stay as they are.
-
-    Args:
-        cfg: The user's config.
+    The config's ``tta_pipeline`` makes several versions of each image, and its ``tta_model`` merges their predictions.
+    Results go to ``result_tta.json`` of each step and to ``results_tta.json``; those of ordinary tests stay as they are.
 
     Raises:
         ValueError: It has no tta_model or no tta_pipeline, or is wrong otherwise.
@@ -36,11 +31,11 @@ class AugmentedTest(ContinualRunner):
         for step in range(len(self.scenario)):
             folder = self.progress.folder(step)
             folder.result = folder.path / RESULT
-        self._test_config(0)  # or what is missing would be told after the plan
+        self._test_config(0)  # raises what is missing before the plan is printed
 
     def train(self) -> Dict[str, Any]:
-        """Not here."""
-        raise TypeError('AugmentedTest tests what ContinualRunner has trained.')
+        """This runner tests only."""
+        raise TypeError('AugmentedTest tests only; train the steps with ContinualRunner.')
 
     def results(self) -> Dict[str, Any]:
         """As the ordinary ones, written to ``results_tta.json``."""
@@ -52,11 +47,7 @@ class AugmentedTest(ContinualRunner):
 
 
 def augmented_config(config: Config, folder: StepFolder) -> Config:
-    """The plain config of a step that tests with test-time augmentation.
-
-    Args:
-        config: The step's (:func:`step_config`).
-        folder: The step's; its ``result`` is where the result goes.
+    """The config of a step (:func:`step_config`) with test-time augmentation, whose result goes to ``folder.result``.
 
     Raises:
         ValueError: There is no tta_model or no tta_pipeline.
@@ -73,7 +64,7 @@ def augmented_config(config: Config, folder: StepFolder) -> Config:
     for hook in plain['custom_hooks']:
         if hook['type'] == 'ResultHook':
             hook['path'] = str(folder.result)
-    plain['load_from'] = None  # or testing would load it over the hand-over
-    # A runner writes its config into the step's folder, where the ordinary one is to stay.
+    plain['load_from'] = None  # testing would load it over the hand-over
+    # The runner writes its config into the step's folder, under a name other than the ordinary one's.
     path = Path(config.filename) if config.filename else None
     return Config(plain, cfg_text=config.text or ' ', filename=str(path.with_name(f'{path.stem}_tta.py')) if path else None)

@@ -1,4 +1,4 @@
-"""The table of what scenarios, methods and models take when an experiment is composed of them."""
+"""The table of schedules, variants and settings for combinations of scenario, method and model."""
 from __future__ import annotations
 
 from dataclasses import dataclass, field
@@ -28,15 +28,15 @@ class Row:
     excluded: Optional[str] = None
 
     def holds(self, **names: str) -> bool:
-        """Whether the ``scenarios``, ``methods`` and ``models`` of the row have these names."""
+        """Whether the row's ``scenarios``, ``methods`` and ``models`` match these names."""
         return all(any(fnmatchcase(name, pattern) for pattern in getattr(self, kind)) for kind, name in names.items())
 
 
 @dataclass(frozen=True)
 class Choice:
-    """What a combination takes: names of files (None: no row says), and settings to be merged one after another.
+    """Files for a combination by their names (None where no row names one), and settings to merge in this order.
 
-    ``excluded`` says why there is no such experiment, if there is none.
+    ``excluded`` says why the combination is not supported; None where it is.
     """
 
     schedule: Optional[str]
@@ -47,30 +47,26 @@ class Choice:
 
 
 class Combinations:
-    """The table of a folder of parts.
-
-    Args:
-        folder: The folder that has ``models``, ``scenarios``, ``schedules``
-            and ``methods``, such as ``configs/_base_``.
+    """The table in a folder with ``models``, ``scenarios``, ``schedules`` and ``methods``, such as ``configs/_base_``.
 
     Raises:
-        ValueError: The folder has no table, or a row is not what it should be.
+        ValueError: The folder has no table, or a row of it is wrong.
     """
 
     def __init__(self, folder: Path) -> None:
         path = folder / TABLE
         if not path.is_file():
-            raise ValueError(f'{path} is missing: the table of what scenarios, methods and models take.')
+            raise ValueError(f'{path} is missing: the table of combinations of scenarios, methods and models.')
         rows = plain(Config.fromfile(path).rows)
         self.rows = [make(Row, row, f'{path}: rows[{i}]') for i, row in enumerate(rows)]
 
     def method_of(self, file: str) -> str:
-        """The method whose variant is called so: 'plop' of 'plop_domain'."""
+        """The method of a file that may be a variant: 'plop' of 'plop_domain'."""
         variant = next((row.variant for row in self.rows if row.variant and file.endswith(f'_{row.variant}')), None)
         return file.removesuffix(f'_{variant}') if variant else file
 
     def choose(self, scenario: str, method: str, model: str) -> Choice:
-        """What a combination takes, by the names of its files without '.py' (that of the method without variant)."""
+        """The choice for a combination, by the names of its files without '.py' (the method's without its variant)."""
         rows = [row for row in self.rows if row.holds(scenarios=scenario, methods=method, models=model)]
         last: Dict[str, Optional[str]] = {
             key: next((getattr(row, key) for row in reversed(rows) if getattr(row, key)), None)

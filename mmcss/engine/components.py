@@ -1,4 +1,4 @@
-"""Checks that the components named in a step's config exist, and take their settings."""
+"""Checks that the components named in a step's config exist and accept their settings."""
 from __future__ import annotations
 
 import os
@@ -25,22 +25,20 @@ from .checks import Numbers, OnlyCounted
 from .config_nodes import class_of, values_of
 from .outline import ALIKE
 
-# Settings of a loader that mmengine takes out before it builds the loader.
+# Settings of a loader that mmengine removes before it builds the loader.
 OF_THE_STACK = ('dataset', 'sampler', 'batch_sampler', 'worker_init_fn', 'collate_fn', 'num_batch_per_epoch',
                 'disable_subprocess_warning')
-# Arguments that are no settings: mmengine or mmcss passes them.
+# Arguments that mmengine or mmcss passes; they are no settings.
 PASSED = ('runner', 'dataloader', 'evaluator', 'params', 'optimizer', 'continual', 'distributed', 'dataset_names')
 SHOWN = 12  # names of a registry in a message
 ROLES = ('train', 'val', 'test')
-# Where hooks and metrics write beside the work_dir.
+# Settings of hooks and metrics that name folders outside of the work_dir.
 FOLDERS = ('out_dir', 'output_dir', 'test_out_dir', 'collect_dir')
-
-
 OF_SCHEDULERS = ('convert_to_iter_based', 'epoch_length')
 PART = r'(backbone|neck|decode_head|auxiliary_head|loss_decode|data_preprocessor)'
 DATASET = r'\w+_dataloader\.dataset(\.datasets?(\[\d+\])?)*'
-# What is built from the configs at some places: pattern of these, registry, settings besides those of the class, and the
-# type where none is given ('': it is not built then, None: there has to be one).
+# What is built from the config at a place: pattern of the place, registry, settings besides those of the class, default
+# type ('': not built without a type; None: a type is required).
 KINDS: Sequence[Tuple[str, Registry, Tuple[str, ...], Optional[str]]] = (
     (r'optim_wrapper', OPTIM_WRAPPERS, ('constructor', 'paramwise_cfg'), 'OptimWrapper'),
     (r'optim_wrapper\.optimizer', OPTIMIZERS, (), None),
@@ -56,14 +54,7 @@ KINDS: Sequence[Tuple[str, Registry, Tuple[str, ...], Optional[str]]] = (
 
 
 class Component(NamedTuple):
-    """Something that is built from a config.
-
-    Attributes:
-        registry: Where its type is looked up.
-        config: Its config.
-        place: Full path of that.
-        more: Settings besides those that its class takes.
-    """
+    """Something that is built from the config at ``place``; ``more`` are settings besides those that its class takes."""
 
     registry: Registry
     config: Mapping[str, Any]
@@ -71,28 +62,35 @@ class Component(NamedTuple):
     more: Tuple[str, ...] = ()
 
     @property
-    def takes(self) -> Any:
-        """What is built with it, None if its type is not known."""
+    def cls(self) -> Any:
+        """The class or function that is called, None if its type is not registered."""
         return class_of(self.registry, self.config.get('type'))
 
 
 def check_components(configs: Sequence[Config], taken: Container[int] = ()) -> None:
-    """See that the components of steps exist and take their settings; build transforms and loaders.
+    """Make sure that the components of steps exist and accept their settings, and that loaders can be built.
 
     No data is read and no model is built.
 
     Args:
-        configs: The plain config of each step; those behind step 1 have its
-            components.
-        taken: Steps that are not trained here, whose settings don't matter.
+        configs: The plain config of each step; later steps have the components of step 1.
+        taken: Steps that are taken from another run, whose settings don't matter.
 
     Raises:
         ValueError: Names the step, the key, and the nearest valid one.
     """
     for step, config in enumerate(configs[:2]):
+        if step in taken:
+            continue
+        settings = plain(config._cfg_dict)
         try:
-            if step not in taken:
-                _check_all(plain(config._cfg_dict))
+            for component in _components(settings):
+                _check_class(component)
+                _check_folders(component)
+            _check_names(set_multi_processing, settings.get('env_cfg', {}).get('mp_cfg', {}), 'env_cfg.mp_cfg', ())
+            for role in ROLES:
+                if settings.get(f'{role}_dataloader'):
+                    _check_loader(settings, f'{role}_dataloader')
         except ValueError as error:
             raise ValueError(f'step {step}: {error}') from error
 
@@ -112,40 +110,25 @@ def check_weights(config: Config, step: int) -> None:
                                     f'there, give another one (--cfg-options {place}=FILE), or None for random weights.')
 
 
-def _check_all(settings: Mapping[str, Any]) -> None:
-    for component in _components(settings):
-        _check(component)
-    _check_names(set_multi_processing, settings.get('env_cfg', {}).get('mp_cfg', {}), 'env_cfg.mp_cfg', ())
-    for role in ROLES:
-        if settings.get(f'{role}_dataloader'):
-            _check_loader(settings, f'{role}_dataloader')
-
-
 @contextmanager
 def under_key(place: str, config: Any, settings: Mapping[str, Any]) -> Iterator[None]:
-    """A context in which something is built from a config; its errors become errors of the config.
-
-    Args:
-        place: Full path of what is built.
-        config: Its config.
-        settings: The plain config of the step.
+    """A context in which something is built from the config at ``place``; ``settings`` is the plain config of the step.
 
     Raises:
-        ValueError: Names the place, what was got, what is wrong with it and
-            what is valid.
+        ValueError: In place of any error; names the place, the config, the error and what is valid.
     """
     try:
         yield
-    except Exception as error:  # any: a component may raise what it likes
-        if str(error).startswith('continual.'):  # it says all that there is to say
+    except Exception as error:  # any: components are not mmcss's
+        if str(error).startswith('continual.'):  # it names its place
             raise
         place, config = being_built(error, place, config)
-        raise ValueError(f'{place}: got {short(config, 200)}, which can not be built: {type(error).__name__}: {error}'
+        raise ValueError(f'{place}: got {short(config, 200)}, which cannot be built: {type(error).__name__}: {error}'
                          f'{expectation(settings, place)}') from error
 
 
 def being_built(error: BaseException, place: str, outer: Any) -> Tuple[str, Any]:
-    """The innermost component that was built where an error was raised, of a config and those within it."""
+    """Place and config of the innermost component that was being built when an error was raised."""
     nodes = list(values_of(plain(outer), place))
     for frame, _ in reversed(list(traceback.walk_tb(error.__traceback__))):
         if frame.f_code.co_name == 'build_from_cfg':
@@ -159,22 +142,21 @@ def being_built(error: BaseException, place: str, outer: Any) -> Tuple[str, Any]
 def expectation(settings: Mapping[str, Any], place: str) -> str:
     """What is valid where a component fails, as the end of a sentence.
 
-    It follows the annotations of the component, which stock classes don't
-    keep to strictly: they are checked only after a failure.
+    Annotations are consulted after a failure only, since stock classes don't keep to theirs strictly.
     """
-    components = [component for component in _components(settings) if component.takes is not None
+    components = [component for component in _components(settings) if component.cls is not None
                   and (component.place == place or component.place.startswith((f'{place}.', f'{place}[')))]
     for component in components:
-        arguments = arguments_of(component.takes)
+        arguments = arguments_of(component.cls)
         for name, value in component.config.items():
-            wrong = _mismatch(f'{component.place}.{name}', value, arguments[name]) if name in arguments else None
-            if wrong:
-                return f'; {wrong}'
+            mismatch = _mismatch(f'{component.place}.{name}', value, arguments[name]) if name in arguments else None
+            if mismatch:
+                return f'; {mismatch}'
     if not components or components[0].place != place:
         return '.'
     names = ', '.join(f'{name}={short(argument.default)}' if argument.default is not argument.empty else name
-                      for name, argument in arguments_of(components[0].takes).items() if name not in PASSED)
-    return f'; expected as in {components[0].takes.__name__}({names}).'
+                      for name, argument in arguments_of(components[0].cls).items() if name not in PASSED)
+    return f'; expected as in {components[0].cls.__name__}({names}).'
 
 
 def _mismatch(key: str, value: Any, argument: Parameter) -> Optional[str]:
@@ -191,9 +173,9 @@ def _mismatch(key: str, value: Any, argument: Parameter) -> Optional[str]:
 
 
 def _components(settings: Mapping[str, Any]) -> Iterator[Component]:
-    """All that a step's config has built, its data sets by their places in the user's config."""
+    """All components of a step's config, data sets at their places in the user's config."""
     settings = dict(settings)
-    if not isinstance(settings['optim_wrapper'].get('optimizer'), dict):  # several have a constructor of the user's own
+    if not isinstance(settings['optim_wrapper'].get('optimizer'), dict):  # several optimizers: a constructor of the user's
         del settings['optim_wrapper']
     for role in ROLES:
         loader = settings.get(f'{role}_dataloader')
@@ -205,8 +187,7 @@ def _components(settings: Mapping[str, Any]) -> Iterator[Component]:
                 yield Component(registry, dict(dict(type=default), **node) if default else node, place, more)
 
 
-def _check(component: Component) -> None:
-    _check_class(component)
+def _check_folders(component: Component) -> None:
     for key in FOLDERS:
         folder = component.config.get(key)
         if isinstance(folder, str) and '://' not in folder:
@@ -220,19 +201,18 @@ def _check_class(component: Component) -> None:
     kind = component.config.get('type') if isinstance(component.config, Mapping) else None
     if kind is None:
         raise ValueError(f'{component.place}: got {short(component.config, 200)}, expected a dict with type.')
-    cls = component.takes
-    if cls is None:
+    if component.cls is None:
         names = _names(component.registry)
         few = f'{", ".join(names[:SHOWN])}{", ..." if len(names) > SHOWN else ""}'
         raise ValueError(f'{component.place}.type: got {kind!r}, which is not in the registry of this kind '
                          f'({component.registry.name}){did_you_mean(kind, names)}; valid are {few}, and those of custom_imports.')
-    _check_names(cls, component.config, component.place, component.more)
+    _check_names(component.cls, component.config, component.place, component.more)
 
 
 def _check_names(takes: Any, settings: Mapping[str, Any], place: str, more: Collection[str]) -> None:
-    """See that something takes settings of these names; their values are its own matter.
+    """Make sure that a class or function takes settings of these names, whatever their values.
 
-    What takes any, and is no class of mmcss, may use them itself: there only slips are refused.
+    Where a class that is not mmcss's takes any name, only slips of the pen are refused.
     """
     valid = list(dict.fromkeys([*arguments_of(takes), *more]))
     unknown = [name for name in settings if name not in (*valid, 'type', '_scope_')]
@@ -240,7 +220,7 @@ def _check_names(takes: Any, settings: Mapping[str, Any], place: str, more: Coll
         unknown = [name for name in unknown if get_close_matches(name, valid, n=1, cutoff=ALIKE)]
     if unknown:
         message = unknown_key(unknown[0], [name for name in valid if name not in PASSED], place)
-        merged = (' Where first_step or next_steps exchange it, give it _delete_=True there, or the keys of both are merged.'
+        merged = (' Where first_step or next_steps replace it, set _delete_=True there, or the keys of both are merged.'
                   if place in ('train_cfg', 'optim_wrapper.optimizer') else '')
         raise ValueError(f'{message[:-1]}, of {takes.__name__}.{merged}')
 
@@ -251,15 +231,16 @@ def _names(registry: Registry) -> List[str]:
 
 
 def _check_loader(settings: Mapping[str, Any], place: str) -> None:
-    """Build a loader over nothing, with the processes that it asks for, which start when it is used."""
-    loader = settings[place]
-    valid = [*(name for name in arguments_of(DataLoader) if name not in OF_THE_STACK), *OF_THE_STACK]
-    check_names(loader, valid, place)
-    config = {key: value for key, value in loader.items() if key != 'num_batch_per_epoch'}
+    """Build a loader over numbers in place of images; its workers would start when it is used."""
+    loader = dict(settings[place])
+    check_names(loader, list(dict.fromkeys([*arguments_of(DataLoader), *OF_THE_STACK])), place)
+    del loader['dataset']
+    config = dict(loader, dataset=Numbers(8, 8))
+    config.pop('num_batch_per_epoch', None)
     with warnings.catch_warnings():
-        warnings.simplefilter('ignore')  # of more processes than the machine has cores: the run tells of it
-        with under_key(place, {key: value for key, value in loader.items() if key != 'dataset'}, settings):
+        warnings.simplefilter('ignore')  # of more workers than cores: the run warns itself
+        with under_key(place, loader, settings):
             try:
-                Runner.build_dataloader(dict(config, dataset=Numbers(8, 8)), seed=0)
-            except OnlyCounted:  # it looks at the images
+                Runner.build_dataloader(config, seed=0)
+            except OnlyCounted:  # the sampler or collate_fn reads images
                 pass

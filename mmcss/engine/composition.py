@@ -1,4 +1,4 @@
-"""An experiment with another scenario, model or profile than its file says."""
+"""Replaces the scenario, model or profile of an experiment."""
 from __future__ import annotations
 
 import ast
@@ -22,27 +22,23 @@ def compose(path: PathLike, scenario: Optional[str] = None, model: Optional[str]
             profile: Optional[str] = None) -> Config:
     """Read an experiment's config, with another scenario, model or profile in it.
 
-    An experiment's file lists its parts in ``_base_``: files of ``models``,
-    ``scenarios``, ``schedules`` and ``methods``, and a runtime. Those named
-    here take the place of its own. With them goes what the table of the parts'
-    folder (``combinations.py``) says of the new combination: its schedule,
-    runtime, variant of the method, and settings. A part that is another one
-    than the table's for the file's own combination was chosen, and stays.
+    An experiment's file lists its parts in ``_base_``: files of ``models``, ``scenarios``, ``schedules`` and ``methods``,
+    and a runtime. ``scenario`` and ``model`` replace the file's, and the table of combinations (``combinations.py`` in the
+    parts' folder) adapts schedule, runtime, variant of the method, and settings. A part of the file that differs from the
+    table's for its combination was chosen on purpose, and stays.
 
-    What the file says besides is merged last, as ever, and so is what files say
-    that inherit from it. Only where a file reads as the table makes its
-    combination, what it says comes from the table and is not its own.
+    Settings of the file itself, and of files that inherit from it, are merged last. Only where they equal those of the
+    table for the file's combination they are taken for the table's, and replaced.
 
     Args:
-        path: The experiment's config; it may inherit from one.
-        scenario: A file of ``scenarios`` by its name, or the path of a file.
-        model: The same of ``models``.
+        path: The experiment's config, or one that inherits from it.
+        scenario: Name of a file of ``scenarios``, or path of a file.
+        model: Likewise, of ``models``.
         profile: 'paper' or 'official'.
 
     Returns:
-        A config that goes by the name that its file would have: in ``path``'s
-        own name scenario and model are exchanged, or put behind it, and so
-        ``_official``.
+        A config under the name that its file would have: that of ``path`` with scenario and model replaced or appended,
+        and ``_official`` behind it.
 
     Raises:
         ValueError: There is no such file (names the nearest), the config lists
@@ -62,16 +58,16 @@ def compose(path: PathLike, scenario: Optional[str] = None, model: Optional[str]
 
 @dataclass(frozen=True)
 class _File:
-    """A config file; what it inherits, by absolute paths; its lines before and behind ``_base_``, and whether it has others."""
+    """A config file: absolute paths of its bases, its text before and behind ``_base_``, and whether it has settings."""
 
     path: Path
     bases: Tuple[str, ...]
     before: str
     behind: str
-    has_own: bool
+    has_settings: bool
 
     def on(self, bases: Sequence[str]) -> str:
-        """Its text, with other files to inherit from."""
+        """Its text with other bases."""
         return f'{self.before}_base_ = {list(bases)!r}\n{self.behind}'
 
 
@@ -93,7 +89,7 @@ def _kind(base: str) -> str:
 
 
 def _lineage(path: Path, kinds: Collection[str]) -> List[_File]:
-    """A file, and what it inherits down to the one that lists parts of these kinds; empty where none does."""
+    """A file and its bases down to the one that lists parts of these kinds; empty where none does."""
     if path.suffix != '.py':
         return []
     file = _read(path)
@@ -104,42 +100,42 @@ def _lineage(path: Path, kinds: Collection[str]) -> List[_File]:
 
 
 def _stem(parts: Mapping[str, str], kind: str) -> str:
-    """What the table calls a part; '' where there is none, which only rows for all know."""
+    """Name of a part in the table; '' where there is none, which only rows with '*' match."""
     return Path(parts.get(kind, '')).stem
 
 
 def _find(name: str, folder: Path, option: str) -> str:
-    """The file that a name or path means."""
+    """Path of the file for a name or path."""
     if name.endswith('.py'):
         if not Path(name).is_file():
-            raise ValueError(f'{option}: there is no file {name}.')
+            raise ValueError(f'{option}: got {name}, which is no file.')
         return str(Path(name).resolve())
     names = sorted(path.stem for path in folder.glob('*.py'))
     if name not in names:
-        raise ValueError(f'{option}: there is no {name!r} in {folder}{did_you_mean(name, names)}; '
+        raise ValueError(f'{option}: got {name!r}, which is not in {folder}{did_you_mean(name, names)}; '
                          f'valid are {", ".join(names)}, or the path of a file.')
     return str(folder / f'{name}.py')
 
 
 def _put(parts: Mapping[str, str], choice: Choice, chosen: Choice) -> Dict[str, str]:
-    """The parts of ``choice`` where those of ``chosen`` stand: by their kinds, and ``others`` by their paths."""
-    names = {'schedules': (chosen.schedule, choice.schedule), 'methods': (chosen.method, choice.method)}
-
-    def put(kind: str, base: str) -> str:
-        before, after = names.get(kind, (chosen.runtime, choice.runtime) if kind not in PARTS else (None, None))
-        return str(Path(base).with_name(f'{after}.py')) if after and Path(base).stem == before else base
-
-    return {kind: put(kind, base) for kind, base in parts.items()}
+    """Parts with those of ``chosen`` replaced by those of ``choice``; bases of no kind may be the runtime."""
+    replaced = {'schedules': (chosen.schedule, choice.schedule), 'methods': (chosen.method, choice.method)}
+    result = dict(parts)
+    for kind, base in parts.items():
+        before, after = replaced.get(kind, (None, None) if kind in PARTS else (chosen.runtime, choice.runtime))
+        if after and Path(base).stem == before:
+            result[kind] = str(Path(base).with_name(f'{after}.py'))
+    return result
 
 
 def _exchanged(path: Path, scenario: Optional[str], model: Optional[str]) -> Tuple[Config, str]:
-    """An experiment with another scenario or model, and its name."""
+    """An experiment with another scenario or model, and its new name."""
     chosen_parts = {kind: value for kind, value in (('models', model), ('scenarios', scenario)) if value is not None}
     files = _lineage(path.absolute(), chosen_parts)
     parts = {_kind(base) if _kind(base) in PARTS else base: base for base in files[-1].bases} if files else {}
     missing = [kind for kind in chosen_parts if kind not in parts]
     if missing:
-        raise ValueError(f'{path}: its _base_ lists no file of {" and of ".join(missing)} to be exchanged.')
+        raise ValueError(f'{path}: _base_ lists no file of {" and of ".join(missing)} to replace.')
     folder = next(Path(parts[kind]).parent.parent for kind in PARTS if '::' not in parts.get(kind, '::'))
     table = Combinations(folder)
     new = dict(parts, **{kind: _find(value, folder / kind, f'--{kind[:-1]}') for kind, value in chosen_parts.items()})
@@ -155,21 +151,22 @@ def _exchanged(path: Path, scenario: Optional[str], model: Optional[str]) -> Tup
     with tempfile.TemporaryDirectory() as temporary:
         layers = _Layers(Path(temporary), name)
         below = layers.of(_put(new, choice, chosen), choice)
-        if files[-1].has_own and Config.fromfile(files[-1].path)._cfg_dict != Config.fromfile(layers.of(parts, chosen))._cfg_dict:
-            below = layers.add(files[-1].on([below]))
+        lowest, from_table = files[-1], layers.of(parts, chosen)
+        if lowest.has_settings and Config.fromfile(lowest.path)._cfg_dict != Config.fromfile(from_table)._cfg_dict:
+            below = layers.add(lowest.on([below]))
         for file, inherited in zip(files[-2::-1], files[:0:-1]):
             below = layers.add(file.on([below if base == str(inherited.path) else base for base in file.bases]))
         return Config.fromfile(below), name
 
 
 class _Layers:
-    """Config files in a folder, each inheriting from the one before, all called by the experiment's name."""
+    """Config files under the experiment's name, each of which inherits from the one before."""
 
     def __init__(self, folder: Path, name: str) -> None:
         self.folder, self.name, self.number = folder, name, 0
 
     def add(self, text: str) -> str:
-        """Write a file, and give its path."""
+        """Write a file and return its path."""
         path = self.folder / str(self.number) / f'{self.name}.py'
         path.parent.mkdir()
         path.write_text(text)
@@ -177,7 +174,7 @@ class _Layers:
         return str(path)
 
     def of(self, parts: Mapping[str, str], choice: Choice) -> str:
-        """A file that lists parts, and one for each of the settings that go with them."""
+        """A file that lists parts, below one for each of the choice's settings."""
         path = self.add(f'_base_ = {list(parts.values())!r}\n')
         for settings in choice.settings:
             assignments = '\n'.join(f'{key} = {value!r}' for key, value in settings.items())

@@ -1,4 +1,4 @@
-"""What stands in a nested config, and what its types name."""
+"""Walks through nested configs, and looks up the classes that their types name."""
 from __future__ import annotations
 
 from typing import Any, Collection, Dict, Iterator, Mapping, Tuple
@@ -10,10 +10,7 @@ from mmengine.registry import Registry
 def values_of(node: Any, place: str = '', skip: Collection[str] = ()) -> Iterator[Tuple[str, Any]]:
     """All values of a nested config with their places, such as 'custom_hooks[0].type', outer ones first.
 
-    Args:
-        node: The config.
-        place: Its own place.
-        skip: Keys whose values are left out, wherever they stand.
+    ``place`` is that of the config itself; values of keys in ``skip`` are left out, however deep.
     """
     yield place, node
     if isinstance(node, Mapping):
@@ -26,15 +23,15 @@ def values_of(node: Any, place: str = '', skip: Collection[str] = ()) -> Iterato
 
 
 def walk(node: Any) -> Iterator[Dict[str, Any]]:
-    """All dicts of a nested config, outer ones first; each may be changed when its turn comes."""
+    """All dicts of a nested config, outer ones first; each may be changed when it is yielded."""
     return (value for _, value in values_of(node) if isinstance(value, dict))
 
 
 def with_settings(cfg: Config, settings: Mapping[str, Any]) -> Config:
-    """A config of other settings that goes by the file of ``cfg``, which need not be there."""
+    """A config of other settings under the file name of ``cfg``, which need not exist."""
     return Config(settings, cfg_text=cfg.text, filename=cfg.filename)
 
 
 def class_of(registry: Registry, kind: Any) -> Any:
-    """What a ``type`` names in a registry, None if nothing; a type that is no name is what it is."""
+    """The class that a ``type`` names in a registry, None if it is not registered; a class is returned as it is."""
     return registry.get(kind) if isinstance(kind, str) else kind

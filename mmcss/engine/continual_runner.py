@@ -253,7 +253,7 @@ class ContinualRunner:
             if result is None:
                 break
             steps.append(result)
-        return dict(summarise(steps), scenario=[list(split.brings) for split in self.scenario], profile=self.settings.profile,
+        return dict(summarise(steps), scenario=[list(split.entering) for split in self.scenario], profile=self.settings.profile,
                     protocol=self.protocol, protocol_name=self.settings.protocol_name) if steps else {}
 
     def _write_results(self, summary: Mapping[str, Any]) -> None:

@@ -8,8 +8,8 @@ from mmengine.config import Config
 from mmengine.registry import Registry
 from mmseg.registry import DATASETS, MODELS, TRANSFORMS
 
-from .model_config import without_pretrained
 from .config_nodes import walk
+from .model_config import without_pretrained
 
 # Packages that a stock installation has, or whose registries MMEngine imports by their scope.
 STOCK = ('mmseg', 'mmengine', 'mmcv', 'torch', 'mmdet', 'mmpretrain')
@@ -20,12 +20,11 @@ def deployed(model: Mapping[str, Any], dataset: Mapping[str, Any], custom_import
 
     Args:
         model: The step's model, without the method that trains it.
-        dataset: The stock data set that steps are tested on. Its images can
-            be gone through; it has no labels and no evaluator, since stock
-            MMSegmentation does not know which labels a step scores.
-        custom_imports: The user's; what the model needs of them is kept.
+        dataset: The stock data set that steps are tested on. The config has its images, but neither labels nor evaluator:
+            stock MMSegmentation does not know which labels a step scores.
+        custom_imports: The user's; those that the model needs are kept.
     """
-    # A user's image has no labels, and all of it is to be segmented.
+    # A user's image has no labels, and is segmented whole.
     pipeline = [dict(transform) for transform in dataset['pipeline']
                 if not str(transform['type']).endswith(('LoadAnnotations', 'Crop', 'ScoreAsResized'))]
     model = without_pretrained(dict(model))
@@ -48,16 +47,16 @@ def deployed(model: Mapping[str, Any], dataset: Mapping[str, Any], custom_import
 
 
 def _packages(nodes: Iterable[Mapping[str, Any]], registry: Registry) -> Set[str]:
-    """The packages that the types of some config nodes come from."""
+    """The packages that define the types of some config nodes."""
     types = [node['type'] for node in nodes if isinstance(node.get('type'), str)]
     return {cls.__module__.partition('.')[0] for cls in map(registry.get, types) if cls is not None}
 
 
 def _needed(packages: Set[str], custom_imports: Mapping[str, Any]) -> List[str]:
-    """What has to be imported before types of these packages are known."""
+    """The imports that register the types of these packages."""
     needed = ['mmcss'] if 'mmcss' in packages else []
     if not packages - {'mmcss', *STOCK}:
         return needed
     imports = custom_imports.get('imports') or []
-    others = [name for name in ([imports] if isinstance(imports, str) else imports) if name.partition('.')[0] != 'mmcss']
-    return needed + others
+    imports = [imports] if isinstance(imports, str) else imports
+    return needed + [name for name in imports if name.partition('.')[0] != 'mmcss']

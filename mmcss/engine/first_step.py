@@ -140,9 +140,9 @@ def check_first_step(source: Path, meta: Mapping[str, Any], settings: Settings, 
     if meta.get('regime', scenario.regime) != scenario.regime:
         raise ValueError(f"{source} was trained in the regime '{meta['regime']}', this scenario is "
                          f"'{scenario.regime}': their steps 0 have different images.")
-    brings = list(scenario[0].brings)
-    if meta.get('domains', brings) != brings:
-        raise ValueError(f'{source} was trained on the domains {meta["domains"]}, step 0 of this scenario has {brings}.')
+    domains = list(scenario[0].entering)
+    if meta.get('domains', domains) != domains:
+        raise ValueError(f"{source} was trained on the domains {meta['domains']}, step 0 of this scenario has {domains}.")
     images = plain(scenario.images(0))
     if meta.get('step') == 0 and meta.get('images', images) != images:
         raise ValueError(f"{source} was trained on images that were chosen by {meta['images'] or 'the regime'}, those of "

@@ -107,7 +107,7 @@ class RandomImages:
                 classes = split.new if split.domains is None else split.seen
                 self._write('train', f'{Path(domain, str(split.step))}_{number}', [*first, *split.foreground(classes)])
         last = scenario[len(scenario) - 1]
-        self._write('test', 'all' if last.domains is None else f'{scenario[0].brings[0]}/all', last.seen)
+        self._write('test', 'all' if last.domains is None else f'{scenario[0].entering[0]}/all', last.seen)
 
     def _write(self, role: str, name: str, classes: Sequence[str]) -> None:
         # A background that the data set does not list consists of other classes' pixels: there are none here.

@@ -1,4 +1,4 @@
-"""The model's config at one step."""
+"""Makes the model's config of one step."""
 from __future__ import annotations
 
 import copy
@@ -18,7 +18,7 @@ from .config_nodes import class_of, walk
 
 STOCK = ('EncoderDecoder', 'CascadeEncoderDecoder')
 EXTENDED = {name: f'Extended{name}' for name in STOCK}
-STUDENTS = {**{name: f'Continual{name}' for name in STOCK}, **{own: f'Continual{name}' for name, own in EXTENDED.items()}}
+STUDENTS = {**{name: f'Continual{name}' for name in STOCK}, **{kind: f'Continual{name}' for name, kind in EXTENDED.items()}}
 STOCK_LOSSES = ('CrossEntropyLoss', 'OhemCrossEntropy')
 
 Config = Dict[str, Any]
@@ -30,16 +30,17 @@ def stock_model(model: Mapping[str, Any], classes: StepClasses, average: Average
     Args:
         model: The user's; its number of classes does not matter.
         classes: Those of the step.
-        average: What cross-entropy averages over where the config does not
-            say it: the 'valid' pixels, or 'all', ignored ones included.
+        average: Default of what cross-entropy averages over: the 'valid' pixels, or 'all', ignored ones included.
 
     Returns:
-        A copy in which each head that had the decode head's number of classes
-        has that of the seen ones (boundary heads keep their two), and what
-        losses say of single classes is about these (:func:`follow_classes`).
+        A copy in which heads with as many classes as the decode head have the number of seen ones (boundary heads keep
+        their two), and settings of losses for single classes are adapted (:func:`follow_classes`).
+
+    Raises:
+        ValueError: The model's type, a head or such a setting is not supported.
     """
     if model['type'] not in STUDENTS:
-        raise ValueError(f"model.type: got {model['type']!r}; mmcss trains {', '.join(STUDENTS)}.")
+        raise ValueError(f"model.type: got {model['type']!r}, valid are {', '.join(STUDENTS)}.")
     model = copy.deepcopy(plain(model))
     channels = classes.seen + classes.unknown
     heads = [model['decode_head'], *([model['auxiliary_head']] if model.get('auxiliary_head') else [])]
@@ -57,8 +58,7 @@ def stock_model(model: Mapping[str, Any], classes: StepClasses, average: Average
             if node.get('out_channels') == stated[-1] and not is_a(node, *MASK_HEADS):
                 node['out_channels'] = channels
         if node.get('type') == 'CrossEntropyLoss' and node.get('class_weight') is None:
-            # Stock divides by ignored pixels too, which changes the scale of
-            # the loss with the share of pixels that a method ignores.
+            # Stock divides by the number of all pixels, so that the loss shrinks with the share that a method ignores.
             node.setdefault('avg_non_ignore', average == 'valid')
     for key in ('decode_head', 'auxiliary_head'):
         follow_classes(model.get(key), f'model.{key}', classes)
@@ -67,20 +67,23 @@ def stock_model(model: Mapping[str, Any], classes: StepClasses, average: Average
 
 def extended_model(model: Config, unknown: Optional[str], classifier: Optional[Mapping[str, Any]],
                    steps: Sequence[int]) -> Config:
-    """A stock model of mmcss's own type where stock config can't say what it is.
+    """A model of mmcss's extended type, where it has an unknown class or another classifier.
 
     Args:
         model: Of :func:`stock_model`.
-        unknown: Which scores of an unknown class are added to the
-            background's, see :class:`ExtendedMixin`; None for no such class.
-        classifier: Likewise, or None; one that grows by steps is told them.
+        unknown: Which scores of an unknown class are added to the background's, see :class:`ExtendedMixin`; None for no
+            such class.
+        classifier: Config of a classifier, or None for the stock one; one that grows by steps gets ``steps``.
         steps: Number of foreground classes of each step so far.
+
+    Raises:
+        ValueError: The model's type has no extended one.
     """
     if not (unknown or classifier):
         return model
     if model['type'] not in EXTENDED:
-        raise ValueError(f"continual.unknown, continual.classifier: {model['type']} has neither; "
-                         f"{', '.join(EXTENDED)} have.")
+        raise ValueError(f"continual.unknown, continual.classifier: got model.type {model['type']!r}, which has neither; "
+                         f"valid are {', '.join(EXTENDED)}.")
     model = dict(model, type=EXTENDED[model['type']], unknown=bool(unknown))
     if unknown not in (None, DEFAULT_SCORES):
         model['unknown_scores'] = unknown
@@ -92,7 +95,7 @@ def extended_model(model: Config, unknown: Optional[str], classifier: Optional[M
 
 
 def teacher_model(model: Config) -> Config:
-    """The teacher: a stock model without auxiliary heads and without weights to fetch."""
+    """The teacher's model: without auxiliary heads and pretrained weights."""
     return dict(without_pretrained(model), auxiliary_head=None)
 
 
@@ -111,15 +114,17 @@ def without_pretrained(model: Config) -> Config:
 
 
 def replace_cross_entropy(model: Config, loss: Mapping[str, Any], num_old: int) -> Config:
-    """A copy in which a method's loss stands for the heads' cross-entropy.
+    """A copy in which a method's loss replaces the heads' cross-entropy, with its weight and class weights.
 
-    The new loss takes over the old one's weight and its classes' weights;
-    others (Dice, boundary) stay.
+    Other losses (Dice, boundary) stay.
 
     Args:
         model: Stock model config.
         loss: Config of a :class:`DecodeLoss`.
         num_old: Number of old classes, background included.
+
+    Raises:
+        ValueError: The decode head has no cross-entropy.
     """
     model = copy.deepcopy(model)
 
@@ -131,24 +136,24 @@ def replace_cross_entropy(model: Config, loss: Mapping[str, Any], num_old: int) 
         if 'loss_decode' in node and node.get('type') not in BOUNDARY_HEADS:
             before = _each([node['loss_decode']])
             stock = [old for old in before if old.get('type') in STOCK_LOSSES]
-            # A sigmoid beside a softmax is about something else, such as boundaries.
+            # A sigmoid beside a softmax is for something else, such as boundaries.
             stock = [old for old in stock if not old.get('use_sigmoid')] or stock
             after = [replaced(old) if old in stock else old for old in before]
             node['loss_decode'] = after if isinstance(node['loss_decode'], list) else after[0]
     kinds = [entry.get('type') for node in walk(model['decode_head']) if 'loss_decode' in node
              for entry in _each([node['loss_decode']])]
     if loss['type'] not in kinds:
-        raise ValueError(f"continual.loss_decode: {loss['type']} takes the place of {' or '.join(STOCK_LOSSES)} in "
-                         f'the decode head, which has {kinds or "no loss_decode of its own"}. On such a head train with a '
-                         'method that keeps the stock loss: finetune, lwf, ilt, plop, reminder, sats, ewc, pi, rw, or a replay.')
+        raise ValueError(f"continual.loss_decode: {loss['type']} replaces {' or '.join(STOCK_LOSSES)} of the decode head, "
+                         f'which has {kinds or "no loss_decode"}. For this head take a method that keeps the stock loss: '
+                         'finetune, lwf, ilt, plop, reminder, sats, ewc, pi, rw, or a replay.')
     return model
 
 
 def _refuse_single_channel(heads: Sequence[Any]) -> None:
-    """MMSegmentation's form for two classes, a sigmoid of one channel, has no row for each class."""
+    """Refuse MMSegmentation's form for two classes, a sigmoid of one channel."""
     if any(node.get('out_channels') == 1 for node in walk(heads) if 'loss_decode' in node or 'num_classes' in node):
-        raise ValueError('model: got a head with out_channels=1, but models that learn classes have a channel for each, the '
-                         'background included. Take out_channels and threshold out of all heads, and '
+        raise ValueError('model: got a head with out_channels=1, expected a channel for each class, also the background. '
+                         'Remove out_channels and threshold from all heads, and take '
                          "loss_decode=dict(type='CrossEntropyLoss'), with use_sigmoid=True if you like.")
 
 

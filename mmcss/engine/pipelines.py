@@ -1,4 +1,4 @@
-"""The pipelines of a config, each run once before the first image of a run is loaded."""
+"""Runs each pipeline of a config once on a random image, before a run starts."""
 from __future__ import annotations
 
 import copy
@@ -14,16 +14,16 @@ from mmseg.registry import DATASETS, TRANSFORMS
 from PIL import Image
 
 from ..files import plain, short
-from .miniature import RandomPixels
 from .config_nodes import class_of, walk
+from .miniature import RandomPixels
 from .stated_classes import leaf_configs
 
-ALONE = ' If that is of the random images alone: --no-rehearsal (run.rehearsal=False).'
-SIZE = 1024  # of an image, as large as crops usually are
+SKIP_ADVICE = ' If it works on your images, skip this check with --no-rehearsal (run.rehearsal=False).'
+SIZE = 1024  # pixels of an image's sides; crops are rarely larger
 
 
 def check_pipelines(configs: Sequence[Config], folder: Path, channels: int) -> None:
-    """Run the pipelines of steps on a random image, as far as this does not need what a data set of one's own has.
+    """Run the stock pipelines of steps on a random image.
 
     Args:
         configs: The plain config of each step.
@@ -31,8 +31,8 @@ def check_pipelines(configs: Sequence[Config], folder: Path, channels: int) -> N
         channels: Of the images.
 
     Raises:
-        ValueError: Names the transform that fails, or says that labels have
-            another size than the image (of tests: than its file).
+        ValueError: Names the transform that fails, or the sizes if labels are not as large as the image (in tests: as its
+            file).
     """
     labels = folder / 'labels.png'
     Image.fromarray(np.kron(np.arange(16, dtype=np.uint8).reshape(4, 4) % 2, np.ones((SIZE // 4, ) * 2, np.uint8))).save(labels)
@@ -47,7 +47,7 @@ def check_pipelines(configs: Sequence[Config], folder: Path, channels: int) -> N
 
 
 def _is_stock(dataset: Mapping[str, Any], pipeline: Sequence[Dict[str, Any]]) -> bool:
-    """Whether a pipeline begins with the files that stock data sets name."""
+    """Whether the data set and the transforms that load its files are MMSegmentation's."""
     kinds = [class_of(TRANSFORMS, node['type']) for node in walk(pipeline) if 'type' in node]
     loaders = [kind for kind in kinds if getattr(kind, '__name__', '').startswith('Load')]
     return (getattr(class_of(DATASETS, dataset['type']), 'load_data_list', None) is BaseSegDataset.load_data_list
@@ -56,7 +56,7 @@ def _is_stock(dataset: Mapping[str, Any], pipeline: Sequence[Dict[str, Any]]) ->
 
 def _run(pipeline: Sequence[Dict[str, Any]], place: str, labels: Path, channels: int, test: bool) -> None:
     data: Any = dict(img_path='random.png', seg_map_path=str(labels), seg_fields=[], reduce_zero_label=False, label_map=None)
-    for node in walk(pipeline):  # how files are read is no matter here
+    for node in walk(pipeline):  # with default settings: how files are read does not matter here
         if 'type' in node and class_of(TRANSFORMS, node['type']) is LoadAnnotations:
             node.clear()
             node['type'] = 'LoadAnnotations'
@@ -67,14 +67,14 @@ def _run(pipeline: Sequence[Dict[str, Any]], place: str, labels: Path, channels:
             data = TRANSFORMS.build(dict(transform))(data)
         except Exception as error:  # any: it would raise in the run
             raise ValueError(f'{place}[{number}]: got {short(transform, 200)}, which fails on random images: '
-                             f'{type(error).__name__}: {error}.{ALONE}') from error
-        if data is None:  # it asks for another image
+                             f'{type(error).__name__}: {error}.{SKIP_ADVICE}') from error
+        if data is None:  # the transform rejects this image
             return
     samples: Any = data.get('data_samples') if isinstance(data, dict) else None
     for sample in samples if isinstance(samples, list) else [samples]:
         if sample is not None and 'gt_sem_seg' in sample:
             got = tuple(sample.gt_sem_seg.shape)
-            expected, behind = (sample.ori_shape, 'behind') if test else (data['inputs'].shape[-2:], 'ahead of')
+            expected, order = (sample.ori_shape, 'after') if test else (data['inputs'].shape[-2:], 'before')
             if got != tuple(expected):
                 raise ValueError(f'{place}: got labels of {got[0]} x {got[1]} pixels of an image of {SIZE} x {SIZE}, expected '
-                                 f'{expected[0]} x {expected[1]}. Let LoadAnnotations stand {behind} the transforms that resize.')
+                                 f'{expected[0]} x {expected[1]}. Put LoadAnnotations {order} the transforms that resize.')

@@ -145,10 +145,10 @@ def plan_table(plans: Sequence[StepPlan], intents: Sequence[str]) -> str:
     table = PrettyTable(['step', 'to do', 'train images', 'test images', 'classes', brings], align='r')
     table.align.update({'to do': 'l', brings: 'l'})
     for plan, intent in zip(plans, intents):
-        new = ', '.join(plan.split.brings)
+        new = ', '.join(plan.split.entering)
         counts = ['-' if count is None else count for count in (plan.num_train, plan.num_test)]
         table.add_row([plan.split.step, intent, *counts, plan.split.num_seen,
-                       new if len(new) <= 60 else f'{len(plan.split.brings)}: {new[:50]}...'])
+                       new if len(new) <= 60 else f'{len(plan.split.entering)}: {new[:50]}...'])
     return table.get_string()
 
 

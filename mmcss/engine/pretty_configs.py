@@ -1,7 +1,6 @@
-"""Configs whose text is made pretty once.
+"""Formats the text of equal configs once.
 
-mmengine writes the config into every checkpoint, and has yapf format it each
-time: half a second, which is a third of a step of few images.
+mmengine writes the config into every checkpoint and has yapf format it each time: half a second, a third of a short step.
 """
 from __future__ import annotations
 
@@ -11,29 +10,28 @@ from typing import Any, Dict, Iterator, Tuple
 import mmengine.config.config as config_module
 import yapf.yapflib.yapf_api as yapf_module
 
-MOST = 8  # texts that are kept
+MOST = 8  # texts in memory
 
 
 @contextlib.contextmanager
 def formatted_once() -> Iterator[None]:
-    """Within it yapf formats equal texts once."""
+    """A context in which yapf formats equal texts once."""
     original = yapf_module.FormatCode
-    known: Dict[str, Tuple[str, bool]] = {}
+    formatted: Dict[str, Tuple[str, bool]] = {}
 
     def format_code(text: str, **options: Any) -> Tuple[str, bool]:
-        if text not in known:
-            while len(known) >= MOST:
-                known.pop(next(iter(known)))
-            known[text] = original(text, **options)
-        return known[text]
+        if text not in formatted:
+            if len(formatted) >= MOST:
+                formatted.pop(next(iter(formatted)))
+            formatted[text] = original(text, **options)
+        return formatted[text]
 
-    # The originals import the function when they are loaded, the fork when it is used.
-    places = [module for module in (yapf_module, config_module) if hasattr(module, 'FormatCode')]
-    before = [module.FormatCode for module in places]
-    for module in places:
+    # The original mmengine imports the function when it is loaded, the fork when it is used.
+    modules = [module for module in (yapf_module, config_module) if hasattr(module, 'FormatCode')]
+    for module in modules:
         module.FormatCode = format_code
     try:
         yield
     finally:
-        for module, function in zip(places, before):
-            module.FormatCode = function
+        for module in modules:
+            module.FormatCode = original

@@ -1,4 +1,4 @@
-"""The two profiles of a method: its paper, and its authors' code."""
+"""The two profiles of a method: as in its paper, and as in its authors' code."""
 from __future__ import annotations
 
 from typing import Any, Dict, Literal, Mapping, get_args
@@ -13,20 +13,17 @@ PROFILES = get_args(Profile)
 
 
 def with_profile(cfg: Config) -> Config:
-    """The config of the profile that it asks for.
+    """The config with its profile applied, and with names for types (:func:`with_named_types`).
 
-    ``profile='official'`` merges the method's ``official`` settings, one
-    switch for each difference between the paper and the authors' code, into
-    the config. They win over what the config says otherwise (to keep a
-    setting of your own, put it into ``official``), and leave alone what an
-    ablation has taken out or exchanged. Types are names in what is returned,
-    see :func:`with_named_types`.
+    ``profile='official'`` merges the method's ``official`` settings into the config: one switch for each difference
+    between the paper and the authors' code. They win over all other settings (to keep a setting of yours, put it into
+    ``official``), but not over what an ablation has removed or replaced.
 
     Returns:
-        A copy with neither key; the config itself where it has neither.
+        A copy without ``profile`` and ``official``; the config itself where it has neither.
 
     Raises:
-        ValueError: The method has no official one.
+        ValueError: The method has no official profile.
     """
     profile = cfg.get('profile', PROFILES[0])
     cfg = with_named_types(cfg)
@@ -37,16 +34,16 @@ def with_profile(cfg: Config) -> Config:
     official = settings.pop('official', None)
     if profile == 'official':
         if not isinstance(official, Mapping):
-            raise ValueError(f"profile: this config's method has no 'official' settings (official: got {official!r}).")
+            raise ValueError(f'profile: got {profile!r}, but the method has no official settings (official={official!r}).')
         _apply(official, settings)
     return with_settings(cfg, settings)
 
 
 def _apply(official: Mapping[str, Any], settings: Dict[str, Any]) -> None:
-    """Merge official settings in place; those of a part (a dict with a type) only where that part is."""
+    """Merge official settings in place; those of a part (a dict with a type) only where the config has that part."""
     for key, value in official.items():
         here = settings.get(key)
-        if key in settings and here is None:  # taken out
+        if key in settings and here is None:  # removed by an ablation
             continue
         if not isinstance(value, Mapping) or isinstance(here, str):
             settings[key] = value

@@ -24,7 +24,7 @@ from .distributed import on_main_process, print_once
 from .error_causes import hook_keys, message_of
 from .isolation import isolated
 from .miniature import SHARDED, RandomImages, image_size, miniature, norms_see_others, shortened, without_accelerator
-from .pipelines import ALONE, check_pipelines
+from .pipelines import SKIP_ADVICE, check_pipelines
 from .plan import StepPlan
 from .settings import read_settings
 from .step_config import step_config
@@ -193,7 +193,7 @@ def _rehearse_step(config: Config, step: str, number: int) -> List[str]:
         hint = (' A batch of the step is a single image; take train_dataloader.drop_last=True, or another '
                 'train_dataloader.batch_size.') if LONE in str(error) else ''
         text = message_of(error, runner, config, runner.keys)
-        advice = '' if text.startswith('continual.') else f'.{hint}{ALONE}'
+        advice = '' if text.startswith('continual.') else f'.{hint}{SKIP_ADVICE}'
         raise ValueError(f'{step}: {text.rstrip(".") if advice else text}{advice}') from error
     finally:
         for handler in runner.logger.handlers if hasattr(runner, 'logger') else ():

@@ -1,9 +1,9 @@
-"""From the user's config to settings and scenario: read once, checked whole, and typed from there on."""
+"""Reads and checks the user's config: typed settings and the scenario."""
 from __future__ import annotations
 
 import copy
 from pathlib import Path
-from typing import Any, Collection, Literal, Mapping, Optional, Tuple, Union
+from typing import Any, Collection, Literal, Mapping, Optional, Union
 
 from mmengine.config import Config
 
@@ -21,16 +21,15 @@ from .stated_classes import check_test_names, stated_names, warn_of_background
 from .type_names import with_named_types
 from .typed_settings import MemorySettings, MethodSettings, RunSettings, Settings, UnknownSettings
 
-# What may be said apart for step 0 and for later ones.
+# Keys whose settings apply to step 0, and to later steps.
 STEPS = ('first_step', 'next_steps')
 
 
 def read_settings(cfg: Union[Config, Settings]) -> Settings:
-    """Read the user's config; one that has been read is given back.
+    """Read and check the user's config; settings are returned as they are.
 
     Raises:
-        ValueError: A key is unknown, or a value is not what it should be.
-            Names the key, what was got and what is valid.
+        ValueError: A key is unknown, or a value is invalid. Names the key, what was got and what is valid.
     """
     if isinstance(cfg, Settings):
         return cfg
@@ -44,7 +43,7 @@ def read_settings(cfg: Union[Config, Settings]) -> Settings:
     for key in ('unknown', 'classifier'):
         if getattr(methods[0], key) != getattr(methods[1], key):
             raise ValueError(f'continual.{key}: got {getattr(methods[0], key)} at step 0 and {getattr(methods[1], key)} later, '
-                             'but a model has the same at all steps; set it outside of first_step and next_steps.')
+                             'expected the same at all steps; set it outside of first_step and next_steps.')
     protocol = read_protocol(cfg, cfg.get('protocol', {}))
     preset = next((name for name in PROTOCOLS if read_protocol(cfg, name) == protocol), 'custom')
     file = Path(cfg.filename or 'run')
@@ -55,33 +54,29 @@ def read_settings(cfg: Union[Config, Settings]) -> Settings:
 
 
 def _merged(cfg: Config, steps: str) -> Config:
-    """A copy of a config with what it says of some steps."""
+    """A copy of a config with its settings under ``first_step`` or ``next_steps`` merged into it."""
     merged = with_settings(cfg, copy.deepcopy(cfg._cfg_dict.to_dict()))
     try:
         merged.merge_from_dict(copy.deepcopy(cfg.get(steps, {})))
-    except (TypeError, KeyError) as error:  # a dict in place of something else, or the other way round
+    except (TypeError, KeyError) as error:  # a dict meets another kind of value
         raise ValueError(_clash(cfg, cfg.get(steps, {}), steps) or f'{steps}: {error}') from error
     return merged
 
 
 def _clash(node: Mapping[str, Any], changes: Mapping[str, Any], place: str) -> Optional[str]:
-    """The message for the first dict that would be merged into something else than a dict."""
+    """The message about the first dict that would be merged into a value of another kind."""
     for key, value in changes.items():
         here = node.get(key)
         if isinstance(value, Mapping) and here is not None:
             clash = _clash(here, value, f'{place}.{key}') if isinstance(here, Mapping) else (
-                f'{place}.{key}: got {plain(value)}, which changes {here!r}, expected a dict there.')
+                f'{place}.{key}: got {plain(value)}, which can be merged into a dict only; the config has {here!r} there.')
             if clash:
                 return clash
     return None
 
 
 def read_method(cfg: Config) -> MethodSettings:
-    """The settings of a config for how steps learn.
-
-    Raises:
-        ValueError: See :func:`read_settings`.
-    """
+    """The settings under ``continual``; errors as in :func:`read_settings`."""
     values = {key: value for key, value in plain(cfg.get('continual', {})).items() if value is not None}
     check_names(values, arguments_of(MethodSettings), 'continual')
     check_losses(values.get('losses', {}), 'continual.losses')
@@ -97,7 +92,7 @@ def read_method(cfg: Config) -> MethodSettings:
                 raise ValueError(f'continual.{key}: got {values[key]!r}, expected a dict of {", ".join(arguments_of(kind))}.')
             options = make(kind, values[key], f'continual.{key}')
             if key == 'memory' and 'online' in values:
-                _refuse_idle(values['memory'])
+                _refuse_replay_settings(values['memory'])
             values[key] = options
     method = make(MethodSettings, values, 'continual')
     if cfg.scenario.get('type') == 'DomainIncremental':
@@ -105,30 +100,25 @@ def read_method(cfg: Config) -> MethodSettings:
     return method
 
 
-def _refuse_idle(memory: Collection[str]) -> None:
+def _refuse_replay_settings(memory: Collection[str]) -> None:
     idle = sorted({'share', 'iterations'} & set(memory))
     if idle:
-        raise ValueError(f'continual.memory: got {idle}, which have no effect in online steps: a batch has '
-                         'train_dataloader.batch_size new images and continual.online.images remembered ones. Remove them.')
+        raise ValueError(f'continual.memory: got {idle}, which have no effect in online steps, whose batches have '
+                         'train_dataloader.batch_size new and continual.online.images remembered images. Remove them.')
 
 
 def _check_domains(method: MethodSettings) -> None:
-    """Refuse what is about new classes where steps bring domains, with the labels of all classes."""
+    """Refuse settings about new classes where steps add domains, in which all classes are labelled."""
     idle = [f'continual.{key}' for key in ('targets', 'loss_decode', 'unknown', 'classifier') if getattr(method, key)]
     idle += ['continual.new_rows'] if method.new_rows != MethodSettings.new_rows else []
-    idle += [f'continual.losses.{name}' for name, part in method.losses.items()
-             if PARTS.class_of(part).about_new_classes]
+    idle += [f'continual.losses.{name}' for name, part in method.losses.items() if PARTS.class_of(part).about_new_classes]
     if idle:
-        raise ValueError(f'steps of domains bring no new classes, so that {", ".join(idle)} have no effect; take '
+        raise ValueError(f'{", ".join(idle)}: no effect, because steps of domains add no classes; take '
                          'methods/finetune, lwf, ilt, ewc, pi, rw, er, plop_domain or mib_domain of configs/_base_/.')
 
 
 def read_protocol(cfg: Config, options: Any) -> Protocol:
-    """A protocol by its preset's name or its fields.
-
-    Raises:
-        ValueError: See :func:`read_settings`.
-    """
+    """A protocol from the name of a preset or its fields; errors as in :func:`read_settings`."""
     if isinstance(options, str) and options in PROTOCOLS:
         options = PROTOCOLS[options]
     if not isinstance(options, Mapping):
@@ -142,11 +132,7 @@ def read_protocol(cfg: Config, options: Any) -> Protocol:
 
 
 def build_scenario(cfg: Union[Config, Settings]) -> Scenario:
-    """The scenario of a config, with the class names of its data set.
-
-    Raises:
-        ValueError: Its settings are wrong, or the class names are.
-    """
+    """The scenario of a config, with the class names of its data set; errors as in :func:`read_settings`."""
     settings = read_settings(cfg)
     options = dict(settings.cfg.scenario)
     kind = options.pop('type', 'ClassIncremental')
@@ -155,24 +141,15 @@ def build_scenario(cfg: Union[Config, Settings]) -> Scenario:
     names = stated_names(settings.cfg.train_dataloader.dataset)
     warn_of_background(names)
     check_test_names(settings.cfg, names)
-    # Steps of domains know all classes: there is a background only where the data set has one.
+    # Steps of domains label all classes: there is a background only where the data set has one.
     background = BACKGROUND if kind != 'DomainIncremental' or BACKGROUND in names.raw_ids else None
     return from_config(names.foreground, background, **options)
 
 
-def listed_classes(settings: Settings, scenario: Scenario) -> Tuple[str, ...]:
-    """All classes that the data set lists, in its order, which is that of lists with an entry for each class.
-
-    A background that it does not list stands first; a scenario without one
-    has none.
-    """
-    listed = stated_names(settings.cfg.train_dataloader.dataset).listed
-    background = scenario[0].background
-    return listed if background is None or background in listed else (background, *listed)
-
-
 def step_classes(settings: Settings, scenario: Scenario, step: int) -> StepClasses:
-    """The classes of a step, and where the data set lists them."""
-    listed = listed_classes(settings, scenario)
+    """The classes of a step, and their positions in the data set's list, with a background that it does not list first."""
+    listed, background = stated_names(settings.cfg.train_dataloader.dataset).listed, scenario[0].background
+    if background is not None and background not in listed:
+        listed = (background, *listed)
     order = [listed.index(name) for split in scenario for name in split.new]
     return StepClasses(order, scenario[step].num_seen, len(listed), settings.method(step).unknown is not None)

@@ -1,4 +1,4 @@
-"""The class names that a config states for its data sets, found without opening these."""
+"""The class names that a config states for its data sets, read without opening these."""
 from __future__ import annotations
 
 import warnings
@@ -18,7 +18,7 @@ ConfigT = TypeVar('ConfigT', bound=Config)
 
 
 def leaf_configs(dataset: ConfigT) -> Iterator[ConfigT]:
-    """The stock data sets' configs inside wrappers."""
+    """The configs of the stock data sets inside wrappers."""
     if 'datasets' in dataset:
         for inner in dataset['datasets']:
             yield from leaf_configs(inner)
@@ -29,21 +29,17 @@ def leaf_configs(dataset: ConfigT) -> Iterator[ConfigT]:
 
 
 def with_clean_names(dataset: Config) -> Dict[str, Any]:
-    """A data set's config in which names of classes are a list, clean, and call the background by its common name.
+    """The config of a stock data set or of wrappers around some, with clean class names and the background's common name.
 
-    The stock data set would read a byte order mark and the spaces of a file
-    of names as parts of them, and data sets are concatenated only if they
-    call each class alike.
-
-    Args:
-        dataset: Of a stock data set, or of wrappers around some.
+    The stock data set would take a byte order mark and spaces in a file of names for parts of them, and data sets are
+    concatenated only if their class names are equal.
     """
     if 'datasets' in dataset:
         return dict(dataset, datasets=[with_clean_names(inner) for inner in dataset['datasets']])
     if 'dataset' in dataset:
         return dict(dataset, dataset=with_clean_names(dataset['dataset']))
-    names = _own_names(dataset)
-    if names and not _type_of(dataset).METAINFO.get('classes'):  # which a config's names have to be among
+    names = _config_names(dataset)
+    if names and not _type_of(dataset).METAINFO.get('classes'):  # a config's names have to be among those of the type
         names = list(name_classes(names, False).listed)
     if names is None or list(dataset['metainfo']['classes']) == names:
         return dict(dataset)
@@ -54,10 +50,10 @@ def stated_names(dataset: Config, role: str = 'train') -> ClassNames:
     """The classes of a data set, by its config or its type; ``role`` is that of its data loader, for errors.
 
     Raises:
-        ValueError: They are not known, or the names are no good.
+        ValueError: They are not known, or the names are invalid.
     """
     leaf = next(leaf_configs(dataset))
-    names = _own_names(leaf) or _type_of(leaf).METAINFO.get('classes')
+    names = _config_names(leaf) or _type_of(leaf).METAINFO.get('classes')
     if not names:
         raise ValueError(f"the class names of {leaf['type']} are not known: give metainfo=dict(classes=[...]) "
                          f'in {role}_dataloader.dataset.')
@@ -70,8 +66,7 @@ def check_test_names(cfg: Config, names: ClassNames) -> None:
     """Make sure that test data have a background if and only if training data have one.
 
     Raises:
-        ValueError: They differ in it, so that label values would be taken
-            for one another.
+        ValueError: They differ, so that the same label value would stand for different classes.
     """
     for role in ('val', 'test'):
         loader = cfg.get(f'{role}_dataloader')
@@ -86,27 +81,27 @@ def _label_values(names: ClassNames) -> str:
 
 
 def warn_of_background(names: ClassNames) -> None:
-    """Warn, on the main process, of a class that may or may not be meant as the background."""
+    """Warn, on the main process, of a class that is taken for the background, or may be meant as it."""
     if not is_main_process():
         return
     if names.spelling != BACKGROUND:
         warnings.warn(f'metainfo.classes: {names.spelling!r}, label value {names.raw_ids[BACKGROUND]}, is taken for the '
                       f'background; steps and checkpoints call it {BACKGROUND!r}.')
     elif BACKGROUND not in names.raw_ids and is_nothing(names.listed[0]):
-        warnings.warn(f'metainfo.classes: {names.listed[0]!r}, label value 0, is learned like any class. If it is what no '
-                      f'class covers, call it {BACKGROUND!r}.')
+        warnings.warn(f'metainfo.classes: {names.listed[0]!r}, label value 0, is learned like any class. If it stands for '
+                      f'pixels of no class, call it {BACKGROUND!r}.')
 
 
-def _own_names(leaf: Config) -> Optional[List[str]]:
-    """The names that a config itself states, clean; None for none."""
+def _config_names(leaf: Config) -> Optional[List[str]]:
+    """The clean names that a config itself states; None for none."""
     stated = (leaf.get('metainfo') or {}).get('classes')
     if not stated:
         return None
-    if isinstance(stated, str):  # a file of them, which mmengine takes as well
+    if isinstance(stated, str):  # a file of names, as mmengine takes it
         try:
             stated = list_from_file(stated)
         except (OSError, UnicodeDecodeError) as error:
-            raise ValueError(f'metainfo.classes: {stated!r} can not be read as a text file (UTF-8) with a name a line: '
+            raise ValueError(f'metainfo.classes: {stated!r} cannot be read as a text file (UTF-8) with one name a line: '
                              f'{error}. Mend it, or give a list of names.') from error
     return clean_names(stated, as_written=_type_of(leaf).METAINFO.get('classes') or ())
 

@@ -1,4 +1,4 @@
-"""From the user's one config to the plain config of one step."""
+"""Makes the plain config of one step from the user's config."""
 from __future__ import annotations
 
 import copy
@@ -14,15 +14,15 @@ from ..memory.samplers import remembered_share
 from ..models.part_configs import DECODE_LOSSES, PARTS
 from ..scenario import Scenario, Split
 from .class_settings import follow_classes
+from .config_nodes import walk, with_settings
 from .deploy import deployed
 from .first_step import first_step_training
 from .folders import StepFolder
 from .model_config import STUDENTS, extended_model, replace_cross_entropy, stock_model, teacher_model, without_pretrained
-from .config_nodes import walk, with_settings
 from .outline import OWN_KEYS
 from .settings import read_settings, step_classes
 from .stated_classes import leaf_configs, with_clean_names
-from .typed_settings import MemorySettings, MethodSettings, Settings
+from .typed_settings import MemorySettings, Settings
 
 
 def step_config(cfg: Union[Config, Settings], scenario: Scenario, step: int, work_dir: Optional[str] = None,
@@ -33,30 +33,33 @@ def step_config(cfg: Union[Config, Settings], scenario: Scenario, step: int, wor
         cfg: The user's config.
         scenario: Its scenario.
         step: Number of the step.
-        work_dir: Folder of all steps, in place of the config's; the step
-            works in ``step_k`` below it.
+        work_dir: Folder of all steps, in place of the config's; the step works in ``step_k`` below it.
         world_size: Number of processes.
 
     Returns:
-        A config for an ordinary Runner, which resumes nothing. At step 0 it
-        begins with the weights of the user's ``load_from``, if there are any.
+        A config for an ordinary Runner, without resume. At step 0 it starts from the user's ``load_from``, if any.
+
+    Raises:
+        ValueError: Settings are invalid or contradict one another. Names the key.
     """
     settings = read_settings(cfg)
     if work_dir is not None:
         settings = replace(settings, work_dir=Path(work_dir))
-    folder = StepFolder(settings.work_dir, step)
-    settings_of_step = copy.deepcopy(settings.config(step)._cfg_dict.to_dict())
-    plain: Dict[str, Any] = {key: value for key, value in settings_of_step.items() if key not in OWN_KEYS}
+    folder, method = StepFolder(settings.work_dir, step), settings.method(step)
+    plain: Dict[str, Any] = copy.deepcopy(settings.config(step)._cfg_dict.to_dict())
+    for key in OWN_KEYS:
+        plain.pop(key, None)
     plain.update(work_dir=str(folder.path), load_from=plain.get('load_from') if step == 0 else None, resume=False)
     plain['custom_imports'] = _with_mmcss(plain.get('custom_imports') or {})
-    # Bare names of types are MMSegmentation's.
     plain['default_scope'] = plain.get('default_scope') or 'mmseg'
     plain['experiment_name'] = f'{str(settings.run_name).replace("/", "_")}_step_{step}'
-    # The visualizer is looked up by name in the process: one name a step, or
-    # all steps write into the first one's folder.
+    # Visualizers are global by name: with one name for all, all steps would write into step 0's folder.
     plain['visualizer'] = dict(plain.get('visualizer') or dict(type='SegLocalVisualizer'), name=plain['experiment_name'])
     plain['model'] = _model(settings, scenario, scenario[step])
-    _refuse_compile(plain, settings.method(step))
+    if plain.get('compile') and method.parts:
+        raise ValueError(f'compile: torch.compile would compile the model again at each iteration, because '
+                         f'{", ".join(method.parts)} of continual hook into it. Remove compile; it works with methods that '
+                         'have neither targets nor losses.')
     _set_data(plain, settings, scenario, scenario[step], world_size)
     _set_hooks(plain, settings, scenario, folder)
     plain.setdefault('model_wrapper_cfg', dict(
@@ -66,7 +69,7 @@ def step_config(cfg: Union[Config, Settings], scenario: Scenario, step: int, wor
 
 
 def training_settings(config: Config) -> Dict[str, Any]:
-    """What a step is trained with beside its method and images, as JSON: a run that goes on may have changed it."""
+    """Settings of a step's training besides its method and images, as JSON; users may change them before they resume."""
     plain = config._cfg_dict.to_dict()
     settings = {key: plain.get(key) for key in ('optim_wrapper', 'param_scheduler', 'train_cfg', 'load_from')}
     settings['model'] = {key: value for key, value in plain['model'].items() if key != 'continual'}
@@ -77,8 +80,7 @@ def training_settings(config: Config) -> Dict[str, Any]:
 def deploy_config(cfg: Union[Config, Settings], scenario: Scenario, step: int) -> Config:
     """A config of a step's model for stock MMSegmentation.
 
-    No mmcss is in it, unless the model itself is one of mmcss's; it then
-    imports mmcss. See :func:`deployed`.
+    It imports mmcss only where the model has modules of mmcss. See :func:`deployed`.
     """
     settings = read_settings(cfg)
     test_set = next(leaf_configs(_test_loader(settings.cfg)['dataset']))
@@ -86,18 +88,10 @@ def deploy_config(cfg: Union[Config, Settings], scenario: Scenario, step: int) -
 
 
 def _with_mmcss(custom_imports: Mapping[str, Any]) -> Dict[str, Any]:
-    """Imports by which MMSegmentation's tools can read a step's config, whichever way mmcss was imported here."""
+    """The user's imports and mmcss, so that MMSegmentation's tools can read a step's config."""
     imports = custom_imports.get('imports') or []
     imports = [imports] if isinstance(imports, str) else list(imports)
     return {'allow_failed_imports': False, **custom_imports, 'imports': imports if 'mmcss' in imports else ['mmcss', *imports]}
-
-
-def _refuse_compile(plain: Mapping[str, Any], method: MethodSettings) -> None:
-    """Refuse torch.compile with parts, which hook into the model anew at each iteration."""
-    if plain.get('compile') and method.parts:
-        raise ValueError(f'compile: torch.compile would compile the model again at each iteration, because '
-                         f'{", ".join(method.parts)} of continual watch it while it trains. Remove compile; it works with '
-                         'methods that have neither targets nor losses.')
 
 
 def _model(settings: Settings, scenario: Scenario, split: Split) -> Dict[str, Any]:
@@ -119,11 +113,11 @@ def _model(settings: Settings, scenario: Scenario, split: Split) -> Dict[str, An
     return dict(model, type=STUDENTS[model['type']], continual=plain_dict(continual))
 
 
-def _step_model(settings: Settings, scenario: Scenario, step: int, knows: int) -> Dict[str, Any]:
-    """The model of a step, with the classes up to step ``knows``, without the method that trains it."""
-    method, classes = settings.method(step), step_classes(settings, scenario, knows)
+def _step_model(settings: Settings, scenario: Scenario, step: int, last: int) -> Dict[str, Any]:
+    """The model of a step, with the classes up to step ``last``, without the method that trains it."""
+    method, classes = settings.method(step), step_classes(settings, scenario, last)
     model = stock_model(settings.config(step).model, classes, method.average)
-    steps = [len(split.foreground(split.new)) for split in scenario][:knows + 1]
+    steps = [len(split.foreground(split.new)) for split in scenario][:last + 1]
     scores = method.unknown.scores if method.unknown else None
     return extended_model(model, scores, method.classifier, steps)
 
@@ -132,8 +126,8 @@ def _set_data(plain: Dict[str, Any], settings: Settings, scenario: Scenario, spl
     loader, method = plain['train_dataloader'], settings.method(split.step)
     view = dict(role='train', regime=scenario.regime, ignore_as_background=method.ignore_as_background,
                 keep_old_labels=method.keep_old_labels, unknown=method.unknown.of if method.unknown else None)
-    # A step of few images repeats them to fill one batch of each process.
     chosen = dict(scenario.images(split.step), skip_broken=settings.run.skip_broken)
+    # A step of few images repeats them to fill one batch of each process.
     loader['dataset'] = dict(type='StepDataset', dataset=with_clean_names(loader['dataset']), split=split.to_dict(),
                              view=view, min_length=world_size * loader.get('batch_size', 1), **chosen)
     if method.unknown and method.unknown.of == 'saliency':
@@ -144,7 +138,7 @@ def _set_data(plain: Dict[str, Any], settings: Settings, scenario: Scenario, spl
         replay = _set_stream if method.online else _set_replay
         replay(plain, method.memory, StepFolder(settings.work_dir, split.step - 1), world_size)
     loader.setdefault('worker_init_fn', dict(type='seed_worker'))
-    # Workers that live on keep random numbers that no checkpoint holds.
+    # The random states of persistent workers are in no checkpoint.
     loader['persistent_workers'] = False
     plain['test_dataloader'] = _test_loader(settings.config(split.step))
     for role in ('val', 'test'):
@@ -158,7 +152,7 @@ def _set_data(plain: Dict[str, Any], settings: Settings, scenario: Scenario, spl
                                  view=dict(role='test', **asdict(settings.protocol)), **chosen)
         if (loader.get('sampler') or {}).get('type') == 'DefaultSampler':
             loader['sampler']['round_up'] = False  # no image is counted twice
-        plain[f'{role}_evaluator'] = _with_own_metric(plain.get(f'{role}_evaluator') or [])
+        plain[f'{role}_evaluator'] = _with_continual_metric(plain.get(f'{role}_evaluator') or [])
     plain['test_cfg'] = plain.get('test_cfg') or dict(type='TestLoop')
 
 
@@ -170,20 +164,21 @@ def _training_images(settings: Settings, step: int, tested: Mapping[str, Any]) -
     return dataset
 
 
-def _with_own_metric(evaluator: Any) -> Any:
-    """An evaluator, in any of mmengine's forms (metrics, or an evaluator that holds them), that reports on steps too."""
+def _with_continual_metric(evaluator: Any) -> Any:
+    """A config of metrics, or of an evaluator that has metrics, with a ContinualIoUMetric."""
     if isinstance(evaluator, Mapping) and 'metrics' in evaluator:
-        return dict(evaluator, metrics=_with_own_metric(evaluator['metrics']))
+        return dict(evaluator, metrics=_with_continual_metric(evaluator['metrics']))
     metrics = list(evaluator) if isinstance(evaluator, (list, tuple)) else [evaluator]
-    added = [] if any(metric.get('type') == 'ContinualIoUMetric' for metric in metrics) else [dict(type='ContinualIoUMetric')]
-    return metrics + added
+    if any(metric.get('type') == 'ContinualIoUMetric' for metric in metrics):
+        return metrics
+    return [*metrics, dict(type='ContinualIoUMetric')]
 
 
 def _set_replay(plain: Dict[str, Any], memory: MemorySettings, previous: StepFolder, world_size: int) -> None:
-    """Have a training loader replay what the step before has left."""
+    """Have the training loader replay the memory of the step before."""
     loader = plain['train_dataloader']
     if loader.get('batch_sampler'):
-        raise ValueError('continual.memory fills batches itself; remove batch_sampler from train_dataloader.')
+        raise ValueError('train_dataloader.batch_sampler: continual.memory has its own; remove it.')
     remembered_share(loader.get('batch_size', 1), memory.share)
     loader['dataset'].update(path=str(previous.memory), labels=memory.labels)
     loader['batch_sampler'] = dict(type='ReplayBatchSampler', drop_last=loader.pop('drop_last', False), share=memory.share,
@@ -191,35 +186,39 @@ def _set_replay(plain: Dict[str, Any], memory: MemorySettings, previous: StepFol
 
 
 def _set_stream(plain: Dict[str, Any], memory: MemorySettings, previous: StepFolder, world_size: int) -> None:
-    """Have a training loader show each image once."""
+    """Have the training loader load each image once."""
     loop, loader = plain['train_cfg'], plain['train_dataloader']
     if loop.get('type') != 'EpochBasedTrainLoop' or loop.get('max_epochs') != 1:
         raise ValueError(f'continual.online: each image is trained on once, but next_steps.train_cfg is {loop}; take '
                          "dict(type='EpochBasedTrainLoop', max_epochs=1), or a schedule *_online.py.")
     if loader.get('batch_sampler'):
-        raise ValueError('continual.online makes batches itself; remove batch_sampler from train_dataloader.')
+        raise ValueError('train_dataloader.batch_sampler: continual.online has its own; remove it.')
     if any(node.get('type') == 'RepeatDataset' for node in walk(loader['dataset'])):
         raise ValueError('continual.online: each image is trained on once, but train_dataloader.dataset repeats them; '
                          'remove RepeatDataset.')
     if loader.pop('drop_last', False):
-        raise ValueError('train_dataloader.drop_last: online steps show each image once; set it to False in next_steps.')
-    if not (plain.get('default_hooks', {}).get('checkpoint') or {}).get('by_epoch', True):
-        raise ValueError('default_hooks.checkpoint.by_epoch: got a false value; an online step that was stopped starts '
-                         'anew, since images come once; set it to True.')
+        raise ValueError('train_dataloader.drop_last: online steps train on each image once; set it to False in next_steps.')
+    if not _checkpoints(plain).get('by_epoch', True):
+        raise ValueError('default_hooks.checkpoint.by_epoch: got False, but an online step trains on each image once, so '
+                         'that it cannot be resumed in the middle; set it to True.')
     loader['dataset'].update(min_length=world_size, path=str(previous.memory), labels=memory.labels, add_new_labels=False)
     loader['batch_sampler'] = dict(type='StreamBatchSampler')
+
+
+def _checkpoints(plain: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The settings of the hook that saves checkpoints; empty where there is none."""
+    return plain.get('default_hooks', {}).get('checkpoint') or {}
 
 
 def _test_loader(cfg: Config) -> Dict[str, Any]:
     loader = cfg.get('test_dataloader') or cfg.get('val_dataloader')
     if not loader:
-        raise ValueError('test_dataloader: got None, and no val_dataloader either; steps need one of them to be evaluated on.')
+        raise ValueError('test_dataloader: got None, and no val_dataloader; set one of them, on which steps are evaluated.')
     return copy.deepcopy(loader.to_dict())
 
 
 def _set_hooks(plain: Dict[str, Any], settings: Settings, scenario: Scenario, folder: StepFolder) -> None:
-    method = settings.method(folder.step)
-    split = scenario[folder.step]
+    method, split = settings.method(folder.step), scenario[folder.step]
     about: Dict[str, Any] = dict(step=folder.step, num_steps=len(scenario), regime=scenario.regime,
                                  images=scenario.images(folder.step))
     if split.domains is not None:
@@ -235,21 +234,16 @@ def _set_hooks(plain: Dict[str, Any], settings: Settings, scenario: Scenario, fo
         dict(type='RandomStateHook'),
     ]
     if settings.run.hand_over == 'best':
-        hooks.append(_best_weights(plain))
+        if not _checkpoints(plain).get('save_best') or not plain.get('val_dataloader'):
+            raise ValueError("run.hand_over='best' needs save_best in default_hooks.checkpoint, and val_dataloader, "
+                             'val_evaluator and val_cfg, by which the best weights are chosen.')
+        hooks.append(dict(type='BestWeightsHook'))
     if method.frozen or method.row_lr:
         if 'optimizer' not in plain['optim_wrapper']:
-            raise ValueError('continual.frozen and row_lr hold rows of one optimizer; this optim_wrapper has several.')
+            raise ValueError('continual.frozen and row_lr: got an optim_wrapper with several optimizers, expected one.')
         hooks.append(dict(type='RowRatesHook'))
     if method.memory:
         replay = dict(replay=plain_dict(method.online)) if method.online and folder.step else {}  # step 0 is no stream
         hooks.append(dict(type='MemoryHook', path=str(folder.memory), size=method.memory.size,
                         policy=plain_dict(method.memory.policy), export=method.memory.export, **replay))
     plain['custom_hooks'] = list(plain.get('custom_hooks') or []) + hooks
-
-
-def _best_weights(plain: Mapping[str, Any]) -> Dict[str, Any]:
-    """The hook that a step needs to hand over the best weights in place of the last ones."""
-    if not (plain.get('default_hooks', {}).get('checkpoint') or {}).get('save_best') or not plain.get('val_dataloader'):
-        raise ValueError("run.hand_over='best' needs save_best in default_hooks.checkpoint, and val_dataloader, val_evaluator "
-                         'and val_cfg, which determine the best weights.')
-    return dict(type='BestWeightsHook')

@@ -1,9 +1,7 @@
-"""One name for each type, however a config says it.
+"""Replaces all spellings of a type in a config by its registered name.
 
-MMEngine takes a type as a registered name ('EncoderDecoder'), with a scope
-('mmseg.EncoderDecoder'), as a path ('mmseg.models.EncoderDecoder') and, in
-configs of pure Python, as the class itself. mmcss compares names: all these
-become the first one where there is such a name.
+MMEngine takes a type as a registered name ('EncoderDecoder'), with a scope ('mmseg.EncoderDecoder'), as a path
+('mmseg.models.EncoderDecoder') and, in configs of pure Python, as the class itself. mmcss compares registered names.
 """
 from __future__ import annotations
 
@@ -21,13 +19,12 @@ from .config_nodes import walk, with_settings
 def with_named_types(cfg: Config) -> Config:
     """A copy of a config whose types are names; the config itself where they are already.
 
-    A class that no registry of MMSegmentation or MMEngine knows goes by its
-    path, from which registries find it; one that can't be found by its path
-    (it was made within a function) stays.
+    A class without a registered name gets its path, which registries import; one that can't be imported (it was defined
+    within a function) stays.
     """
-    # What a config of pure Python has imported stands among its keys.
+    # In a config of pure Python, imported names are among the keys.
     imported = getattr(cfg, '_imported_names', ())
-    # plain() makes classes of what MMEngine imports when it is first looked at.
+    # plain() resolves MMEngine's lazy imports.
     settings = {key: plain(value) for key, value in cfg._cfg_dict.items() if key not in imported}
     unclear = [node for node in walk(settings) if 'type' in node and _is_unclear(node['type'])]
     if not unclear and not imported:
@@ -58,7 +55,7 @@ def _known() -> Tuple[Dict[Any, str], Dict[str, Any]]:
         levels = [level for level in (registry.parent, registry) if level is not None]
         visible = {name: member for level in levels for name, member in level.module_dict.items()}
         for name, member in visible.items():
-            # Of a class's several names its own is the best known.
+            # Of several names of a class, __name__ is the best known.
             if member not in names or name == getattr(member, '__name__', None):
                 names[member] = name
         for level in levels:

@@ -20,8 +20,6 @@ from ..scenario import Protocol, TrainView
 from ..scenario.views import Unknown
 
 PartConfig = Mapping[str, Any]
-# What is handed over to the next step.
-HandedOver = Literal['last', 'best']
 
 
 @dataclass(frozen=True)
@@ -38,17 +36,17 @@ class MemorySettings:
     def __post_init__(self) -> None:
         policy, labels = POLICIES.check(named(self.policy), 'policy'), LABELS[self.labels]
         if self.export and not labels.from_copies:
-            raise ValueError(f"labels: got '{self.labels}', which copies of images don't have; leave export out.")
+            raise ValueError(f"labels: got '{self.labels}', which copies of images don't have; remove export.")
         if policy.uses_features and not labels.true_classes:
             raise ValueError(f"policy: {policy.__name__} would use wrong classes with labels='{self.labels}'; take 'stored'.")
 
 
 @dataclass(frozen=True)
 class UnknownSettings:
-    """The unknown class, a channel for what is no class yet (SSUL): ``continual.unknown``.
+    """The unknown class (SSUL), a channel for pixels of no class yet: ``continual.unknown``.
 
-    With ``of='nothing'`` and ``scores='none'`` the channel has no label and
-    no effect on predictions; a part uses its rows (DKD).
+    With ``of='nothing'`` and ``scores='none'`` the channel has no label and no effect on predictions; parts use its rows
+    (DKD).
     """
 
     of: Unknown
@@ -76,7 +74,7 @@ class MethodSettings(Learning):
             raise ValueError(f"memory: got labels='{self.memory.labels}', a mistake of released code about the unknown class; "
                              'set continual.unknown.')
         if self.online and not self.memory:
-            raise ValueError('online: there is no memory to replay; set continual.memory.')
+            raise ValueError('online: got a replay without a memory; set continual.memory.')
 
     @property
     def parts(self) -> Dict[str, PartConfig]:
@@ -87,39 +85,42 @@ class MethodSettings(Learning):
 
 @dataclass(frozen=True)
 class RunSettings:
-    """What concerns the sequence of steps: ``run``.
+    """How the sequence of steps is run: ``run``.
 
-    ``steps`` is '3' or '1-4' (default all), ``first_step_from`` a work_dir or
-    hand-over file of a trained step 0 or a checkpoint of MMSegmentation, with
-    the names of its ``classes`` (or a file of them) where it has none.
+    Args:
+        steps: '3' or '1-4'; default: all.
+        first_step_from: A work_dir or hand-over file of a trained step 0, or a checkpoint of MMSegmentation.
+        classes: The names of the checkpoint's classes, or a file of them, where it has none.
+        overwrite: Train finished steps again.
+        hand_over: Which weights of a step are handed over to the next one.
+        skip_broken: Leave out images that can't be read.
+        rehearsal: Whether the steps are rehearsed on random images first.
     """
 
     steps: Union[Number, str, None] = None
     first_step_from: Union[str, Path, None] = None
     classes: Union[str, Sequence[str], None] = None
     overwrite: bool = False
-    hand_over: HandedOver = 'last'
+    hand_over: Literal['last', 'best'] = 'last'
     skip_broken: bool = False
     rehearsal: bool = True
 
 
 @dataclass(frozen=True)
 class Settings:
-    """A config that has been read.
+    """The settings of a config.
 
     Attributes:
         user_cfg: The user's config, with types by name.
-        cfg: The same with its profile.
+        cfg: The same with its profile applied.
         profile: Name of the profile.
-        configs: How step 0 and later steps are trained: ``cfg`` with
-            ``first_step`` and ``next_steps`` merged into it.
+        configs: ``cfg`` with ``first_step`` and with ``next_steps`` merged into it.
         methods: How step 0 and later steps learn.
         protocol: How steps are tested.
-        protocol_name: The preset that it is equal to, or 'custom'.
-        run: What concerns the sequence.
+        protocol_name: The preset with these values, or 'custom'.
+        run: How the sequence of steps is run.
         work_dir: Folder of all steps.
-        run_name: What the run is called: its config's folder, which says the
-            method, and name.
+        run_name: Folder (which names the method) and name of the config.
     """
 
     user_cfg: Config
@@ -134,14 +135,14 @@ class Settings:
     run_name: Path
 
     def config(self, step: int) -> Config:
-        """How a step is trained."""
+        """The config of a step."""
         return self.configs[step > 0]
 
     def method(self, step: int) -> MethodSettings:
-        """How a step learns."""
+        """The method of a step."""
         return self.methods[step > 0]
 
     @property
     def stated_method(self) -> Dict[str, Any]:
-        """``continual`` as the config has it, which distinguishes the runs of a work_dir."""
+        """``continual`` as in the config, by which the runs of a work_dir are told apart."""
         return plain(self.cfg.get('continual', {}))

@@ -1,4 +1,4 @@
-"""Confusion matrices and what is read from them."""
+"""Confusion matrices and the scores computed from them."""
 from __future__ import annotations
 
 from typing import Sequence
@@ -13,8 +13,8 @@ def confusion_matrix(prediction: Tensor, label: Tensor, num_classes: int, ignore
 
     Args:
         prediction: int tensor of any shape, in 0 to ``num_classes - 1``.
-        label: int tensor of the same shape; ``ignore_index`` is left out.
-        num_classes: Number of classes C.
+        label: int tensor of the same shape; ``ignore_index`` is not counted.
+        num_classes: C.
 
     Returns:
         ``[C, C]`` int64, rows are labels.
@@ -36,12 +36,12 @@ def accuracy_per_class(confusion: np.ndarray) -> np.ndarray:
 
 
 def pixel_accuracy(confusion: np.ndarray) -> float:
-    """Share of pixels predicted right, in percent; NaN without pixels."""
+    """Share of correctly predicted pixels, in percent; NaN without pixels."""
     return float(_percent(np.diag(confusion).sum(), confusion.sum()))
 
 
 def mean_over(values: np.ndarray, classes: Sequence[int]) -> float:
-    """Mean of the values of some classes, NaN ones left out; NaN if none is left."""
+    """Mean over some classes without NaN values; NaN if there is no other value."""
     chosen = values[list(classes)]
     chosen = chosen[~np.isnan(chosen)]
     return float(chosen.mean()) if len(chosen) else float('nan')
@@ -51,11 +51,10 @@ def mean_of_group(iou: np.ndarray, labelled: np.ndarray, classes: Sequence[int],
     """Mean IoU of some classes.
 
     Args:
-        iou: ``[C]`` as :func:`iou_per_class` gives it.
+        iou: ``[C]`` of :func:`iou_per_class`.
         labelled: ``[C]`` bool, whether a class has a labelled pixel.
         classes: Indices of the group.
-        absent: What a class without one counts: 'stock' what ``iou`` says,
-            'skip' nothing, 'zero' 0.
+        absent: Value of a class without labelled pixels: 'stock' its ``iou``, 'skip' none, 'zero' 0.
     """
     if absent != 'stock':
         iou = np.where(labelled, iou, np.nan if absent == 'skip' else 0)

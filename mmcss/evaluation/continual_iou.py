@@ -12,8 +12,7 @@ from mmseg.registry import METRICS
 
 from ..scenario import Split
 from ..scenario.split import Names
-from .confusion import (accuracy_per_class, confusion_matrix, iou_per_class, mean_of_group, mean_over,
-                        pixel_accuracy)
+from .confusion import accuracy_per_class, confusion_matrix, iou_per_class, mean_of_group, mean_over, pixel_accuracy
 from .tables import class_table
 
 
@@ -21,14 +20,11 @@ from .tables import class_table
 class ContinualIoUMetric(BaseMetric):
     """IoU over one confusion matrix, summed up over images and processes.
 
-    Agrees with MMSegmentation's IoUMetric and adds the means that continual
-    learning reports: ``mIoU_old`` (classes of step 0, background included, as
-    in PLOP's tables), ``mIoU_new`` (the other seen classes) and ``mIoU`` (all
-    seen classes). In a scenario of domains these are means over all classes,
-    of the images of step 0's domains, of the other seen domains, and of all
-    images. Which class is which, and what a class without labels
-    counts (:class:`Protocol`), comes from the data set's metainfo; with a
-    stock data set only ``mIoU`` is given.
+    Agrees with MMSegmentation's IoUMetric and adds the means of continual learning: ``mIoU_old`` (classes of step 0,
+    background included, as in PLOP's tables), ``mIoU_new`` (the other seen classes) and ``mIoU`` (all seen classes). In a
+    scenario of domains these are means over all classes, for the images of step 0's domains, of the other seen domains,
+    and of all. The groups of classes and the value of a class without labels (:class:`Protocol`) are in the data set's
+    metainfo; with a stock data set there is only ``mIoU``.
 
     After :meth:`evaluate`, :attr:`report` holds the values per class.
 
@@ -38,7 +34,7 @@ class ContinualIoUMetric(BaseMetric):
         prefix: See BaseMetric.
     """
 
-    # The stock IoUMetric, which has none, can then stand beside it.
+    # Tells its metrics from those of the stock IoUMetric, which has no prefix.
     default_prefix = 'continual'
 
     def __init__(self, ignore_index: int = 255, collect_device: str = 'cpu', prefix: Optional[str] = None) -> None:
@@ -65,10 +61,7 @@ class ContinualIoUMetric(BaseMetric):
             self.num_images += 1
 
     def evaluate(self, size: int) -> Dict[str, float]:
-        """Sum up over processes and compute the metrics.
-
-        Args:
-            size: Number of images of the data set.
+        """Sum up over processes; ``size`` is the number of images of the data set.
 
         Returns:
             Metrics in percent, rounded to two decimals, the same on every process.
@@ -89,20 +82,20 @@ class ContinualIoUMetric(BaseMetric):
 
     @property
     def domains(self) -> Names:
-        """The seen domains, where steps bring domains; their confusions are kept apart, and last that of the others."""
+        """The seen domains, where steps add domains: each has a confusion matrix, and other images one behind them."""
         split = self.dataset_meta.get('split')
         domains = Split.from_dict(split).domains if split else None
         return domains.seen if domains else ()
 
     def compute_metrics(self, results: List[np.ndarray]) -> Dict[str, float]:
-        """Metrics of confusion matrices: one for each domain, and one of what is of none."""
+        """Metrics of confusion matrices: one of each domain, and one of other images."""
         confusion = np.sum(results, axis=0)
         iou, accuracy = iou_per_class(confusion), accuracy_per_class(confusion)
         classes = list(self.dataset_meta['classes'])
         groups = score_groups(classes, self.dataset_meta)
         labelled = confusion.sum(1) > 0
         absent = self.dataset_meta.get('absent', 'stock')
-        # PLOP's code averages a step's classes in one place, and its groups in another.
+        # PLOP's code has two averages, one over all classes and one over groups.
         by_group = {'': 'skip'} if absent == 'plop' else {}
         means = {f'mIoU{name}': mean_of_group(iou, labelled, members, by_group.get(name, absent))
                  for name, members in groups.items()}
@@ -121,7 +114,7 @@ class ContinualIoUMetric(BaseMetric):
         return metrics
 
     def _of_domains(self, results: Sequence[np.ndarray], members: List[int], absent: str) -> Dict[str, Any]:
-        """The mIoU of each seen domain (``domains``), and of step 0's and the others together (``means``)."""
+        """The mIoU of each seen domain (``domains``), and over those of step 0 and over the others (``means``)."""
         domains = self.domains
         if not domains:
             return dict(means={})
@@ -139,16 +132,12 @@ class ContinualIoUMetric(BaseMetric):
 
 def score_groups(classes: Sequence[str], dataset_meta: Dict[str, Any]) -> Dict[str, List[int]]:
     """Class indices behind each mean: '' (all), '_old' and '_new'."""
-    split = dataset_meta.get('split')
-    skipped = set()
-    if split and not dataset_meta.get('score_background', True):
-        skipped.add(Split.from_dict(split).background)
-    groups = {'': [i for i, name in enumerate(classes) if name not in skipped]}
-    if split:
-        base = Split.from_dict(split).base
-        if Split.from_dict(split).domains is None:
-            groups['_old'] = [i for i in groups[''] if classes[i] in base]
-            groups['_new'] = [i for i in groups[''] if classes[i] not in base]
+    split = Split.from_dict(dataset_meta['split']) if dataset_meta.get('split') else None
+    skipped = split.background if split and not dataset_meta.get('score_background', True) else None
+    groups = {'': [i for i, name in enumerate(classes) if name != skipped]}
+    if split and split.domains is None:
+        groups['_old'] = [i for i in groups[''] if classes[i] in split.base]
+        groups['_new'] = [i for i in groups[''] if classes[i] not in split.base]
     return {name: members for name, members in groups.items() if members}
 
 

@@ -5,9 +5,10 @@ from typing import Any, Dict, List, Mapping, Optional, Sequence
 
 import numpy as np
 
+PER_CLASS = ('IoU', 'Acc', 'scored', 'domains')
 
 def summarise(steps: Sequence[Mapping[str, Any]]) -> Dict[str, Any]:
-    """Put the results of the steps together.
+    """Summarise the results of the steps.
 
     Args:
         steps: ``result.json`` of each step in order: ``step``, ``classes``,
@@ -15,12 +16,11 @@ def summarise(steps: Sequence[Mapping[str, Any]]) -> Dict[str, Any]:
 
     Returns:
         - ``steps``: the results without their values per class,
-        - ``matrix``: IoU by class name, one value a step, None where a class
-          is not known yet or has no pixel; in a scenario of domains the mIoU
-          by name of the domain (``domains`` of the results),
+        - ``matrix``: IoU by class name, one value a step, None for a future class or one without pixels; in a scenario of
+          domains the mIoU by name of the domain (``domains`` of the results),
         - ``matrix_of``: 'class' or 'domain',
-        - ``forgetting``: by the same names, the best IoU of the steps so far minus
-          the last one (0 at least; None with fewer than two values),
+        - ``forgetting``: by the same names, the best IoU so far minus the last one (at least 0; None with fewer than two
+          values),
         - ``mean_forgetting``: its mean over the classes that have one,
         - ``average``: mean of ``mIoU`` over the steps (the papers' "avg").
     """
@@ -29,9 +29,8 @@ def summarise(steps: Sequence[Mapping[str, Any]]) -> Dict[str, Any]:
         for name, value in _row_values(step).items():
             matrix.setdefault(name, [None] * len(steps))[column] = value
     forgetting = {name: _forgetting(row) for name, row in matrix.items()}
-    per_class = ('IoU', 'Acc', 'scored', 'domains')
     return dict(
-        steps=[{key: value for key, value in step.items() if key not in per_class} for step in steps],
+        steps=[{key: value for key, value in step.items() if key not in PER_CLASS} for step in steps],
         matrix=matrix,
         matrix_of='domain' if steps and 'domains' in steps[0] else 'class',
         forgetting=forgetting,
@@ -40,7 +39,7 @@ def summarise(steps: Sequence[Mapping[str, Any]]) -> Dict[str, Any]:
 
 
 def _row_values(step: Mapping[str, Any]) -> Dict[str, Optional[float]]:
-    """What a step adds to the matrix, by name."""
+    """A step's column of the matrix, by name."""
     if 'domains' in step:
         return step['domains']
     return {name: value if scored else None for name, value, scored in zip(step['classes'], step['IoU'], step['scored'])}

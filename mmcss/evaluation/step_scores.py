@@ -1,4 +1,4 @@
-"""A step's scores without a runner."""
+"""Scores of a step without a runner."""
 from __future__ import annotations
 
 from contextlib import contextmanager
@@ -21,26 +21,21 @@ def evaluate(model: BaseSegmentor, images: Union[DataLoader[Any], Dataset[Any]])
 
     Args:
         model: A segmentor of MMSegmentation.
-        images: The test images: a :class:`~mmcss.datasets.StepDataset` with a
-            :class:`~mmcss.scenario.Protocol`, which says what is scored, or
-            a loader of it.
+        images: The test images: a :class:`~mmcss.datasets.StepDataset` whose view is a :class:`~mmcss.scenario.Protocol`,
+            or a loader of it.
 
     Returns:
-        Percentages, the means rounded to two decimals: ``mIoU_old``,
-        ``mIoU_new`` (from step 1 on), ``mIoU``, ``mAcc`` and ``aAcc``, and for
-        each of ``classes`` an ``IoU`` and ``Acc`` (None where it is not
-        defined), and whether it is ``scored``.
+        Percentages, the means rounded to two decimals: ``mIoU_old``, ``mIoU_new`` (from step 1 on), ``mIoU``, ``mAcc`` and
+        ``aAcc``; and for each of ``classes`` ``IoU`` and ``Acc`` (None where undefined), and whether it is ``scored``.
 
     Raises:
-        ValueError: The images are those of training, or the loader has
-            torch's collate_fn.
+        ValueError: The images are those of training, or the loader has torch's collate_fn.
     """
     loader = images if isinstance(images, DataLoader) else DataLoader(images, collate_fn=pseudo_collate)
     dataset: Any = loader.dataset  # one with metainfo and a length
     view = getattr(dataset, 'view', None)  # a stock data set has none
     if view is not None and not isinstance(view, Protocol):
-        raise ValueError(f'images: got a data set whose view is a {type(view).__name__}, expected a Protocol, which says what is '
-                         'scored.')
+        raise ValueError(f'images: got a data set whose view is a {type(view).__name__}, expected a Protocol.')
     check_collated(loader)
     metric = ContinualIoUMetric()
     evaluator = Evaluator(metric)
@@ -54,23 +49,19 @@ def evaluate(model: BaseSegmentor, images: Union[DataLoader[Any], Dataset[Any]])
 
 @contextmanager
 def evaluating(model: nn.Module) -> Iterator[None]:
-    """Within it a model is in evaluation mode; each of its modules is left in the mode that it had."""
+    """A context in which a model is in evaluation mode; afterwards each of its modules is in the mode that it had."""
     modes = [(module, module.training) for module in model.modules()]
     model.eval()
     try:
         yield
     finally:
-        model.train(modes[0][1])  # modules may have more to do than to note it
+        model.train(modes[0][1])  # modules may override train()
         for module, training in modes:
             module.training = training
 
 
 def check_collated(loader: DataLoader[Any]) -> None:
-    """Make sure that a loader does not have torch's collate_fn, which can't put data samples together.
-
-    Raises:
-        ValueError: It has; names the one to take.
-    """
+    """Raise a ValueError for a loader with torch's collate_fn, which can't collate data samples."""
     if loader.collate_fn is default_collate:
-        raise ValueError("loader: got torch's default_collate, which can't put data samples together; build it with "
+        raise ValueError("loader: got torch's default_collate, which can't collate data samples; build it with "
                          'collate_fn=pseudo_collate (of mmengine.dataset).')

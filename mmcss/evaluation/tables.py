@@ -15,19 +15,14 @@ def class_table(report: Mapping[str, Any]) -> str:
 
 
 def steps_table(results: Mapping[str, Any], markdown: bool = False) -> str:
-    """Means after each step: one row a step.
-
-    Args:
-        results: What :func:`summarise` gives.
-        markdown: GitHub's table syntax instead of a framed one.
-    """
+    """Means of :func:`summarise`, one row a step; ``markdown`` is GitHub's table syntax instead of a framed table."""
     rows = [[step['step'], step['num_test_images'], *(_number(step.get(key)) for key in ('mIoU_old', 'mIoU_new', 'mIoU'))]
             for step in results['steps']]
     return _table(['step', 'test images', 'old', 'new', 'all'], rows, markdown)
 
 
 def matrix_table(results: Mapping[str, Any]) -> str:
-    """IoU of each class (mIoU of each domain) after each step, its best so far minus now, one row each."""
+    """IoU of each class (mIoU of each domain) after each step, and its forgetting, one row each."""
     steps = [f"step {step['step']}" for step in results['steps']]
     rows = [[name, *map(_number, row), _number(results['forgetting'][name])]
             for name, row in results['matrix'].items()]
@@ -45,16 +40,12 @@ def compare_table(runs: Mapping[str, Mapping[str, Any]], markdown: bool = True) 
 
 
 def comparison_notes(runs: Mapping[str, Mapping[str, Any]]) -> List[str]:
-    """Why rows of :func:`compare_table` can't be held against each other.
-
-    Training all classes at once is a scenario of its own, with which all
-    others of the same classes are compared.
-    """
+    """Why rows of :func:`compare_table` can't be compared; a joint run can, with any scenario of the same classes."""
     notes = []
     for name, results in runs.items():
         finished, steps = len(results['steps']), len(results['scenario'])
         if finished < steps:
-            notes.append(f'{name} stands after step {finished - 1} of 0 to {steps - 1}.')
+            notes.append(f'{name} has finished steps 0 to {finished - 1} of 0 to {steps - 1}.')
     protocols = {name: results['protocol_name'] for name, results in runs.items()}
     if any(results['protocol'] != runs[first]['protocol'] for first in runs for results in runs.values()):
         notes.append(f'they were tested under different protocols: {_listed(protocols)}.')

@@ -1,4 +1,4 @@
-"""The only room that knows the moments of a runner."""
+"""The runner's hooks: the only room that knows its moments."""
 from .best_weights_hook import BestWeightsHook
 from .continual_hook import ContinualHook
 from .finite_hook import FiniteHook

@@ -1,4 +1,4 @@
-"""Goes back to the best weights of a step before it is handed over."""
+"""Restores the best weights of a step before it is handed over."""
 from __future__ import annotations
 
 from pathlib import Path
@@ -14,44 +14,43 @@ from .data_pass import averaged_model, bare_model
 
 @HOOKS.register_module()
 class BestWeightsHook(Hook):
-    """Loads, at the end of a step, the checkpoint that CheckpointHook's ``save_best`` has kept.
+    """Loads, at the end of a step, the checkpoint that CheckpointHook's ``save_best`` has saved.
 
-    What is looked at with the trained model, remembered, handed over and
-    tested is then that of the best validation, in place of the last iteration.
-    A run that is resumed repeats the validation at which it was stopped.
+    The parts' last moment, the memory, the hand-over and the test use the weights of the best validation, instead of those
+    of the last iteration. A resumed run repeats the validation at which it was stopped.
     """
 
     # Before the parts' last moment.
     priority = 'HIGHEST'
 
     def __init__(self) -> None:
-        self._unknown = False
+        self._validate = False
 
     def before_train(self, runner: Runner) -> None:
-        # A checkpoint is saved before the validation of its epoch, so that it does not know what that one has found.
-        self._unknown = runner._resume and validates_after(runner)
+        # A checkpoint is saved before the validation of its epoch, whose score it lacks.
+        self._validate = runner._resume and validates_after(runner)
 
     def before_train_epoch(self, runner: Runner) -> None:
-        if self._unknown:
-            self._unknown = False
+        if self._validate:
+            self._validate = False
             runner.val_loop.run()
 
     def after_train(self, runner: Runner) -> None:
         self.before_train_epoch(runner)  # of a run that was stopped behind its last epoch
-        barrier()  # the main process has saved it
+        barrier()  # until the main process has saved it
         path = best_checkpoint(runner)
         if path is None:
-            raise ValueError("run.hand_over='best': no checkpoint was kept as the best one. It needs save_best in "
-                             'default_hooks.checkpoint, val_dataloader, and a val_interval of train_cfg within the step.')
+            raise ValueError("run.hand_over='best': no best checkpoint was saved. Set save_best in "
+                             'default_hooks.checkpoint, val_dataloader, and in train_cfg a val_interval within the step.')
         runner.logger.info(f'the weights of {path} are handed over')
-        local = Path(runner.work_dir) / Path(path).name  # mmengine notes an absolute path, which a moved folder breaks
+        local = Path(runner.work_dir) / Path(path).name  # the stored path is absolute, and wrong in a moved folder
         state = CheckpointLoader.load_checkpoint(str(local if local.is_file() else path), 'cpu')['state_dict']
         for model in {id(model): model for model in (bare_model(runner), averaged_model(runner))}.values():
             model.load_state_dict(state, strict=True)
 
 
 def validates_after(runner: Runner) -> bool:
-    """Whether a training is validated after as many epochs, or iterations, as it has done."""
+    """Whether the epoch, or iteration, that has ended is followed by a validation."""
     loop = runner.train_loop
     by_epoch = isinstance(loop, EpochBasedTrainLoop)
     done, most = (runner.epoch, runner.max_epochs) if by_epoch else (runner.iter, runner.max_iters)

@@ -1,4 +1,4 @@
-"""The class means of what is remembered."""
+"""The class means of the exemplars."""
 from __future__ import annotations
 
 from typing import Any, Dict, Sequence
@@ -19,12 +19,7 @@ from .data_pass import Pass, averaged_model, bare_model, memory_dataset
 
 
 class ExemplarImages(Dataset[Any]):
-    """Exemplars as a data set of their own.
-
-    Args:
-        dataset: The step's data set.
-        exemplars: What to load through it.
-    """
+    """A data set of the exemplars, which are loaded through the step's data set."""
 
     def __init__(self, dataset: WithMemory, exemplars: Sequence[Exemplar]) -> None:
         self.dataset = dataset
@@ -44,7 +39,7 @@ class ExemplarImages(Dataset[Any]):
 
 @torch.no_grad()
 def set_class_means(runner: Runner, exemplars: Sequence[Exemplar]) -> None:
-    """Give a :class:`NearestMean` classifier its means, over all processes; other models are left alone."""
+    """Set the means of a :class:`NearestMean` classifier, over all processes; other models stay as they are."""
     heads = [decode_heads(model)[-1] for model in (bare_model(runner), averaged_model(runner))]
     classifiers = [head.conv_seg for head in heads if isinstance(getattr(head, 'conv_seg', None), NearestMean)]
     if not classifiers:

@@ -1,4 +1,4 @@
-"""Tells the parts of a method when their moments are."""
+"""Calls the parts of a method at their moments in a run."""
 from __future__ import annotations
 
 from functools import partial
@@ -22,15 +22,14 @@ from .finite_hook import check_state
 
 @HOOKS.register_module()
 class ContinualHook(Hook):
-    """Brings a method's :class:`Moments` into a run, and keeps the states of its parts.
+    """Calls a method's :class:`Moments` in a run, and saves the states of its parts.
 
-    A state is written to the step's folder as ``parts/<part>.npz`` as soon as it
-    is there; a resumed run reads it instead of looking at the data again, and
-    the next step takes it over. That of parts which follow the training
-    (``before_update``) is in the step's checkpoints as well.
+    A state is written to the step's folder as ``parts/<part>.npz`` as soon as it exists; a resumed run reads it instead of
+    passing over the data again, and the next step takes it over. States of parts that act at ``before_update`` are in the
+    step's checkpoints as well.
     """
 
-    # Before all that act before training: parts may need a pass to be ready.
+    # Before all other hooks: parts may need a pass to be ready.
     priority = 'VERY_HIGH'
 
     def __init__(self) -> None:
@@ -42,8 +41,8 @@ class ContinualHook(Hook):
         parts = model.method.parts.values()
         if any(overrides(part, 'before_update') for part in parts):
             self._handles = [training_of(runner).before_updates(moments.before_update)]
-        asked = any(overrides(part, 'attach') for part in parts)
-        moments.begin(load_hand_over(model.previous)['state_dict'] if asked and model.previous is not None else {})
+        attaches = any(overrides(part, 'attach') for part in parts)
+        moments.begin(load_hand_over(model.previous)['state_dict'] if attaches and model.previous is not None else {})
         self._resumed = {}
         if model.teacher is not None:
             model.teacher.build(next(model.parameters()).device)
@@ -60,15 +59,14 @@ class ContinualHook(Hook):
     def after_train(self, runner: Runner) -> None:
         for handle in self._handles:
             handle.remove()
-        # Without SyncBN each process has statistics of its own; from here on
-        # all look and evaluate with those that are saved.
+        # Without SyncBN the statistics of processes differ; from here on all use those that are saved.
         for model in (bare_model(runner), averaged_model(runner)):
             for buffer in model.buffers():
                 broadcast(buffer)
         self._moments(runner).finish()
 
     def finish_step(self, runner: Runner) -> None:
-        """Let the parts look at a model that was trained elsewhere; what watched it there has left its state."""
+        """Call ``after_step`` for a model from another run, but for parts whose state comes from there."""
         self._moments(runner).finish({name: part for name, part in bare_model(runner).method.observers.items()
                                       if not part.watches_first_step})
 
@@ -78,18 +76,12 @@ class ContinualHook(Hook):
 
 def image_passes(runner: Runner, name: str, part: Part, student: bool) -> ImagePasses:
     """A part's passes over the images of a runner's step."""
-    runner.logger.info(f'{name}: finishing the step' if student else
-                       f'{name}: looking at the training images with the teacher')
+    runner.logger.info(f'{name}: {"finishing the step" if student else "passing over the training images with the teacher"}')
     return Pass(runner, part.needs, student)
 
 
 class StateFiles(PartStates):
-    """The states of parts in the folders of a run.
-
-    Args:
-        runner: The step's runner.
-        resumed: Those of the checkpoint that it goes on from, by name.
-    """
+    """The states of parts in the folders of a run; ``resumed`` are those of the checkpoint that it resumes, by name."""
 
     def __init__(self, runner: Runner, resumed: Mapping[str, State]) -> None:
         super().__init__(bare_model(runner).previous)
@@ -104,7 +96,7 @@ class StateFiles(PartStates):
         return StoredState(self.resumed[name], path) if name in self.resumed else load_state(path)
 
     def keep(self, name: str, part: Part) -> None:
-        """Write it on one process, and wait for it on all."""
+        """Write it on the main process; all processes wait."""
         state = part.state_dict()
         check_state(self.runner, name, state)
         if state and is_main_process():

@@ -27,7 +27,7 @@ def training_of(runner: Runner) -> Training:
 
 
 def averaged_model(runner: Runner) -> ContinualMixin:
-    """What a step hands over: the EMA of the model where a hook keeps one, else the model."""
+    """The model that a step hands over: its EMA where a hook keeps one, else the model itself."""
     for hook in runner.hooks:
         if isinstance(hook, EMAHook) and hasattr(hook, 'ema_model'):
             return hook.ema_model.module
@@ -35,7 +35,7 @@ def averaged_model(runner: Runner) -> ContinualMixin:
 
 
 def step_dataset(runner: Runner) -> StepDataset:
-    """The training images of a runner's step, all of them also where mmengine shows a part (``num_batch_per_epoch``)."""
+    """The training data set of a runner's step, without mmengine's wrapper for ``num_batch_per_epoch``."""
     dataset = runner.train_dataloader.dataset
     return getattr(dataset, '_dataset', dataset)
 
@@ -50,24 +50,22 @@ def memory_dataset(runner: Runner) -> WithMemory:
 
 def common_seed(runner: Runner) -> int:
     """The seed of a runner, the same in all processes."""
-    each_its_own = runner.cfg.get('randomness', {}).get('diff_rank_seed', False)
-    return ((runner.seed or 0) - get_rank() * bool(each_its_own)) % 2**32
+    differs = bool(runner.cfg.get('randomness', {}).get('diff_rank_seed', False))
+    return ((runner.seed or 0) - get_rank() * differs) % 2**32
 
 
 class Pass(ImagePass):
-    """An :class:`ImagePass` over images of a runner's step, each seen once a pass.
+    """An :class:`ImagePass` over images of a runner's step, each once a pass.
 
-    In a distributed run each process sees its own share. Augmentations are
-    seeded by image and pass, so that they don't depend on the number of processes.
+    In a distributed run each process gets its share. Augmentations are seeded by image and pass, so that they don't depend
+    on the number of processes.
 
     Args:
         runner: The step's runner.
         needs: What to collect besides the logits.
-        student: Whether batches hold the student's prediction (with an EMA of
-            the weights the averaged one's), or else the teacher's.
-        images: Numbers of the images in the training data set; default: each
-            image of the step once.
-        dataset: What ``images`` are of, in place of the training data set.
+        student: Whether batches hold the student's prediction (of the averaged weights, if there are), or the teacher's.
+        images: Numbers of the images in ``dataset``; default: each image of the step once.
+        dataset: Default: the training data set.
     """
 
     def __init__(self, runner: Runner, needs: Needs, student: bool, images: Optional[Sequence[int]] = None,
@@ -76,12 +74,11 @@ class Pass(ImagePass):
         super().__init__(model, needs, student, self._batches, lambda: training_of(runner).precision())
         self.runner = runner
         step_images = step_dataset(runner)
-        shown = step_images.with_true_background() if needs.true_background else step_images
-        self.dataset = shown if dataset is None else dataset
+        self.dataset = step_images.viewed(needs.view) if dataset is None else dataset
         self.images = step_images.each_once() if images is None else images
 
     def _batches(self, number: int) -> Iterator[Dict[str, Any]]:
-        """Those of the training loader, in order and without dropping or repeating."""
+        """Batches as of the training loader, in order, without dropping or repeating images."""
         config = dict(self.runner.cfg.train_dataloader)
         for key in ('batch_sampler', 'num_batch_per_epoch'):
             config.pop(key, None)

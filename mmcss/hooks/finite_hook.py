@@ -1,4 +1,4 @@
-"""Stops a step whose losses or weights are no longer numbers."""
+"""Stops a step whose losses or weights are NaN or infinite."""
 from __future__ import annotations
 
 import math
@@ -14,21 +14,14 @@ from torch import Tensor, nn
 from .data_pass import averaged_model, bare_model
 
 ADVICE = ('Nothing of the step is handed over. Lower the learning rate (optim_wrapper.optimizer.lr; that of later steps is '
-          'in next_steps), clip gradients (optim_wrapper.clip_grad), train without --amp, or look at the images and labels.')
+          'in next_steps), clip gradients (optim_wrapper.clip_grad), train without --amp, or check the images and labels.')
 NAMED = 3  # how many weights a message names
 
-Problem = Tuple[int, str]  # iterations done, and what was found
+Problem = Tuple[int, str]  # iterations done, and what is not finite
 
 
 class Losses(NamedTuple):
-    """The losses of one iteration.
-
-    Attributes:
-        iteration: Its number, from 1.
-        names: Of the losses.
-        values: ``[losses]``, where the model is.
-        files: The images of this process's batch.
-    """
+    """Losses of an iteration (from 1): ``values`` ``[losses]`` on the model's device; ``files`` of the process's batch."""
 
     iteration: int
     names: Tuple[str, ...]
@@ -40,21 +33,19 @@ class Losses(NamedTuple):
 class FiniteHook(Hook):
     """Stops a step, on all processes, at the first loss or weight that is NaN or infinite.
 
-    Losses stay on the device until they are looked at: every ``interval``
-    iterations, and like the weights before each checkpoint, each validation
-    and the hand-over. So neither a checkpoint to resume from nor anything
-    that the next step reads holds such values. Gradients may be infinite:
-    mixed precision leaves such an update out. Other values in the log, such
-    as an accuracy without pixels, may be NaN.
+    Losses stay on the device until they are checked: every ``interval`` iterations, and like the weights before each
+    checkpoint, each validation and the hand-over. So neither a checkpoint to resume nor a file that the next step reads
+    holds such values. Gradients may be infinite: mixed precision skips such an update. Other values in the log, such as an
+    accuracy without pixels, may be NaN.
 
     Args:
-        interval: Iterations between two looks at the losses.
+        interval: Iterations between two checks of the losses.
 
     Raises:
         FloatingPointError: Names the losses, the iteration and its images.
     """
 
-    # Before ContinualHook, which lets parts look at the trained model.
+    # Before ContinualHook, whose parts read the trained model.
     priority = 'VERY_HIGH'
 
     def __init__(self, interval: int = 50) -> None:
@@ -64,8 +55,8 @@ class FiniteHook(Hook):
     def before_train(self, runner: Runner) -> None:
         self._losses = []
         bad = not_finite(bare_model(runner))
-        problem = runner.iter, f'the model that it begins with holds NaN or infinite values in {few(bad)}'
-        stop_together(runner, problem if bad else None)
+        problem = (runner.iter, f'its initial weights hold NaN or infinite values in {few(bad)}') if bad else None
+        stop_together(runner, problem)
 
     def after_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None,
                          outputs: Optional[Mapping[str, Any]] = None) -> None:
@@ -84,7 +75,7 @@ class FiniteHook(Hook):
     before_val_epoch = after_train = after_train_epoch
 
     def before_save_checkpoint(self, runner: Runner, checkpoint: Dict[str, Any]) -> None:
-        # Whoever saves it, and when. On the main process alone, which suffices to end a run.
+        # Whichever hook saves it. Called on the main process alone, which suffices to end a run.
         bad = _with_nan(checkpoint['state_dict'])
         if bad:
             raise FloatingPointError(f'the checkpoint after iteration {runner.iter} would hold NaN in {few(bad)}. {ADVICE}')
@@ -98,15 +89,15 @@ class FiniteHook(Hook):
             bad += [f'the average of {name}' for name in not_finite(average)] if average is not model else []
             if bad:
                 problem = done, (f'after iteration {done} the model holds NaN or infinite values in {few(bad)}, '
-                              'though no loss was one')
+                              'though all losses are finite')
         stop_together(runner, problem)
 
     def _first_loss(self) -> Optional[Problem]:
-        """The first iteration with a loss that is not finite; all that were kept are forgotten."""
+        """The first iteration with a loss that is not finite; clears the stored losses."""
         pending, self._losses = self._losses, []
         if not pending:
             return None
-        values = torch.cat([losses.values for losses in pending]).cpu()  # the one place that waits for the device
+        values = torch.cat([losses.values for losses in pending]).cpu()  # the only place that waits for the device
         for losses, numbers in zip(pending, values.split([len(losses.names) for losses in pending])):
             if not numbers.isfinite().all():
                 bad = {name: value for name, value in zip(losses.names, numbers.tolist()) if not math.isfinite(value)}
@@ -126,28 +117,24 @@ def saves_now(runner: Runner) -> bool:
 
 
 def stop_together(runner: Runner, problem: Optional[Problem]) -> None:
-    """Stop all processes if one of them has found something.
-
-    Args:
-        runner: The step's runner.
-        problem: What this process has found, None for nothing.
+    """Stop all processes if one of them has a problem.
 
     Raises:
-        FloatingPointError: Tells of the earliest iteration.
+        FloatingPointError: About the problem of the earliest iteration.
     """
-    first = min((each for each in all_gather_object(problem) if each is not None), default=None)
+    first = min((problem for problem in all_gather_object(problem) if problem is not None), default=None)
     if first is not None:
         raise FloatingPointError(f'step {bare_model(runner).split.step}: {first[1]}. {ADVICE}')
 
 
 def check_state(runner: Runner, part: str, state: Mapping[str, Tensor]) -> None:
-    """Refuse what a part has gathered if it holds NaN; infinite thresholds may be meant.
+    """Refuse a part's state with NaN; infinite values, such as thresholds, may be intended.
 
     Raises:
         FloatingPointError: Names the part and its tensors.
     """
     bad = _with_nan(state)
-    stop_together(runner, (runner.iter, f'{part} has gathered NaN in {few(bad)}') if bad else None)
+    stop_together(runner, (runner.iter, f'the state of {part} holds NaN in {few(bad)}') if bad else None)
 
 
 def not_finite(model: nn.Module) -> List[str]:
@@ -155,15 +142,14 @@ def not_finite(model: nn.Module) -> List[str]:
 
     A buffer may be infinite on purpose, like an attention's mask.
     """
-    tensors = {**dict(model.named_parameters()), **dict(model.named_buffers())}
+    parameters = dict(model.named_parameters())
+    tensors = {**parameters, **dict(model.named_buffers())}
     if not tensors:
         return []
-    # A sum takes a tenth of the time of looking at each number; those of which it is not finite are looked at.
+    # A sum takes a tenth of the time of checking each number, which is done where the sum is not finite.
     sums = torch.stack([value.detach().sum().abs().float() for value in tensors.values()]).tolist()
-    suspects = [name for (name, value), total in zip(tensors.items(), sums) if not math.isfinite(total)]
-    parameters = dict(model.named_parameters())
-    return [name for name in suspects if (not tensors[name].isfinite().all() if name in parameters
-                                          else tensors[name].isnan().any())]
+    return [name for (name, value), total in zip(tensors.items(), sums) if not math.isfinite(total)
+            and (not value.isfinite().all() if name in parameters else value.isnan().any())]
 
 
 def _with_nan(state: Mapping[str, Any]) -> List[str]:

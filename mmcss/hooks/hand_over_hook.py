@@ -1,4 +1,4 @@
-"""Leaves a step's model to the next step."""
+"""Hands a step's model over to the next step."""
 from __future__ import annotations
 
 from pathlib import Path
@@ -21,19 +21,17 @@ from .finite_hook import few, not_finite, stop_together
 class HandOverHook(Hook):
     """Writes ``step_k.pth`` when a step's training is over.
 
-    Each file has an ``id``, the hash of its tensors, and names its ``parent``,
-    the one that the model has grown from, so that a step which was trained
-    from another state of the step before is found out.
+    Each file has an ``id``, the hash of its tensors, and names its ``parent``, the id of the step before from which the
+    model has grown, so that a step trained from another state of it is detected.
 
-    With an EMA of the weights it hands over the averaged ones, which are
-    those that are evaluated. Where a part has changed the trained model
-    (``changes_model``) the checkpoint of the step's end gets what is handed
-    over, behind it: a run that goes on reads one of them, never both.
+    With an EMA of the weights it holds the averaged ones, which are evaluated too. Where a part has changed the trained
+    model (``changes_model``) the last checkpoint of the step is renewed after the hand-over: a resumed run reads one of
+    them, never both.
 
     Args:
         path: The file to write.
         previous: The hand-over file of the step before, or None.
-        meta: What to say in it besides the data set's metainfo.
+        meta: Metadata besides the data set's metainfo.
     """
 
     # After the parts' last moment, before hooks that publish checkpoints.
@@ -45,8 +43,9 @@ class HandOverHook(Hook):
         self.meta = dict(meta)
 
     def after_train(self, runner: Runner) -> None:
-        bad = not_finite(averaged_model(runner))  # the last look: others have changed it since training ended
-        stop_together(runner, (runner.iter, f'what is handed over holds NaN or infinite values in {few(bad)}') if bad else None)
+        bad = not_finite(averaged_model(runner))  # parts may have changed it since training ended
+        problem = (runner.iter, f'the hand-over would hold NaN or infinite values in {few(bad)}') if bad else None
+        stop_together(runner, problem)
         if is_main_process():
             metainfo = runner.train_dataloader.dataset.metainfo
             meta = dict(self.meta, parent=self._parent(runner), classes=list(metainfo['classes']),
@@ -58,9 +57,9 @@ class HandOverHook(Hook):
         barrier()
 
     def _renew_checkpoint(self, runner: Runner) -> None:
-        """Have the checkpoint of the last iteration, if there is one, hold what is handed over."""
-        noted = find_latest_checkpoint(runner.work_dir)
-        path = Path(runner.work_dir) / Path(noted or 'none').name  # an absolute path is noted, which a moved folder breaks
+        """Write the weights that are handed over into the checkpoint of the last iteration, if there is one."""
+        latest = find_latest_checkpoint(runner.work_dir)
+        path = Path(runner.work_dir) / Path(latest or 'none').name  # the stored path is absolute: wrong in a moved folder
         if not path.is_file():
             return
         checkpoint = CheckpointLoader.load_checkpoint(str(path), 'cpu')
@@ -70,12 +69,12 @@ class HandOverHook(Hook):
                 torch.save(checkpoint, file)
 
     def _parent(self, runner: Runner) -> Optional[str]:
-        """The id that the step has grown from, if the step before still has it."""
+        """The id of the hand-over from which the model has grown; an error if its file has another one now."""
         if self.previous is None:
             return None
-        started, now = bare_model(runner).previous_id, (hand_over_meta(self.previous) or {}).get('id')
-        if now != started:
-            raise ValueError(f'{self.previous} was {"exchanged" if now else "removed"} while this step was trained on top '
-                             f'of it (id {started}, now {now}); the step is not handed over. Its checkpoints are still '
-                             'there: bring the file back and go on with --resume, or train the step anew.')
-        return started
+        initial, now = bare_model(runner).previous_id, (hand_over_meta(self.previous) or {}).get('id')
+        if now != initial:
+            raise ValueError(f'{self.previous} was {"replaced" if now else "removed"} while this step was trained from it '
+                             f'(id {initial}, now {now}); the step is not handed over. Its checkpoints are intact: restore '
+                             'the file and continue with --resume, or train the step again.')
+        return initial

@@ -1,4 +1,4 @@
-"""Chooses what later steps replay."""
+"""Chooses the images that later steps replay."""
 from __future__ import annotations
 
 from pathlib import Path
@@ -22,26 +22,21 @@ from .data_pass import Pass, averaged_model, bare_model, common_seed, memory_dat
 
 @HOOKS.register_module()
 class MemoryHook(Hook):
-    """Offers the images of a step to the memory: all at its end, or those of each batch behind it.
+    """Offers the images of a step to the memory: all at its end, or those of each batch after it.
 
-    Candidates are the images remembered so far and those of the step. All
-    processes together choose as one would.
+    Candidates are the images remembered so far and those of the step. The choice does not depend on the number of processes.
 
     Args:
         path: ``memory.json`` of the step.
         size: Most images to remember.
         policy: Config of a policy, or its name.
-        export: Whether to keep copies of images and labels beside the file,
-            so that the data set may be deleted.
-        replay: Config of a :class:`Replay` in steps whose images come as a
-            stream: each batch of new images is trained on once, together with
-            remembered ones, and then offered. Remembered images are loaded by
-            the main process of each loader, whatever the number of its
-            workers: which ones depends on the batch before. None in other
-            steps.
+        export: Whether to copy images and labels beside the file, so that the data set may be deleted.
+        replay: Config of a :class:`Replay` in online steps: each batch of new images is trained on once, together with
+            remembered ones, and then offered. Remembered images are loaded in the main process of the loader, whatever the
+            number of its workers, because they depend on the batch before. None in other steps.
     """
 
-    # After the parts' last look, before the hand-over, which says that a step is whole.
+    # After the parts' last moment, before the hand-over, which marks a step as finished.
     priority = 'NORMAL'
 
     def __init__(self, path: str, size: int, policy: Union[str, Mapping[str, Any]], export: bool,
@@ -60,7 +55,7 @@ class MemoryHook(Hook):
         self.buffer = buffer = self._buffer(runner)
         if self._policy.uses_features:
             buffer.add_evidence(self._evidence(runner, buffer.stored_numbers))
-        buffer.offer([])  # what was stored may be more than there is room for
+        buffer.offer([])  # more may be stored than fit
         self._last = LastBatch(self.replay.uses_confidence, self._policy.uses_features)
         bare_model(runner).method.add('<memory>', self._last)  # a name that no part of a config has
         self.replay.begin(training_of(runner), buffer, RandomState([common_seed(runner), buffer.dataset.split.step, 1]))
@@ -69,8 +64,8 @@ class MemoryHook(Hook):
         if self.replay is None:
             return
         if not isinstance(data_batch['inputs'], list):
-            raise ValueError('train_dataloader.collate_fn: online steps add images to a batch; leave it at '
-                             'pseudo_collate.')
+            raise ValueError('train_dataloader.collate_fn: got one that stacks images, but online steps add some to a '
+                             'batch; take pseudo_collate.')
         self._new = [sample.sample_idx for sample in data_batch['data_samples']]
         self.replay.before_iteration(data_batch)
 
@@ -89,7 +84,7 @@ class MemoryHook(Hook):
             self.buffer.offer(numbers, batch_evidence)
 
     def after_train_epoch(self, runner: Runner) -> None:
-        # Before the checkpoint: a run that is stopped behind it finds the memory.
+        # Before the checkpoint, so that a run that resumes it finds the memory.
         if self.replay is not None:
             confidence = [] if self.replay.confidence is None else self.replay.confidence.tolist()
             self._write(runner, self.buffer, dict(zip(self.buffer.classes, confidence)))
@@ -101,12 +96,11 @@ class MemoryHook(Hook):
             self.replay.end()
 
     def finish_step(self, runner: Runner) -> None:
-        """Offer all images of a step; also called for a step that was trained elsewhere, which is none of a stream."""
+        """Offer all images of a step; also called for a step 0 from another run."""
         buffer = self._buffer(runner)
         stored, numbers = buffer.stored_numbers, buffer.numbers
-        evidence: List[Evidence] = []
-        if self._policy.uses_features:
-            evidence = self._evidence(runner, [*stored, *numbers])
+        evidence = self._evidence(runner, [*stored, *numbers]) if self._policy.uses_features else []
+        if evidence:
             buffer.add_evidence(evidence[:len(stored)])
         buffer.offer(numbers, evidence[len(stored):])
         self._write(runner, buffer, buffer.dataset.memory.confidence)
@@ -124,10 +118,10 @@ class MemoryHook(Hook):
         set_class_means(runner, [candidate.readable for candidate in chosen])
 
     def _evidence(self, runner: Runner, numbers: Sequence[int]) -> List[Evidence]:
-        """How the model sees images, given by their numbers in the data set."""
-        model, share, dataset = averaged_model(runner), [], memory_dataset(runner)
+        """The model's evidence of images, by their numbers in the data set."""
+        model, share, split = averaged_model(runner), [], memory_dataset(runner).split
         for batch in Pass(runner, Needs(embedding=True), student=True, images=numbers):
-            share.extend(evidence_of(model, batch.student, batch.raw_target, dataset.split))
-        # Processes took turns in the order of the numbers.
+            share.extend(evidence_of(model, batch.student, batch.raw_target, split))
+        # Processes take turns in the order of the numbers.
         shares = all_gather_object(share)
         return [shares[i % len(shares)][i // len(shares)] for i in range(len(numbers))]

@@ -15,10 +15,7 @@ from ..arguments import ABSENT
 
 @HOOKS.register_module()
 class ProgressHook(Hook):
-    """Prints how far a step's training is, ten times a step.
-
-    Use it with ``log_level='ERROR'``, which silences the log.
-    """
+    """Prints a step's progress ten times; meant for ``log_level='ERROR'``, which silences the log."""
 
     priority = 'VERY_LOW'
 

@@ -1,4 +1,4 @@
-"""Random numbers that survive a resume."""
+"""Random states that survive a resume."""
 from __future__ import annotations
 
 from typing import Any, Dict, List, Optional
@@ -17,16 +17,13 @@ from .finite_hook import saves_now
 class RandomStateHook(Hook):
     """Stores each process's random state in checkpoints and restores it on resume.
 
-    mmengine resumes the seed only, so that augmentation and dropout would
-    start over. With this hook a run that was stopped and resumed at the end
-    of an epoch equals the uninterrupted one, and validation leaves no trace
-    in the training. Loops that count iterations resume the order of images
-    and the main process's random numbers; their loader processes start anew,
+    mmengine resumes the seed only, so that augmentation and dropout would start over. With this hook a run that was stopped
+    and resumed at the end of an epoch equals the uninterrupted one, and validation does not change the training. Loops that
+    count iterations resume the order of images and the main process's random numbers; their loader processes start anew,
     so that augmentations differ.
     """
 
-    # After ContinualHook (whose pass over the data draws random numbers),
-    # before CheckpointHook, which saves what is gathered here.
+    # After ContinualHook, whose passes draw random numbers, and before CheckpointHook, which saves the states.
     priority = 'LOW'
 
     def __init__(self) -> None:
@@ -46,7 +43,7 @@ class RandomStateHook(Hook):
             self._loaded = None
 
     def after_train_epoch(self, runner: Runner) -> None:
-        # Only one process saves, so that all have to meet before.
+        # Gathered before the checkpoint, which the main process saves alone.
         self._states = all_gather_object(random_state())
 
     def after_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None,

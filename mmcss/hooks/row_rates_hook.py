@@ -14,9 +14,9 @@ from .data_pass import bare_model
 
 @HOOKS.register_module()
 class RowRatesHook(Hook):
-    """Holds rows of the classifier, or slows them down, whatever the optimizer; see :func:`hold_rows`."""
+    """Freezes or slows down rows of the classifier, whatever the optimizer; see :func:`hold_rows`."""
 
-    # After the parts are ready, before training.
+    # After the parts are ready.
     priority = 'NORMAL'
 
     def before_train(self, runner: Runner) -> None:

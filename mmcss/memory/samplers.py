@@ -101,7 +101,7 @@ class StreamBatchSampler(Sampler[List[int]]):
 
     def __init__(self, sampler: DefaultSampler, batch_size: int, drop_last: bool = False) -> None:
         if drop_last:
-            raise ValueError('train_dataloader.drop_last: got True, but online steps show each image once; remove it.')
+            raise ValueError('train_dataloader.drop_last: got True, but online steps train on each image once; remove it.')
         self.sampler = sampler
         self.number = len(sampler.dataset)
         self.rank, self.world_size = get_dist_info()

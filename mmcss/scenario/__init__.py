@@ -1,4 +1,4 @@
-"""What is learned when. Pure Python and numpy."""
+"""What is learned at which step. Pure Python and numpy."""
 from typing import Mapping, Type, Union
 
 from .class_incremental import ClassIncremental, parse_short_form

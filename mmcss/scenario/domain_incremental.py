@@ -13,24 +13,21 @@ Rule = Union[str, Mapping[str, Any]]
 
 @dataclass(frozen=True)
 class DomainIncremental:
-    """A sequence of steps, each of which brings the images of new domains, with the labels of all classes.
+    """A sequence of steps, each of which adds images of new domains, with the labels of all classes.
 
-    All classes are known from step 0 on: models don't grow. What a class
-    looks like changes, from city to city (PLOP, Douillard et al., CVPR 2021,
-    section 4) or from day to night.
+    All classes are known from step 0 on: models don't grow. The appearance of the classes changes, from city to city (PLOP,
+    Douillard et al., CVPR 2021, section 4) or from day to night.
 
     Args:
         classes: All classes, background first where the data set has one.
         steps: Names of the domains of each step.
-        rule: How an image's name tells its domain, see :func:`check_rule`.
+        rule: How an image's domain follows from its name, see :func:`check_rule`.
         background: As in :class:`ClassIncremental`.
-        test_share: Share of each domain's images that is kept for tests and
-            never trained on; train and test data are then the same images. 0
-            where the data set has a test set of its own.
-        seed: Of the draw of these images, once for each domain.
-        partition: How they are drawn, of :data:`PARTITIONS`: 'once' draws
-            once for each domain; 'published' as PLOP's released code does
-            (:mod:`mmcss.official.plop`).
+        test_share: Share of each domain's images that is used for tests and never trained on; train and test data are then
+            the same images. 0 where the data set has its own test set.
+        seed: Of the draw of these images.
+        partition: How they are drawn, of :data:`PARTITIONS`: 'once' draws once for each domain; 'published' as PLOP's
+            released code does (:mod:`mmcss.official.plop`).
         joint: Train all domains in one step (the upper bound).
     """
 
@@ -48,12 +45,12 @@ class DomainIncremental:
     def __post_init__(self) -> None:
         check_rule(self.rule)
         if not self.steps or not all(self.steps):
-            raise ValueError(f'scenario.domains: got {[list(step) for step in self.steps]}, expected the names of the '
-                             'domains of each step, at least one a step.')
+            raise ValueError(f'scenario.domains: got {[list(step) for step in self.steps]}, expected at least one name of a '
+                             'domain for each step.')
         names = [name for step in self.steps for name in step]
         twice = sorted({name for name in names if names.count(name) > 1})
         if twice:
-            raise ValueError(f'scenario.domains: {twice} stand in two steps; a domain enters once.')
+            raise ValueError(f'scenario.domains: {twice} are in two steps; a domain enters once.')
         check_test_share(self.test_share)
         if not 0 <= self.seed < 2**32:
             raise ValueError(f'scenario.seed: got {self.seed}, expected 0 to 2**32 - 1.')
@@ -79,7 +76,7 @@ class DomainIncremental:
         return (self[step] for step in range(len(self)))
 
     def images(self, step: int) -> Dict[str, Any]:
-        """What tells the images of a step besides its split, for a data set's config."""
+        """Settings of a data set that select a step's images, besides its split."""
         rule = dict(self.rule) if isinstance(self.rule, Mapping) else self.rule
         return dict(domains=dict(rule=rule, test_share=self.test_share, seed=self.seed, partition=self.partition))
 
@@ -87,18 +84,11 @@ class DomainIncremental:
     def from_config(cls, classes: Sequence[str], background: Optional[str] = None, *,
                     domains: Sequence[Union[str, Sequence[str]]] = (), rule: Rule = 'folder', test_share: float = 0.0,
                     seed: int = 0, partition: str = 'once', joint: bool = False) -> DomainIncremental:
-        """Make a scenario from what stands in a config.
+        """Make a scenario from settings of a config; those not listed here are as in :class:`DomainIncremental`.
 
         Args:
-            classes: Foreground classes of the data set, in its own order.
-            background: Name of the background class, or None.
-            domains: Names of the domains of each step; a step of one domain
-                may be its name alone.
-            rule: See :func:`check_rule`.
-            test_share: See :class:`DomainIncremental`.
-            seed: Likewise.
-            partition: Likewise.
-            joint: Likewise.
+            classes: Foreground classes of the data set, in its order.
+            domains: Names of the domains of each step; a step of one domain may be its name alone.
         """
         steps = tuple((step, ) if isinstance(step, str) else tuple(step) for step in domains)
         first = () if background is None else (background, )
@@ -106,17 +96,14 @@ class DomainIncremental:
 
 
 def check_rule(rule: Rule) -> None:
-    """See that a rule is one.
+    """Make sure that a rule is one of these:
 
-    - 'folder': the name of the folder that the image lies in (Cityscapes'
-      cities);
-    - 'dataset': each data set of a ConcatDataset is a domain, in the order of
-      ``scenario.domains``;
-    - ``dict(prefix=6)``: the first characters of the file's name, that many;
-    - ``dict(regex=...)``: the first group that the expression finds in the
-      image's path below the data set's image folder;
-    - ``dict(lists={domain: file})``: text files with an image a line, by its
-      path below the image folder or its name, with or without suffix.
+    - 'folder': the name of the image's folder (Cityscapes' cities);
+    - 'dataset': each data set of a ConcatDataset is a domain, in the order of ``scenario.domains``;
+    - ``dict(prefix=6)``: that many first characters of the file's name;
+    - ``dict(regex=...)``: the expression's first group in the image's path below the data set's image folder;
+    - ``dict(lists={domain: file})``: text files with an image a line, by its path below the image folder or its name, with
+      or without suffix.
 
     Raises:
         ValueError: It is none of them.

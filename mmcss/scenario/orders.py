@@ -42,14 +42,7 @@ PLOP_PAPER_ORDERS: Tuple[str, ...] = tuple(name for name in CLASS_ORDERS if name
 
 
 def class_order(name: str) -> Tuple[int, ...]:
-    """A published order by its name.
-
-    Args:
-        name: One of :data:`CLASS_ORDERS`.
-
-    Returns:
-        Positions in the data set's list of foreground classes, from 1, in
-        learning order.
+    """One of :data:`CLASS_ORDERS`: positions in the data set's list of foreground classes, from 1, in learning order.
 
     Raises:
         ValueError: No order has this name.

@@ -1,4 +1,4 @@
-"""Which images are trained on, and which are kept for tests: ``scenario.test_share``, ``scenario.partition``."""
+"""Divides images between training and tests: ``scenario.test_share``, ``scenario.partition``."""
 from __future__ import annotations
 
 import hashlib
@@ -12,15 +12,10 @@ from .split import Domains
 
 @dataclass(frozen=True)
 class Partition:
-    """Test images are drawn once for each domain, and never trained on.
-
-    Args:
-        test_share: See :class:`DomainIncremental`.
-        seed: Likewise.
+    """Test images are drawn once for each domain, and never trained on; arguments as in :class:`DomainIncremental`.
 
     Attributes:
-        caveat: What is wrong with its numbers: one with a caveat is for
-            ``profile='official'`` alone.
+        caveat: Why its numbers can't be compared; one with a caveat is for ``profile='official'`` alone.
     """
 
     test_share: float
@@ -29,7 +24,7 @@ class Partition:
 
     def chosen(self, names: Sequence[str], domain_of: Sequence[Optional[str]], domains: Domains, training: bool,
                everything: bool) -> np.ndarray:
-        """Which images a step sees.
+        """Whether a step sees each image, ``[images]`` bool.
 
         Args:
             names: Names of all images.
@@ -37,28 +32,24 @@ class Partition:
             domains: Those of the step.
             training: Whether to train on them.
             everything: Test on images of future domains as well.
-
-        Returns:
-            ``[images]`` bool.
         """
         for_tests = self._for_tests(names, domain_of)
         if training:
-            new = [domain in domains.new and name not in for_tests for name, domain in zip(names, domain_of)]
-            return np.array(new, dtype=bool)
-        # A test set of its own may hold images of no domain of the scenario: they belong to every step.
-        shown = [everything or domain not in domains.future if not self.test_share else
-                 name in for_tests and (domain in domains.seen or (everything and domain in domains.future))
-                 for name, domain in zip(names, domain_of)]
-        return np.array(shown, dtype=bool)
+            chosen = [domain in domains.new and name not in for_tests for name, domain in zip(names, domain_of)]
+        else:  # images of no domain of the scenario, which a test set may have, belong to every step
+            chosen = [everything or domain not in domains.future if not self.test_share else
+                      name in for_tests and (domain in domains.seen or (everything and domain in domains.future))
+                      for name, domain in zip(names, domain_of)]
+        return np.array(chosen, dtype=bool)
 
     def _for_tests(self, names: Sequence[str], domain_of: Sequence[Optional[str]]) -> Set[str]:
-        """Names that are never trained on: drawn once for each domain, whatever the order of the files."""
+        """Names of the test images: drawn once for each domain, whatever the order of the files."""
         if not self.test_share:
             return set()
         drawn: Set[str] = set()
         for domain in sorted({domain for domain in domain_of if domain is not None}):
-            images = sorted({name for name, its in zip(names, domain_of) if its == domain})
-            # Seeded by the name: a domain's draw does not depend on which others there are.
+            images = sorted({name for name, image_domain in zip(names, domain_of) if image_domain == domain})
+            # Seeded by the name: the draw does not depend on the other domains.
             random = np.random.RandomState([self.seed, *domain.encode()])
             number = max(1, round(self.test_share * len(images))) if len(images) > 1 else 0
             drawn.update(images[i] for i in random.permutation(len(images))[:number])

@@ -1,4 +1,4 @@
-"""The classes of one step."""
+"""The classes and domains of one step."""
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
@@ -9,14 +9,7 @@ Names = Tuple[str, ...]
 
 @dataclass(frozen=True)
 class Domains:
-    """The domains of one step.
-
-    Args:
-        old: Domains of the steps before.
-        new: Domains that enter at this step.
-        future: Domains of later steps.
-        base: Domains of the scenario's step 0, which are reported as "old".
-    """
+    """The domains of one step; ``base`` are those of the scenario's step 0, which are reported as "old"."""
 
     old: Names
     new: Names
@@ -38,13 +31,10 @@ class Split:
         old: Classes of the steps before; empty at step 0.
         new: Classes that enter at this step.
         future: Classes of later steps.
-        base: Classes of the scenario's step 0, which the papers report as
-            "old". Differs from ``new`` at step 0 only for a joint run, whose
-            single step holds all classes.
-        background: Name of the background class, None if there is none. It
-            stands first in ``base``.
-        domains: The step's domains, where steps bring domains and not
-            classes; None elsewhere.
+        base: Classes of the scenario's step 0, which the papers report as "old". Differs from ``new`` at step 0 only in a
+            joint run, whose single step has all classes.
+        background: Name of the background class, the first of ``base``; None if there is none.
+        domains: The step's domains, where steps add domains; None where they add classes.
     """
 
     step: int
@@ -61,8 +51,8 @@ class Split:
         return self.old + self.new
 
     @property
-    def brings(self) -> Names:
-        """What enters at this step: classes, or domains."""
+    def entering(self) -> Names:
+        """The classes, or domains, that enter at this step."""
         return self.new if self.domains is None else self.domains.new
 
     @property
@@ -79,12 +69,12 @@ class Split:
 
     @property
     def first_foreground(self) -> int:
-        """Label and channel of the first foreground class: 1 behind a background, 0 where there is none."""
+        """Label and channel of the first foreground class: 1 behind a background, else 0."""
         return int(self.background is not None)
 
     @property
     def unknown(self) -> int:
-        """Label and channel of what is no class yet, in models that have it: behind all classes."""
+        """Label and channel of the unknown class, in models that have it: behind all classes."""
         return self.num_seen
 
     def foreground(self, names: Names) -> Names:
@@ -108,7 +98,7 @@ class Split:
 
 
 def _with(kind: type, values: Mapping[str, Any]) -> Dict[str, Any]:
-    """A copy of nested dicts with this kind of sequence."""
+    """A copy of nested dicts whose sequences are of this kind."""
     return {
         key: _with(kind, value) if isinstance(value, Mapping) else kind(value) if isinstance(value, (list, tuple)) else value
         for key, value in values.items()

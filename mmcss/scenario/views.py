@@ -1,7 +1,6 @@
-"""What of a data set a step may see: which images, and which labels.
+"""Which images and which labels of a data set a step sees.
 
-A view turns a presence table into image numbers, and a split into a label
-table. Both are plain numpy; nothing here opens a file.
+A view turns a presence table into image numbers, and a split into a label table, in plain numpy; nothing here opens a file.
 """
 from __future__ import annotations
 
@@ -26,30 +25,24 @@ RawIds = Mapping[str, int]
 class TrainView:
     """What training sees of a data set at a step.
 
-    Images (rules of MiB, Cermelli et al., CVPR 2020, and of Michieli and
-    Zanuttigh, ICCVW 2019; "holds" means at least one pixel of the full label
-    map):
+    Images (rules of MiB, Cermelli et al., CVPR 2020, and of Michieli and Zanuttigh, ICCVW 2019; "holds" means at least one
+    pixel of the full label map):
 
     - overlapped: the image holds a new class.
     - disjoint: and no future class.
     - sequential: as disjoint, but old classes keep their labels.
 
-    Labels: new classes get their index; old and future ones become
-    background (old ones keep their index when sequential); 255 stays.
+    Labels: new classes get their index; old and future ones become background (old ones keep their index when sequential);
+    255 stays.
 
     Args:
         regime: 'overlapped', 'disjoint' or 'sequential'.
-        ignore_as_background: Train on 255 as background, as MiB's released
-            code does with VOC's borders.
-        keep_old_labels: Old classes keep their labels: the oracle of PLOP's
-            ablation of pseudo labels. No continual setting.
-        unknown: What of the background is labelled unknown
-            (:attr:`Split.unknown`; SSUL): 'background' for all of it,
-            'saliency' for what a saliency map marks, which is known when the
-            map is read, 'nothing' where the channel has no label (DKD), None
-            where there is no such channel.
-        ignore_others: Ignore old and future classes, in place of making them
-            background.
+        ignore_as_background: Train on 255 as background, as MiB's released code does with VOC's borders.
+        keep_old_labels: Old classes keep their labels: the oracle of PLOP's ablation of pseudo labels. No continual setting.
+        unknown: Which background is labelled unknown (:attr:`Split.unknown`; SSUL): 'background' for all of it, 'saliency'
+            for pixels marked in a saliency map, which is read with the image, 'nothing' where the channel has no label
+            (DKD), None where there is no such channel.
+        ignore_others: Ignore old and future classes instead of making them background.
     """
 
     regime: Regime = 'overlapped'
@@ -67,8 +60,7 @@ class TrainView:
         """Numbers of the images of the step, ascending.
 
         Args:
-            presence: ``[images, 256]`` bool, which raw label values each
-                image holds.
+            presence: ``[images, 256]`` bool, which raw label values each image holds.
             split: The step.
             raw_ids: Raw label value of each class name.
         """
@@ -87,8 +79,7 @@ class TrainView:
         Args:
             split: The step.
             raw_ids: Raw label value of each class name.
-            labelled: The classes that keep their labels, where these are not
-                :meth:`kept` (remembered images).
+            labelled: The classes that keep their labels, in place of :meth:`labelled_classes` (remembered images).
         """
         unlabelled = IGNORE if split.background is None else 0
         others = IGNORE if self.ignore_others else unlabelled
@@ -98,7 +89,7 @@ class TrainView:
         return self.with_unknown(table, split)
 
     def with_unknown(self, table: np.ndarray, split: Split) -> np.ndarray:
-        """A table of labels in which all background is unknown, where this view has it so."""
+        """A table in which all background is unknown, where the view's ``unknown`` is 'background'."""
         return np.where(table == 0, split.unknown, table).astype(np.uint8) if self.unknown == 'background' else table
 
 
@@ -107,16 +98,12 @@ class Protocol:
     """What evaluation sees of a data set at a step.
 
     Args:
-        future: What pixels of future classes count as: 'background' (PLOP's
-            released code) or 'ignore' (MiB's).
-        background: Whether the background is scored; if not, its pixels are
-            ignored and it enters no mean.
-        images: 'seen' keeps the images that hold a seen class, 'all' all.
-        absent: What a class counts that no test image shows: 'stock' is
-            MMSegmentation's (0 if it is predicted somewhere, else left out of
-            the means), 'skip' leaves it out, 'zero' counts 0, and 'plop'
-            leaves it out of the mean of all classes and counts 0 in those of
-            old and new ones.
+        future: Label of future classes: 'background' (PLOP's released code) or 'ignore' (MiB's).
+        background: Whether the background is scored; if not, its pixels are ignored and it is in no mean.
+        images: 'seen' selects the images that hold a seen class, 'all' all.
+        absent: Value of a class that no test image holds: 'stock' is MMSegmentation's (0 if it is predicted somewhere, else
+            left out of the means), 'skip' leaves it out, 'zero' is 0, and 'plop' leaves it out of the mean of all classes
+            and is 0 in those of old and new ones.
     """
 
     future: Future = 'background'
@@ -145,9 +132,8 @@ class Protocol:
         return table
 
 
-# How the authors' code tests; 'default' and 'full' are ours. Their images are resized and cut besides; that
-# is the data pipeline's business. 'listed' stands for True where the data set
-# lists a background (VOC) and False where it is what no class covers (ADE20K).
+# How the authors' code tests; 'default' and 'full' are mmcss's. It also resizes and crops images, as data pipelines do.
+# 'listed' means True where the data set lists a background (VOC), and False where background is the rest (ADE20K).
 PROTOCOLS: Dict[str, Dict[str, Any]] = {
     'default': dict(future='background', background=True, images='seen', absent='stock'),
     'plop': dict(future='background', background=True, images='seen', absent='plop'),
@@ -159,7 +145,7 @@ PROTOCOLS: Dict[str, Dict[str, Any]] = {
 
 
 def _holds(presence: np.ndarray, names: Names, raw_ids: RawIds) -> np.ndarray:
-    # Data of a later step may know none but its own classes.
+    # Data of a later step may list its new classes alone.
     return np.any(presence[:, [raw_ids[name] for name in names if name in raw_ids]], axis=1)
 
 
@@ -169,7 +155,7 @@ def _table(split: Split, raw_ids: RawIds, labelled: Sequence[str], others: int) 
     table = np.full(256, IGNORE, dtype=np.uint8)
     for name, raw in raw_ids.items():
         table[raw] = index[name] if name in labelled else others
-    # The background keeps its place in every step, though it is "old" after step 0.
+    # The background has index 0 at every step, though it is "old" after step 0.
     if split.background is not None and split.background in raw_ids:
         table[raw_ids[split.background]] = 0
     return table

@@ -225,11 +225,11 @@ class StepSession:
                 self._undo.callback(handle.remove)
 
     def _image_passes(self, name: str, part: Part, student: bool) -> ImagePasses:
-        return ImagePass(self.model, part.needs, student, partial(self._images, part.needs.true_background))
+        return ImagePass(self.model, part.needs, student, partial(self._images, part.needs.view))
 
-    def _images(self, true_background: bool, number: int) -> Iterator[Dict[str, Any]]:
+    def _images(self, view: Mapping[str, Any], number: int) -> Iterator[Dict[str, Any]]:
         """Batches of each image of the step once, preprocessed, with augmentations seeded by image and pass."""
-        loader, dataset = self.loader, self.dataset.with_true_background() if true_background else self.dataset
-        images = SeededImages(dataset, self.dataset.each_once(), self.seed, number)
+        loader = self.loader
+        images = SeededImages(self.dataset.viewed(view), self.dataset.each_once(), self.seed, number)
         for data in DataLoader(images, loader.batch_size or 1, num_workers=loader.num_workers, collate_fn=loader.collate_fn):
             yield self.model.data_preprocessor(data, training=True)

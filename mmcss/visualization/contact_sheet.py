@@ -1,4 +1,4 @@
-"""Training images beside their labels, as files hold them and as a step sees them."""
+"""Training images beside all of their labels and those that a step sees."""
 from __future__ import annotations
 
 from dataclasses import dataclass
@@ -9,10 +9,10 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from ..files import PathLike
-from .predictions import Palette, class_patches, colourise, rows_figure
+from .predictions import Palette, class_patches, colourise, rows_figure, saved
 
-CELL = 3.0  # inches that a picture is wide
-LONGEST_NAME = 45  # letters that stand above a picture
+CELL = 3.0  # width of a picture, inches
+LONGEST_NAME = 45  # letters of a title
 
 
 @dataclass(frozen=True)
@@ -20,10 +20,10 @@ class SheetRow:
     """An image and its labels.
 
     Args:
-        name: What stands above the image; of a long one, its end.
+        name: Title of the image; a long one is cut at its beginning.
         image: ``[H, W, 3]`` uint8 RGB.
         labels: ``[H, W]`` indices of all classes, 255 where ignored.
-        seen: ``[H, W]`` as ``labels``: what a step sees of them.
+        step_labels: ``[H, W]`` likewise, as the step sees them.
 
     Raises:
         ValueError: The sizes differ.
@@ -32,12 +32,12 @@ class SheetRow:
     name: str
     image: np.ndarray
     labels: np.ndarray
-    seen: np.ndarray
+    step_labels: np.ndarray
 
     def __post_init__(self) -> None:
-        for told, labels in (('label map', self.labels), ('labels as the step sees them', self.seen)):
+        for kind, labels in (('label map', self.labels), ('labels as the step sees them', self.step_labels)):
             if labels.shape != self.image.shape[:2]:
-                raise ValueError(f'{self.name}: the image has height and width {self.image.shape[:2]}, its {told} '
+                raise ValueError(f'{self.name}: the image has height and width {self.image.shape[:2]}, its {kind} '
                                  f'{labels.shape}. Mend the file that is of the wrong size.')
 
 
@@ -47,9 +47,9 @@ def draw_contact_sheet(rows: Sequence[SheetRow], classes: Sequence[str], palette
 
     Args:
         rows: At least one.
-        classes: Name of each class that a label map holds.
+        classes: Name of each class in the label maps.
         palette: RGB of each class.
-        title: Stands above all.
+        title: Of the whole picture.
         out: The picture to write; its suffix sets the format.
 
     Returns:
@@ -58,18 +58,15 @@ def draw_contact_sheet(rows: Sequence[SheetRow], classes: Sequence[str], palette
     Raises:
         ValueError: There is no row, or a label has no colour.
     """
-    out = Path(out)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    contact_sheet_figure(rows, classes, palette, title).savefig(out, dpi=100)
-    return out
+    return saved(contact_sheet_figure(rows, classes, palette, title), out)
 
 
 def contact_sheet_figure(rows: Sequence[SheetRow], classes: Sequence[str], palette: Palette, title: str) -> Figure:
     """The figure of :func:`draw_contact_sheet`."""
     if not rows:
-        raise ValueError('got no row to draw; a contact sheet has at least one image.')
+        raise ValueError('rows: got no row to draw, expected at least one.')
     pictures = [[(row.name if len(row.name) <= LONGEST_NAME else f'...{row.name[-LONGEST_NAME:]}', row.image),
-                 ('all labels', colourise(row.labels, palette)), ('what the step sees', colourise(row.seen, palette))]
+                 ('all labels', colourise(row.labels, palette)), ('what the step sees', colourise(row.step_labels, palette))]
                 for row in rows]
-    legend = class_patches([labels for row in rows for labels in (row.labels, row.seen)], classes, palette)
+    legend = class_patches([labels for row in rows for labels in (row.labels, row.step_labels)], classes, palette)
     return rows_figure(pictures, CELL, legend, title)

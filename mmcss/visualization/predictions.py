@@ -1,4 +1,4 @@
-"""The same images as segmented after each step, method under method."""
+"""The predictions of each step for the same images, method under method."""
 from __future__ import annotations
 
 import math
@@ -65,10 +65,7 @@ def draw_predictions(images: Sequence[np.ndarray], truths: Sequence[np.ndarray],
         ValueError: The numbers or sizes of the maps and images differ, or a
             label has no colour.
     """
-    out = Path(out)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    prediction_figure(images, truths, predictions, classes, palette).savefig(out, dpi=100)
-    return out
+    return saved(prediction_figure(images, truths, predictions, classes, palette), out)
 
 
 def prediction_figure(images: Sequence[np.ndarray], truths: Sequence[np.ndarray],
@@ -78,44 +75,51 @@ def prediction_figure(images: Sequence[np.ndarray], truths: Sequence[np.ndarray]
     _check(images, truths, predictions)
     rows = [_row(index, image, truth, method, steps, palette)
             for index, (image, truth) in enumerate(zip(images, truths)) for method, steps in predictions.items()]
-    shown = (label for steps in predictions.values() for step in steps for label in step)
-    return rows_figure(rows, CELL, class_patches([*truths, *shown], classes, palette))
+    predicted = (label for steps in predictions.values() for step in steps for label in step)
+    return rows_figure(rows, CELL, class_patches([*truths, *predicted], classes, palette))
 
 
 def rows_figure(rows: Sequence[Sequence[Cell]], cell: float, legend: Sequence[Patch], title: str = '') -> Figure:
     """Rows of pictures with their titles, above a legend; all places are set in inches, so that cells keep the images' shape.
 
     Args:
-        rows: Of titles and ``[H, W, 3]`` uint8 RGB; pictures of a row are of
-            one size, or have no pixels and stay blank.
-        cell: Inches that a picture and its margin are wide.
+        rows: Of titles and ``[H, W, 3]`` uint8 RGB; pictures of a row have the same size, or no pixels and stay blank.
+        cell: Width of a picture with its margin, in inches.
         legend: Its entries.
-        title: Stands above all.
+        title: Of the whole figure.
     """
     heights = [(cell - GAP) * row[0][1].shape[0] / row[0][1].shape[1] for row in rows]
     width = cell * max(map(len, rows))
     legend_columns = max(1, int(width / LEGEND_ENTRY))
     above = TITLE * (1 + title.count('\n')) if title else 0
-    height = above + sum(TITLE + own for own in heights) + GAP + LEGEND_LINE * (1 + math.ceil(len(legend) / legend_columns))
+    height = above + sum(heights) + TITLE * len(heights) + GAP + LEGEND_LINE * (1 + math.ceil(len(legend) / legend_columns))
     top = height - above
     # Not through pyplot: it would keep the figure, and ask for a display.
     figure = Figure(figsize=(width, height))
-    for row, own in zip(rows, heights):
-        top -= TITLE + own
-        for column, (told, picture) in enumerate(row):
+    for row, row_height in zip(rows, heights):
+        top -= TITLE + row_height
+        for column, (name, picture) in enumerate(row):
             if picture.size:
-                left = column * cell + GAP / 2
-                axes = figure.add_axes((left / width, top / height, (cell - GAP) / width, own / height), xticks=[], yticks=[])
-                # Nearest: a blend of two classes' colours may be a third one's.
+                place = ((column * cell + GAP / 2) / width, top / height, (cell - GAP) / width, row_height / height)
+                axes = figure.add_axes(place, xticks=[], yticks=[])
+                # Nearest: a blend of two classes' colours may be that of a third.
                 axes.imshow(picture, interpolation='nearest', aspect='auto')
-                axes.set_title(told, fontsize=FONT_SIZE, pad=2)
+                axes.set_title(name, fontsize=FONT_SIZE, pad=2)
     figure.suptitle(title, fontsize=FONT_SIZE + 2)
     figure.legend(handles=legend, loc='lower center', ncols=legend_columns, fontsize=FONT_SIZE, frameon=False)
     return figure
 
 
+def saved(figure: Figure, out: PathLike) -> Path:
+    """Write a figure to a file, and its folder if it is missing; returns the file's path."""
+    out = Path(out)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(out, dpi=100)
+    return out
+
+
 def trained_steps(work_dir: PathLike) -> Dict[int, Path]:
-    """Folders ``step_k`` that hold ``deploy.py`` and ``step_k.pth``, by ascending step.
+    """Folders ``step_k`` with ``deploy.py`` and ``step_k.pth``, by ascending step.
 
     Raises:
         FileNotFoundError: There is none.
@@ -126,25 +130,19 @@ def trained_steps(work_dir: PathLike) -> Dict[int, Path]:
         if match and (folder / 'deploy.py').is_file() and (folder / f'{folder.name}.pth').is_file():
             folders[int(match[1])] = folder
     if not folders:
-        raise FileNotFoundError(f'{work_dir} holds no step_k with deploy.py and step_k.pth in it. '
+        raise FileNotFoundError(f'{work_dir} holds no step_k with deploy.py and step_k.pth. '
                                 'Give the work_dir of a run that has finished a step.')
     return dict(sorted(folders.items()))
 
 
 def predict_steps(work_dir: PathLike, image_files: Sequence[PathLike], device: str = 'cpu') -> List[List[np.ndarray]]:
-    """Segment images with the model of each step, as stock MMSegmentation does.
-
-    Args:
-        work_dir: Folder of all steps.
-        image_files: The images.
-        device: Where the models run.
+    """Segment images on ``device`` with the model of each step, as stock MMSegmentation does.
 
     Returns:
-        For step 0, 1, … to the last trained one, a ``[H, W]`` uint8 label map
-        per image; an empty list for a step that is not there.
+        For step 0, 1, … to the last trained one, a ``[H, W]`` uint8 label map per image; an empty list for a missing step.
 
     Raises:
-        FileNotFoundError: No step is there.
+        FileNotFoundError: ``work_dir`` has no trained step.
     """
     folders = trained_steps(work_dir)
     return [_predict(folders[step], image_files, device) if step in folders else []
@@ -161,16 +159,16 @@ def _predict(folder: Path, image_files: Sequence[PathLike], device: str) -> List
 def _check(images: Sequence[np.ndarray], truths: Sequence[np.ndarray],
            predictions: Mapping[str, Sequence[Sequence[np.ndarray]]]) -> None:
     if not images or not predictions:
-        raise ValueError(f'got {len(images)} images and predictions of {len(predictions)} methods; '
-                         'at least one of each is needed.')
-    named = {'truths': truths}
+        raise ValueError(f'got {len(images)} images and predictions of {len(predictions)} methods, expected at least one '
+                         'of each.')
+    maps_by_name = {'truths': truths}
     for method, steps in predictions.items():
-        named.update({f'predictions of {method} step {step}': maps for step, maps in enumerate(steps) if len(maps)})
+        maps_by_name.update({f'predictions of {method} step {step}': maps for step, maps in enumerate(steps) if len(maps)})
     sizes = [image.shape[:2] for image in images]
-    for name, maps in named.items():
+    for name, maps in maps_by_name.items():
         if [label.shape for label in maps] != sizes:
-            raise ValueError(f'{name}: got label maps of sizes {[label.shape for label in maps]}, '
-                             f'the images have {sizes}.')
+            raise ValueError(f'{name}: got label maps of sizes {[label.shape for label in maps]}, expected those of the '
+                             f'images, {sizes}.')
 
 
 def _row(index: int, image: np.ndarray, truth: np.ndarray, method: str, steps: Sequence[Sequence[np.ndarray]],
@@ -184,7 +182,7 @@ def _row(index: int, image: np.ndarray, truth: np.ndarray, method: str, steps: S
 
 
 def class_patches(maps: Iterable[np.ndarray], classes: Sequence[str], palette: Palette) -> List[Patch]:
-    """Entries of a legend for the classes that label maps hold: all 150 of a large data set would not be readable."""
+    """Legend entries of the classes in label maps alone: all 150 of a large data set would be unreadable."""
     shown = np.unique(np.concatenate([np.unique(labels) for labels in maps]))
     return [Patch(facecolor=colour, edgecolor='grey', label='ignored' if index == IGNORE else classes[index])
             for index, colour in zip(shown, colourise(shown, palette) / 255)]

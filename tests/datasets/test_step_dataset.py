@@ -68,9 +68,9 @@ def test_ignored_pixels_as_background(tmp_path):
     assert contents(make(tmp_path, 0, dict(TRAIN, ignore_as_background=True)))['i2'] == [0, 2, 0]
 
 
-def test_true_background_is_that_of_the_data_set(tmp_path):
+def test_a_view_that_ignores_old_and_future_classes(tmp_path):
     dataset = make(tmp_path, 1)
-    assert contents(dataset.with_true_background()) == {'i1': [0, 3], 'i2': [3, 255, 255], 'i3': [3, 255]}
+    assert contents(dataset.viewed(dict(ignore_others=True))) == {'i1': [0, 3], 'i2': [3, 255, 255], 'i3': [3, 255]}
     assert contents(dataset) == {'i1': [0, 3], 'i2': [3, 0, 255], 'i3': [3, 0]}
 
 

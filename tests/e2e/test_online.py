@@ -239,8 +239,8 @@ def test_the_deploy_config_predicts_the_same(tiny_data, tmp_path, method):
 @pytest.mark.parametrize('change, message', [
     (dict(next_steps=dict(train_cfg=dict(max_epochs=2))), 'continual.online: each image is trained on once, but next_steps'),
     (dict(next_steps=dict(train_dataloader=dict(batch_sampler=dict(type='AspectRatioBatchSampler')))),
-     'continual.online makes batches itself'),
-    (dict(continual=dict(memory=None)), 'continual.online: there is no memory to replay; set continual.memory'),
+     'train_dataloader.batch_sampler: continual.online has its own'),
+    (dict(continual=dict(memory=None)), 'continual.online: got a replay without a memory; set continual.memory'),
     (dict(continual=dict(memory=dict(share=.5))), r"continual.memory: got \['share'\], which have no effect in online steps"),
     (dict(continual=dict(memory=dict(iterations='kept'))), r"continual.memory: got \['iterations'\], which have no effect"),
     (dict(continual=dict(online=dict(type='BestReplay'))),
@@ -261,7 +261,7 @@ def test_settings_that_don_t_go(tiny_data, tmp_path, change, message):
 def test_images_are_not_left_out(tiny_data, tmp_path):
     cfg = config(tiny_data, tmp_path, 'online_em')
     cfg.merge_from_dict(dict(next_steps=dict(train_dataloader=dict(drop_last=True))))
-    with pytest.raises(ValueError, match='train_dataloader.drop_last: online steps show each'):
+    with pytest.raises(ValueError, match='train_dataloader.drop_last: online steps train on each'):
         run(cfg)
     assert not list(tmp_path.rglob('*.pth'))
 

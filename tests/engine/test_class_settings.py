@@ -62,7 +62,7 @@ def test_losses_inside_losses():
     (dict(class_weight=[.1] * 5 + [.2]), r'class_weight: got 6 entries, expected 5: one for each class of the data set'),
     (dict(pos_weight=[.1, .2]), r'pos_weight: got 2 entries, expected 5'),
     (dict(type='FocalLoss', alpha=[.1, .2, .3]), r'loss_decode\[1\].alpha: got 3 entries, expected 5'),
-    (dict(class_weight='weights.npy'), r'loss_decode\[1\].class_weight: got a file of weights, which can not be cut'),
+    (dict(class_weight='weights.npy'), r'loss_decode\[1\].class_weight: got a file of weights, which cannot be cut'),
     (dict(type=CountsLoss, counts=[1, 2, 3, 4, 5], unknown=True), r'counts: got an entry for each class, but none for the unknown class')])
 def test_lists_that_do_not_fit(setting, message):
     with pytest.raises(ValueError, match=message):
@@ -94,7 +94,7 @@ def test_numbers_of_classes(seen, numbers, expected):
 def test_numbers_of_classes_that_are_none():
     with pytest.raises(ValueError, match=r'loss_decode\[1\].classes: got class 5, but .* classes 0 to 4'):
         settled(type='LovaszLoss', classes=[1, 5])
-    with pytest.raises(ValueError, match=r'classes: got \[2, 4\], none of which is a class of the first 3'):
+    with pytest.raises(ValueError, match=r'classes: got \[2, 4\], none of which is among the first 3 classes'):
         settled(type='LovaszLoss', classes=[2, 4])
 
 

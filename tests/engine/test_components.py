@@ -59,7 +59,7 @@ def test_the_innermost_component_is_told_and_what_it_takes(settings):
         with under_key('model', settings['model'], settings):
             MODELS.build(settings['model'])
     told = str(error.value)
-    assert told.startswith("model.decode_head: got {'type': 'FCNHead', 'in_channels': 64, ") and 'can not be built: TypeError' in told
+    assert told.startswith("model.decode_head: got {'type': 'FCNHead', 'in_channels': 64, ") and 'cannot be built: TypeError' in told
     assert '; expected as in FCNHead(num_convs=2, kernel_size=3, ' in told
 
 

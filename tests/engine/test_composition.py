@@ -162,9 +162,9 @@ def test_a_name_of_ones_own(own):
 
 
 @pytest.mark.parametrize('options, message', [
-    (dict(scenario='voc_15-2'), r"--scenario: there is no 'voc_15-2' in .*scenarios, did you mean 'voc_15-5'\?; valid are ade"),
-    (dict(model='segformer_b2'), r"--model: there is no 'segformer_b2' in .*models, did you mean 'segformer_mit-b2'"),
-    (dict(scenario='nowhere/mine.py'), r'--scenario: there is no file nowhere/mine.py'),
+    (dict(scenario='voc_15-2'), r"--scenario: got 'voc_15-2', which is not in .*scenarios, did you mean 'voc_15-5'\?; valid are ade"),
+    (dict(model='segformer_b2'), r"--model: got 'segformer_b2', which is not in .*models, did you mean 'segformer_mit-b2'"),
+    (dict(scenario='nowhere/mine.py'), r'--scenario: got nowhere/mine.py, which is no file'),
     (dict(profile='offical'), "profile: got 'offical', valid are paper, official"),
     (dict(model='deeplabv3_r18_scratch'), 'sats on voc_15-1 with deeplabv3_r18_scratch: SATS transfers the attention'),
     (dict(scenario='camvid11_domains'), 'sats on camvid11_domains with segformer_mit-b2: steps of domains bring no')])
@@ -175,10 +175,10 @@ def test_what_can_not_be_composed(options, message):
 
 def test_a_config_that_does_not_list_what_is_exchanged(own):
     path = own("scenario = dict(steps='15-1')\n")
-    with pytest.raises(ValueError, match='mine.py: its _base_ lists no file of models and of scenarios to be exchanged'):
+    with pytest.raises(ValueError, match='mine.py: _base_ lists no file of models and of scenarios to replace'):
         compose(path, 'voc_10-1', 'deeplabv3_r101')
     path = own(parts_text().replace('scenarios/voc_15-1', 'datasets/voc2012'))
-    with pytest.raises(ValueError, match='mine.py: its _base_ lists no file of scenarios to be exchanged'):
+    with pytest.raises(ValueError, match='mine.py: _base_ lists no file of scenarios to replace'):
         compose(path, 'voc_10-1')
 
 

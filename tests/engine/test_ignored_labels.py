@@ -49,5 +49,5 @@ def test_what_is_right():
 def test_padding_as_background_needs_a_background():
     padded = config(model=dict(data_preprocessor=dict(seg_pad_val=0)))
     check_ignored_labels(padded, split())
-    with pytest.raises(ValueError, match=r'model\.data_preprocessor\.seg_pad_val: got 0, valid is 255 \(ignored\)\.'):
+    with pytest.raises(ValueError, match=r'model\.data_preprocessor\.seg_pad_val: got 0, expected 255 \(ignored\):'):
         check_ignored_labels(padded, split(None))

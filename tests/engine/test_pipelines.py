@@ -61,15 +61,15 @@ def test_good_pipelines(tmp_path, role, pipeline, kind):
 @pytest.mark.parametrize('role, pipeline, message', [
     ('test', [IMAGE, LABELS, RESIZE, PACK],
      'step 0: test_dataloader.dataset.pipeline: got labels of 16 x 32 pixels of an image of 1024 x 1024, expected 1024 x 1024. '
-     'Let LoadAnnotations stand behind the transforms that resize.'),
+     'Put LoadAnnotations after the transforms that resize.'),
     ('train', [IMAGE, RESIZE, LABELS, PACK],
      'step 0: train_dataloader.dataset.pipeline: got labels of 1024 x 1024 pixels of an image of 1024 x 1024, expected 16 x 32. '
-     'Let LoadAnnotations stand ahead of the transforms that resize.'),
+     'Put LoadAnnotations before the transforms that resize.'),
     ('test', [IMAGE, dict(type='Resize', scale=(0, 0)), LABELS, PACK],
      "step 0: test_dataloader.dataset.pipeline[1]: got {'type': 'Resize', 'scale': (0, 0)}, which fails on random images: "),
     ('train', [IMAGE, LABELS, dict(type='WantsRed'), PACK],
      "step 0: train_dataloader.dataset.pipeline[2]: got {'type': 'WantsRed'}, which fails on random images: KeyError: 'redness'. "
-     'If that is of the random images alone: --no-rehearsal (run.rehearsal=False).'),
+     'If it works on your images, skip this check with --no-rehearsal (run.rehearsal=False).'),
 ])
 def test_pipelines_that_fail(tmp_path, role, pipeline, message):
     with pytest.raises(ValueError) as caught:

@@ -179,7 +179,7 @@ def test_faults_are_told_with_their_key(name):
     told = message(tiny(**changes))
     assert told.startswith(expected)
     if 'on random images' in told:
-        assert told.endswith('alone: --no-rehearsal (run.rehearsal=False).')
+        assert told.endswith('skip this check with --no-rehearsal (run.rehearsal=False).')
 
 
 def test_a_full_disk_is_told_as_such(monkeypatch):
@@ -249,7 +249,7 @@ def test_loaders_and_their_transforms_are_built(role):
 def test_workers_that_live_on_need_workers():
     cfg = tiny()
     cfg.test_dataloader.persistent_workers = True
-    assert message(cfg).endswith('which can not be built: ValueError: persistent_workers option needs num_workers > 0.')
+    assert message(cfg).endswith('which cannot be built: ValueError: persistent_workers option needs num_workers > 0.')
 
 
 def test_schedules_have_the_length_of_the_step():

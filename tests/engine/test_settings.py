@@ -72,7 +72,7 @@ def test_both_profiles_of_each_method_build(tmp_path, method, profile):
         cfg.scenario = dict(type='DomainIncremental', domains=['a', 'b', 'c'], test_share=.2)
     if profile == 'official' and 'official' not in cfg:  # online EM: no code was released
         assert 'online' in cfg.continual
-        with pytest.raises(ValueError, match="no 'official' settings"):
+        with pytest.raises(ValueError, match='no official settings'):
             with_profile(cfg)
         return
     steps = steps_of(cfg)
@@ -120,7 +120,7 @@ def test_a_setting_of_one_s_own_goes_into_official(tmp_path):
 
 
 @pytest.mark.parametrize('profile, message', [('offical', "profile: got 'offical', expected 'paper' or 'official'"),
-                                              ('official', "has no 'official' settings")])
+                                              ('official', 'has no official settings')])
 def test_profiles_that_are_not_there(tmp_path, profile, message):
     with pytest.raises(ValueError, match=message):
         read_settings(tiny_config(tmp_path, tmp_path, profile=profile))
@@ -263,5 +263,5 @@ def test_what_is_told(tmp_path, change, message):
 def test_changes_of_later_steps_that_clash(tmp_path):
     cfg = tiny_config(tmp_path, tmp_path, continual=dict(losses=dict(pod=[])))
     cfg.next_steps.continual = dict(losses=dict(pod=dict(loss_weight=5.)))
-    with pytest.raises(ValueError, match=r"next_steps.continual.losses.pod: got \{'loss_weight': 5.0\}, which changes \[\], exp"):
+    with pytest.raises(ValueError, match=r"next_steps.continual.losses.pod: got \{'loss_weight': 5.0\}, which can be m"):
         read_settings(cfg)

@@ -76,7 +76,7 @@ def test_clean_configs_stay_as_they_are():
 def test_files_of_names_that_can_not_be_read(tmp_path, content, message):
     if content is not None:
         (tmp_path / 'names.txt').write_bytes(content)
-    with pytest.raises(ValueError, match=rf"metainfo.classes: '.*names.txt' can not be read as a text file .*{message}"):
+    with pytest.raises(ValueError, match=rf"metainfo.classes: '.*names.txt' cannot be read as a text file .*{message}"):
         stated_names(leaf(str(tmp_path / 'names.txt')))
 
 
@@ -100,8 +100,8 @@ def test_another_name_of_the_background(tmp_path, told, test):
 
 def test_a_first_class_that_may_be_none(tmp_path, told):
     build_scenario(configured(tmp_path, ('void', *CLASSES[1:])))
-    assert told() == ["metainfo.classes: 'void', label value 0, is learned like any class. If it is what no class covers, call "
-                      "it 'background'."]
+    assert told() == ["metainfo.classes: 'void', label value 0, is learned like any class. If it stands for pixels of no class, "
+                      "call it 'background'."]
 
 
 @pytest.mark.parametrize('train, test, message', [

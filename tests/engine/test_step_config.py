@@ -335,7 +335,7 @@ def test_what_a_step_replays_by_default(tmp_path):
 
 def test_a_batch_sampler_beside_a_memory_is_refused(tmp_path):
     loader = dict(tiny_config(tmp_path, tmp_path).train_dataloader, batch_sampler=dict(type='BatchSampler'))
-    with pytest.raises(ValueError, match='continual.memory fills batches itself; remove batch_sampler from train_data'):
+    with pytest.raises(ValueError, match='train_dataloader.batch_sampler: continual.memory has its own; remove it'):
         configs(tmp_path, train_dataloader=loader, continual=dict(memory=MEMORY))
 
 
@@ -354,7 +354,7 @@ def test_the_hooks_of_each_step(tmp_path, continual, expected):
 
 def test_rows_of_several_optimizers_are_not_held(tmp_path):
     wrapper = dict(constructor='Own', a=dict(type='OptimWrapper', optimizer=dict(type='SGD', lr=.1)))
-    with pytest.raises(ValueError, match='hold rows of one optimizer; this optim_wrapper has several'):
+    with pytest.raises(ValueError, match='got an optim_wrapper with several optimizers, expected one'):
         configs(tmp_path, continual=dict(frozen=['shared']), optim_wrapper=wrapper, next_steps={})
 
 
@@ -435,7 +435,7 @@ def test_a_later_step_may_have_data_that_knows_its_own_classes(tmp_path):
 
 @pytest.mark.parametrize('compile', [True, dict(backend='eager')])
 def test_a_method_that_watches_the_model_is_not_compiled(tmp_path, compile):
-    with pytest.raises(ValueError, match='compile: .* because targets, losses.local_pod of continual watch .* Remove'):
+    with pytest.raises(ValueError, match='compile: .* because targets, losses.local_pod of continual hook .* Remove'):
         configs(tmp_path, compile=compile)
     assert [config.compile for config in configs(tmp_path, compile=compile, continual={})[1]] == [compile] * 3
     assert len(configs(tmp_path, compile=False)[1]) == 3

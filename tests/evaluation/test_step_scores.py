@@ -49,12 +49,12 @@ def test_each_module_is_left_in_its_mode_where_it_fails(images):
 
 
 def test_images_of_training_are_refused(tiny_data):
-    told = r'images: got a data set whose view is a TrainView, expected a Protocol, which says what is scored\.'
+    told = r'images: got a data set whose view is a TrainView, expected a Protocol\.'
     with pytest.raises(ValueError, match=told):
         evaluate(Oracle(), StepDataset(loader(tiny_data, 'val')['dataset'], SPLIT))
 
 
 def test_a_forgotten_collate_fn_is_told(images):
-    told = "^loader: got torch's default_collate, which can't put data samples together; build it with collate_fn=pseudo_collate"
+    told = "^loader: got torch's default_collate, which can't collate data samples; build it with collate_fn=pseudo_collate"
     with pytest.raises(ValueError, match=told):
         evaluate(Oracle(), DataLoader(images))

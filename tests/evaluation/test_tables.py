@@ -62,7 +62,7 @@ def test_what_a_comparison_has_to_say():
     one = dict(steps=[{}] * 2, scenario=[['a', 'b'], ['c']], protocol=dict(future='background'), protocol_name='default')
     joint = dict(one, steps=[{}], scenario=[['c', 'a', 'b']])
     assert comparison_notes(dict(one=one, same=dict(one), joint=joint)) == []
-    assert comparison_notes(dict(one=dict(one, steps=[{}]), joint=joint)) == ['one stands after step 0 of 0 to 1.']
+    assert comparison_notes(dict(one=dict(one, steps=[{}]), joint=joint)) == ['one has finished steps 0 to 0 of 0 to 1.']
     other = dict(one, protocol=dict(future='ignored'), protocol_name='mib')
     assert comparison_notes(dict(one=one, other=other)) == [
         'they were tested under different protocols: one default, other mib.']

@@ -42,7 +42,7 @@ def test_which_one_is_the_best(tmp_path):
 
 
 def test_without_a_validation_there_is_none(tmp_path):
-    with pytest.raises(ValueError, match="run.hand_over='best': no checkpoint was kept as the best one"):
+    with pytest.raises(ValueError, match="run.hand_over='best': no best checkpoint was saved"):
         BestWeightsHook().after_train(runner(tmp_path))
 
 

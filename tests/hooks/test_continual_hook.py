@@ -46,7 +46,7 @@ def test_what_is_nan_is_not_left_to_the_next_step(tmp_path):
     part.before_step = lambda split, batches: setattr(part, 'value', torch.tensor(float('nan')))
     made = step(tmp_path, targets=part)
     made.model.split, made.iter = SimpleNamespace(step=2, num_old=3, num_seen=4), 0
-    with pytest.raises(FloatingPointError, match='step 2: targets has gathered NaN in value'):
+    with pytest.raises(FloatingPointError, match='step 2: the state of targets holds NaN in value'):
         ContinualHook().before_train(made)
     assert list(tmp_path.iterdir()) == []
 
@@ -56,7 +56,7 @@ def step(folder, resume=False, previous=None, **parts):
     observers = {name: part for name, part in parts.items() if overrides(part, 'after_step')}
     model = SimpleNamespace(split=SPLIT, method=SimpleNamespace(parts=parts, observers=observers),
                             previous=previous, teacher=None, buffers=list)
-    loader = SimpleNamespace(dataset=SimpleNamespace(each_once=list))
+    loader = SimpleNamespace(dataset=SimpleNamespace(each_once=list, viewed=lambda changes: None))
     return SimpleNamespace(model=model, work_dir=str(folder), _resume=resume, hooks=(), train_dataloader=loader,
                            logger=logging.getLogger('test'))
 

@@ -108,12 +108,12 @@ def test_pass_shows_labels_and_predictions(runner):
             assert len(seen.stages) == 4 and seen.embedding is None
 
 
-def test_a_pass_over_true_background(runner):
+def test_a_pass_with_another_view_of_the_labels(runner):
     """Pixels of other classes, which are background to the others, are ignored."""
+    needs = Needs(view=dict(ignore_others=True))
     raw = [(batch.raw_target == 0).sum().item() for batch in Pass(runner, NEEDS, student=False)]
-    true = [(batch.raw_target == 0).sum().item() for batch in Pass(runner, Needs(true_background=True), student=False)]
-    ignored = [(batch.raw_target == 255).sum().item()
-               for batch in Pass(runner, Needs(true_background=True), student=False)]
+    true = [(batch.raw_target == 0).sum().item() for batch in Pass(runner, needs, student=False)]
+    ignored = [(batch.raw_target == 255).sum().item() for batch in Pass(runner, needs, student=False)]
     assert len(true) == len(raw) and 0 < sum(true) < sum(raw) <= sum(true) + sum(ignored)
 
 

@@ -82,7 +82,7 @@ def test_losses_keep_no_graph():
 
 @pytest.mark.parametrize('moment', ['after_train_epoch', 'before_val_epoch', 'after_train'])
 @pytest.mark.parametrize('broken, told', [
-    ('0.weight', 'after iteration 1 the model holds NaN or infinite values in 0.weight, though no loss'),
+    ('0.weight', 'after iteration 1 the model holds NaN or infinite values in 0.weight, though all losses'),
     (None, 'loss is nan')])
 def test_before_anything_is_kept_losses_and_weights_are_looked_at(moment, broken, told):
     hook, made = FiniteHook(), runner()
@@ -127,7 +127,7 @@ def test_a_model_that_begins_with_nan():
     with torch.no_grad():
         for value in made.model.parameters():
             value.fill_(NAN)
-    with pytest.raises(FloatingPointError, match=r'begins with holds .* in 0.weight, 0.bias, 1.weight and 1 more\. No'):
+    with pytest.raises(FloatingPointError, match=r'its initial weights hold .* in 0.weight, 0.bias, 1.weight and 1 more\. No'):
         FiniteHook().before_train(made)
 
 
@@ -150,7 +150,7 @@ def test_all_processes_stop_for_the_earliest(monkeypatch):
 
 def test_what_parts_gather():
     check_state(runner(), 'targets', dict(thresholds=torch.tensor([INF, 1.]), count=torch.tensor(2)))
-    with pytest.raises(FloatingPointError, match='step 3: sdr has gathered NaN in prototypes'):
+    with pytest.raises(FloatingPointError, match='step 3: the state of sdr holds NaN in prototypes'):
         check_state(runner(), 'sdr', dict(prototypes=torch.tensor([1., NAN]), count=torch.tensor(2)))
 
 

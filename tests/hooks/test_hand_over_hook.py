@@ -60,7 +60,7 @@ def test_file_names_its_parent(tmp_path):
     assert first['id'] == second['id'] == again['id'] != other['id']
 
 
-@pytest.mark.parametrize('change', ['exchanged', 'removed'])
+@pytest.mark.parametrize('change', ['replaced', 'removed'])
 def test_a_parent_that_has_changed_meanwhile(tmp_path, change):
     before, net = tmp_path / 'step_0.pth', model()
     net.previous_id = save_hand_over(before, net.state_dict(), dict(classes=['background']))['id']
@@ -85,7 +85,7 @@ def test_what_is_no_number_is_not_handed_over(tmp_path):
     net = model(float('nan'))
     net.split, found = SimpleNamespace(step=1), runner(net)
     found.iter = 7
-    with pytest.raises(FloatingPointError, match='step 1: what is handed over holds NaN or infinite values in 0.weight, 0.bias'):
+    with pytest.raises(FloatingPointError, match='step 1: the hand-over would hold NaN or infinite values in 0.weight, 0.bias'):
         HandOverHook(str(tmp_path / 'step_1.pth'), None, {}).after_train(found)
     assert not list(tmp_path.iterdir())
 

@@ -129,5 +129,5 @@ def test_a_model_without_means_is_left_alone(runner):
 
 
 def test_a_batch_that_was_stacked_already_is_refused(runner):
-    with pytest.raises(ValueError, match='train_dataloader.collate_fn: online steps add images'):
+    with pytest.raises(ValueError, match='train_dataloader.collate_fn: got one that stacks images, but online steps add'):
         hook_of(runner, MemoryHook).before_train_iter(runner, 0, dict(inputs=torch.zeros(2, 3, 8, 8), data_samples=[]))

@@ -40,7 +40,7 @@ def test_result_names_the_model_it_judges(tmp_path, handed_over):
 
 def test_needs_the_metric(tmp_path):
     hook = ResultHook(str(tmp_path / 'result.json'), '', {})
-    with pytest.raises(ValueError, match='test_evaluator has no ContinualIoUMetric.*add dict'):
+    with pytest.raises(ValueError, match='test_evaluator: got no ContinualIoUMetric.*add dict'):
         hook.after_test_epoch(runner(IoUMetric()), {})
     assert not (tmp_path / 'result.json').exists()
 

@@ -269,5 +269,5 @@ def test_the_order_is_that_of_the_seed(monkeypatch):
 
 
 def test_images_are_not_left_out(monkeypatch):
-    with pytest.raises(ValueError, match='train_dataloader.drop_last: got True, but online steps show each image once'):
+    with pytest.raises(ValueError, match='train_dataloader.drop_last: got True, but online steps train on each image once'):
         StreamBatchSampler(Stock(5), 2, drop_last=True)

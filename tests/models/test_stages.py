@@ -78,7 +78,7 @@ def test_a_stage_of_tokens():
     found = predict(model, batch()[0], (32, 32), STAGES)
     assert [tuple(stage.shape) for stage in found.stages] == [(2, 16, 16), (2, CLASSES, 16)]
     assert torch.equal(found.stages[0], tokens[0])
-    with pytest.raises(ValueError, match=r'stage 0 of this model gives no map \[N, C, h, w\] but a tensor of shape \(2, 16, 16\)'):
+    with pytest.raises(ValueError, match=r'stage 0 of this model: got a tensor of shape \(2, 16, 16\), expected a map'):
         LocalPOD().loss(StepBatch(make_split(3, 2), None, None, student=found, teacher=found))
 
 

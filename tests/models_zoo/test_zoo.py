@@ -43,13 +43,13 @@ NEEDS = {
     MASKFORMER: ('mmdet', 'needs mmdet'),
 }
 NEVER = {
-    'san_vit-b16': "model.type: got 'MultimodalEncoderDecoder'; mmcss trains",
-    'vpd_sd': "model.type: got 'DepthEstimator'; mmcss trains",
+    'san_vit-b16': "model.type: got 'MultimodalEncoderDecoder', valid are",
+    'vpd_sd': "model.type: got 'DepthEstimator', valid are",
     'upernet_mae': 'does not train by itself',  # full configs complete these
     'upernet_convnext': 'does not train by itself',
     'fpn_poolformer_s12': 'does not train by itself',
 }
-NO_CROSS_ENTROPY = 'which has no loss_decode of its own'
+NO_CROSS_ENTROPY = 'which has no loss_decode'
 OLD_LOGITS_MOVE = {'segmenter_vit-b16_mask', MASK_SEGMENTER, 'ocrnet_hr18', 'ocrnet_r50-d8', KNET, MASK2FORMER, MASKFORMER}
 ATTENDING = ('segformer', 'upernet_swin', 'upernet_vit', 'setr', 'dpt', 'segmenter')
 REFUSING_ATTENTION = ('fcn_r50-d8', )  # one for all whose attention is not known

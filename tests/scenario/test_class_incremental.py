@@ -81,12 +81,12 @@ def test_split_survives_json():
 
 
 @pytest.mark.parametrize('options, message', [
-    (dict(steps=[['a', 'b'], ['c', 'a']]), r"class 'a' stands in steps 0 and 1; a class enters once"),
+    (dict(steps=[['a', 'b'], ['c', 'a']]), r"class 'a' is in steps 0 and 1; a class enters once"),
     (dict(steps=[['a', 'x']]), r"scenario.steps: \['x'\] are no foreground classes"),
-    (dict(steps=[['a'], []]), 'step 1 brings no class'),
-    (dict(steps=[]), 'there is no step; give at least one'),
-    (dict(steps='3-2', base=3), "steps='3-2' says base and increment; take these or steps away"),
-    (dict(steps=[['a']], base=1), 'a list of steps stands alone'),
+    (dict(steps=[['a'], []]), 'step 1 has no class'),
+    (dict(steps=[]), 'got no step, expected at least one'),
+    (dict(steps='3-2', base=3), "steps='3-2' sets base and increment; remove these or steps"),
+    (dict(steps=[['a']], base=1), 'got a list of steps and base'),
     (dict(base=8), 'has 7 foreground classes'),
     (dict(base=3), 'scenario.increment: got None'),
     (dict(), 'give base and increment, or steps'),
@@ -97,7 +97,7 @@ def test_split_survives_json():
     (dict(base=3, increment=2, images_per_step=['0.txt', '1.txt']), 'images_per_step: got 2 files, expected 3, one'),
     (dict(base=3, increment=2, test_share=1.0), 'test_share: got 1.0, expected at least 0 and less than 1'),
     (dict(base=3, increment=2, images_per_step=[]), 'images_per_step: got 0 files, expected 3'),
-    (dict(base=7, images_per_step=['0.txt'], joint=True), 'take images_per_step or joint=True away'),
+    (dict(base=7, images_per_step=['0.txt'], joint=True), 'remove images_per_step or joint=True'),
     (dict(base=3, increment=2, images_per_step='abc'), "images_per_step: got 'abc', expected a list of names of text"),
     (dict(base=3, increment=2, images_per_step=['0.txt', None, '2.txt']), r"got \('0.txt', None, '2.txt'\), expected"),
     (dict(base=3, increment=2, images_per_step=['0.txt', '', '2.txt']), 'expected a list of names of text files'),

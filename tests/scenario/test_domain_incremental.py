@@ -18,7 +18,7 @@ def test_steps_bring_domains_and_no_classes():
     assert second == Split(1, CLASSES, (), (), CLASSES, None, Domains(('a', ), ('b', 'c'), ('d', ), ('a', )))
     assert third.domains == Domains(('a', 'b', 'c'), ('d', ), (), ('a', ))
     assert third.domains.seen == ('a', 'b', 'c', 'd')
-    assert (second.num_new, second.num_seen, second.brings, first.brings) == (0, 2, ('b', 'c'), ('a', ))
+    assert (second.num_new, second.num_seen, second.entering, first.entering) == (0, 2, ('b', 'c'), ('a', ))
     with pytest.raises(IndexError, match='step 3 is not in this scenario of 3 steps'):
         scenario[3]
 
@@ -53,7 +53,7 @@ def test_what_tells_the_images():
 @pytest.mark.parametrize('changes, message', [
     (dict(domains=[]), r'scenario.domains: got \[\]'),
     (dict(domains=['a', []]), r"scenario.domains: got \[\['a'\], \[\]\]"),
-    (dict(domains=['a', ['b', 'a']]), r"scenario.domains: \['a'\] stand in two steps"),
+    (dict(domains=['a', ['b', 'a']]), r"scenario.domains: \['a'\] are in two steps"),
     (dict(test_share=1.), 'scenario.test_share: got 1.0'),
     (dict(test_share=-.1), 'scenario.test_share: got -0.1'),
     (dict(partition='twice'), "scenario.partition: got 'twice', valid are once, published"),

@@ -46,5 +46,5 @@ def test_an_unknown_name_lists_the_orders(name):
 def test_an_order_of_another_data_set_is_refused():
     with pytest.raises(ValueError, match='scenario.class_order: got position 12, expected 1 to 7'):
         ClassIncremental.from_config(NAMES[:7], base=5, increment=1, class_order='voc_b')
-    with pytest.raises(ValueError, match=r"each class stands once; twice: \[\], missing: \['u'\]"):
+    with pytest.raises(ValueError, match=r"expected each class once; twice: \[\], missing: \['u'\]"):
         ClassIncremental.from_config((*NAMES, 'u'), base=5, increment=1, class_order='voc_b')

@@ -79,7 +79,7 @@ def test_what_is_drawn(browse, tiny_data, tmp_path, monkeypatch):
         raw = raw_labels(tiny_data, row.name)
         np.testing.assert_array_equal(row.image, np.array(Image.open(tiny_data / 'images' / 'train' / row.name)))
         np.testing.assert_array_equal(row.labels, raw_to_order[raw])
-        np.testing.assert_array_equal(row.seen, raw_to_seen[raw])
+        np.testing.assert_array_equal(row.step_labels, raw_to_seen[raw])
 
 
 def test_unknown_has_a_colour_of_its_own(browse, tiny_data):
@@ -90,7 +90,7 @@ def test_unknown_has_a_colour_of_its_own(browse, tiny_data):
     raw = raw_labels(tiny_data, row.name)
     assert set(np.unique(raw)) == {0, 1, 3, 255} and dataset.split.unknown == 3
     np.testing.assert_array_equal(row.labels, raw)
-    np.testing.assert_array_equal(row.seen, np.select([raw == 1, raw == 255], [1, 255], 5))
+    np.testing.assert_array_equal(row.step_labels, np.select([raw == 1, raw == 255], [1, 255], 5))
     palette = browse.colours(dataset, names)
     # As far as possible from black, white and the primaries.
     assert len(palette) == 6 and min(np.abs(np.array(palette[:5]) - palette[5]).sum(axis=1)) >= 255
@@ -107,7 +107,7 @@ def test_unknown_of_saliency_maps(browse, tmp_path):
     dataset = step_dataset(data, 0, continual=method)
     row = browse.read_row(dataset, 0, browse.class_names(dataset))
     raw = raw_labels(data, row.name)
-    np.testing.assert_array_equal(row.seen, np.select([raw == 1, raw == 255, salient > 0], [1, 255, 5], 0))
+    np.testing.assert_array_equal(row.step_labels, np.select([raw == 1, raw == 255, salient > 0], [1, 255, 5], 0))
 
 
 def test_a_class_that_no_step_learns(browse, tiny_data):
@@ -118,7 +118,7 @@ def test_a_class_that_no_step_learns(browse, tiny_data):
     raw = raw_labels(tiny_data, row.name)
     assert set(np.unique(raw)) == {0, 1, 2, 255}
     np.testing.assert_array_equal(row.labels, np.select([raw == 2, raw == 1, raw == 255], [1, 3, 255]))
-    np.testing.assert_array_equal(row.seen, np.select([raw == 2, raw == 255], [1, 255]))
+    np.testing.assert_array_equal(row.step_labels, np.select([raw == 2, raw == 255], [1, 255]))
 
 
 def test_a_step_of_domains_shows_all_classes(browse, tiny_data, tmp_path, monkeypatch):
@@ -129,7 +129,7 @@ def test_a_step_of_domains_shows_all_classes(browse, tiny_data, tmp_path, monkey
     rows, classes, _, title, _ = drawn['given']
     assert title == 'step 1: 2 training images\nnew: 01' and classes == [*CLASSES, 'unknown']
     assert sorted(row.name for row in rows) == ['010.png', '011.png']
-    assert all(np.array_equal(row.seen, row.labels) for row in rows)
+    assert all(np.array_equal(row.step_labels, row.labels) for row in rows)
 
 
 def test_classes_come_in_turn(browse):

@@ -110,9 +110,9 @@ def test_kept_or_replaced(tmp_path, capsys):
 
 def test_other_files_are_left_alone(tmp_path):
     (tmp_path / 'images').mkdir()
-    with pytest.raises(FileExistsError, match=r"something else.*\['images'\].*another --out"):
+    with pytest.raises(FileExistsError, match=r"other files than a set of shapes.*\['images'\].*another --out"):
         make_shapes.make_shapes(tmp_path, train=1, val=1)
     make_shapes.make_shapes(tmp_path / 'shapes', train=1, val=1)
     (tmp_path / 'shapes' / 'notes.txt').write_text('mine')
-    with pytest.raises(FileExistsError, match='something else'):
+    with pytest.raises(FileExistsError, match='other files than a set of shapes'):
         make_shapes.make_shapes(tmp_path / 'shapes', train=2, val=1)

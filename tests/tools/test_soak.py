@@ -157,11 +157,11 @@ def test_the_meter_sees_what_a_step_holds(monkeypatch):
 def test_finished_hand_overs_that_change_are_seen(copy, tmp_path):
     killed = object.__new__(_soak_kills.KilledRun)
     killed.work_dir, killed.finished, killed.faults = copy, {}, []
-    killed._look()
+    killed._check_hand_overs()
     assert killed.faults == [] and len(killed.finished) == 2
     change_tensor(copy)
     (copy / 'step_1' / 'step_1.pth').unlink()
-    killed._look()
+    killed._check_hand_overs()
     assert killed.faults == ['step_0.pth has changed', 'step_1.pth has disappeared']
 
 
@@ -174,7 +174,7 @@ def test_a_killed_call_takes_all_it_has_started_with_it(tmp_path):
         training.process = subprocess.Popen(['bash', '-c', command], stdout=out, start_new_session=True,
                                             env=dict(os.environ, **{_soak_processes.MARK: training.mark}))
     training.started = 0
-    while len(training._processes()) < 2 or 'no' not in training.said():
+    while len(training._processes()) < 2 or 'no' not in training.output():
         assert training.wait(0.01) is None
     training.kill()
     assert training._processes() == [] and training.process.returncode == -9
@@ -208,7 +208,7 @@ def test_options():
 @pytest.mark.parametrize('method', ['plop', 'ssul_m', 'reminder_m', 'online_em'])
 def test_configs_are_of_three_steps(tmp_path, method):
     config = _soak_runs.make_config(tmp_path, tmp_path / 'run', method)
-    assert [len(split.brings) for split in build_scenario(config)] == [3, 1, 1]
+    assert [len(split.entering) for split in build_scenario(config)] == [3, 1, 1]
 
 
 def test_each_class_has_images_and_a_colour(tmp_path):

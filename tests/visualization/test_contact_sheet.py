@@ -12,13 +12,13 @@ PALETTE = [[0, 0, 0], [200, 30, 30], [30, 180, 40], [40, 60, 220], [250, 0, 240]
 WHITE = [255, 255, 255]
 
 
-def row(name='a.jpg', labels=((0, 1, 2), (3, 1, 255)), seen=((4, 0, 2), (0, 0, 255))):
+def row(name='a.jpg', labels=((0, 1, 2), (3, 1, 255)), step_labels=((4, 0, 2), (0, 0, 255))):
     image = np.array([[[10, 20, 30], [40, 50, 60], [70, 80, 90]], [[1, 2, 3], [4, 5, 6], [7, 8, 9]]], np.uint8)
-    return SheetRow(name, image, np.array(labels, np.uint8), np.array(seen, np.uint8))
+    return SheetRow(name, image, np.array(labels, np.uint8), np.array(step_labels, np.uint8))
 
 
 def test_pixels(tmp_path):
-    rows = [row(), row('b.jpg', labels=((2, 2, 2), (2, 2, 2)), seen=((0, 0, 0), (2, 2, 2)))]
+    rows = [row(), row('b.jpg', labels=((2, 2, 2), (2, 2, 2)), step_labels=((0, 0, 0), (2, 2, 2)))]
     out = draw_contact_sheet(rows, CLASSES, PALETTE, 'step 1', tmp_path / 'new' / 'step_1.png')
     picture = np.asarray(Image.open(out).convert('RGB'))
     figure = contact_sheet_figure(rows, CLASSES, PALETTE, 'step 1')
@@ -26,7 +26,7 @@ def test_pixels(tmp_path):
     assert picture.shape[1] == 900
     expected = [part for one in rows for part in (
         one.image, [[WHITE if label == 255 else PALETTE[label] for label in line] for line in one.labels],
-        [[WHITE if label == 255 else PALETTE[label] for label in line] for line in one.seen])]
+        [[WHITE if label == 255 else PALETTE[label] for label in line] for line in one.step_labels])]
     for axes, colours in zip(figure.axes, expected, strict=True):
         for (y, x) in np.ndindex(2, 3):
             # Close to the corners of a label map's pixel too: none is blended with its neighbours.
@@ -47,7 +47,7 @@ def test_titles_and_legend():
 
 
 def test_the_legend_has_the_classes_that_are_drawn():
-    rows = [row(labels=((0, 0, 0), (0, 0, 3)), seen=((0, 0, 0), (0, 0, 0)))]
+    rows = [row(labels=((0, 0, 0), (0, 0, 3)), step_labels=((0, 0, 0), (0, 0, 0)))]
     figure = contact_sheet_figure(rows, CLASSES, PALETTE, '')
     assert [text.get_text() for text in figure.legends[0].get_texts()] == ['background', 'cow']
 
@@ -56,7 +56,7 @@ def test_what_can_not_be_drawn():
     with pytest.raises(ValueError, match=r'a\.jpg: the image has height and width \(2, 3\), its label map \(1, 3\)'):
         row(labels=((0, 1, 2), ))
     with pytest.raises(ValueError, match=r'a\.jpg: .*, its labels as the step sees them \(2, 1\)'):
-        row(seen=((0, ), (1, )))
+        row(step_labels=((0, ), (1, )))
     with pytest.raises(ValueError, match='got no row'):
         contact_sheet_figure([], CLASSES, PALETTE, '')
     with pytest.raises(ValueError, match=r'labels \[5\] have no colour'):

@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ from mmcss.visualization import colourise, draw_predictions, predict_steps, trai
 from mmcss.visualization.predictions import prediction_figure
 
 TOOL = Path(__file__).parents[2] / 'tools' / 'show.py'
+sys.path.insert(0, str(TOOL.parent))
 CLASSES = ['background', 'cat', 'dog', 'cow']
 PALETTE = [[0, 0, 0], [200, 30, 30], [30, 180, 40], [40, 60, 220]]
 SIZES = [(24, 32), (32, 32)]

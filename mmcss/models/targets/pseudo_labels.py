@@ -66,7 +66,7 @@ class EntropyPseudoLabels(Part):
         self.nu_without_background = nu_without_background
         self.overwrite_old = overwrite_old
         self.infinite = infinite
-        self.needs = Needs(logits=True, true_background=true_background)
+        self.needs = Needs(logits=True, view=dict(ignore_others=True) if true_background else {})
         self.thresholds: Tensor = ABSENT  # a row for each process, or a single one for all
 
     def before_step(self, split: Split, batches: Iterable[StepBatch]) -> None:

@@ -231,7 +231,7 @@ def test_without_filter_every_pixel_is_accepted():
 
 
 def test_thresholds_of_true_background_ask_for_its_labels():
-    assert EntropyPseudoLabels(true_background=True).needs == Needs(logits=True, true_background=True)
+    assert EntropyPseudoLabels(true_background=True).needs == Needs(logits=True, view=dict(ignore_others=True))
     assert EntropyPseudoLabels().needs == Needs(logits=True)
 
 
