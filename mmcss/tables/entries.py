@@ -55,7 +55,7 @@ def entry_config(table: Table, entry: Entry) -> Config:
     """The config of an entry."""
     row, options = table.rows[entry.row], dict(table.scenarios[entry.scenario])
     scenario = options.pop('of', entry.scenario)
-    path = (row.config or table.config).format(method=row.method)
+    path = (row.config or table.config).replace('*', row.method)
     cfg = copy.deepcopy(_composed(path, scenario, row.model or table.model, row.profile))
     for changes in (table.options, options, row.options):
         cfg.merge_from_dict(copy.deepcopy(dict(changes)))

@@ -64,7 +64,7 @@ class Table:
 
     Attributes:
         name: The file's.
-        config: The experiment's config file, with ``{method}`` in it.
+        config: Path of the methods' config files, with ``*`` for the method.
         model: A file of ``configs/_base_/models`` by its name.
         scenarios: Settings of each scenario (dotted keys) by its name; a name
             may stand for a scenario with ``of: SCENARIO`` among them.

@@ -3,7 +3,7 @@ import pytest
 from mmcss.tables import read_table
 
 TABLE = '''
-config: configs/{method}/deeplabv3_r101_voc_15-1.py
+config: configs/*/deeplabv3_r101_voc_15-1.py
 model: deeplabv3_r18_scratch
 options: {train_cfg.max_epochs: 3}
 scenarios:
