@@ -94,8 +94,8 @@ def test_a_moved_folder_resumes(tiny_data, tmp_path):
 
 
 def test_resume_trains_what_stems_from_an_older_step(tiny_data, tmp_path, capsys, monkeypatch):
-    reads, check = [], hand_over._checked
-    monkeypatch.setattr(hand_over, '_checked', lambda path: (reads.append(path.name), check(path))[1])
+    reads, check = [], hand_over.check_hand_over
+    monkeypatch.setattr(hand_over, 'check_hand_over', lambda path: (reads.append(path.name), check(path))[1])
     cfg = tiny_config(tiny_data, tmp_path, scenario=dict(base=3, increment=1))
     run(cfg)
     assert reads == ['step_0.pth', 'step_1.pth']  # once: for the test, and as what the next step grows from
