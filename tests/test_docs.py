@@ -154,7 +154,7 @@ def commands(text: str) -> list[list[str]]:
 
 def _joined(block: str) -> str:
     """Lines that go on (behind a backslash, or by an option) in one."""
-    return re.sub(r'\\?\n +(?=\[?-|\[)', ' ', block)
+    return re.sub(r'\\\n *|\n +(?=\[?-|\[)', ' ', block)
 
 
 def _without_dots(words: list[str]) -> list[str]:
