@@ -32,6 +32,8 @@ setup(
         'tests': ['pytest', 'pytest-xdist', 'hypothesis'],
         # For tools/check.sh. To the minor version: a newer one finds other things.
         'checks': ['ruff==0.17.*', 'mypy==2.4.*'],
+        # For tools/docs.sh. mkdocs 2 has other themes and plugins.
+        'docs': ['mkdocs<2', 'mkdocs-material>=9.6', 'mkdocstrings[python]>=1.0', 'latex2mathml'],
         # cv2.saliency, for tools/prepare_saliency.py; in place of another OpenCV, whose files it overwrites.
         'saliency': ['opencv-contrib-python-headless'],
     },

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Installs mmcss, what its tests and checks need, and an OpenMMLab stack.
+# Installs mmcss, what its tests, checks and documentation need, and an OpenMMLab stack.
 #
 #   tools/setup.sh [--stack onedl|openmmlab] [--gpu|--cpu]
 #
@@ -101,7 +101,7 @@ stack=${stack:-onedl}
 [ "$stack" = onedl ] || stages=4
 
 if [ "$(cat "$finished" 2>/dev/null)" = "$(fingerprint "$stack")" ] &&
-    importable mmcss torch mmengine mmcv mmseg pytest xdist pydantic hypothesis ruff mypy; then
+    importable mmcss torch mmengine mmcv mmseg pytest xdist pydantic hypothesis ruff mypy mkdocs material mkdocstrings latex2mathml; then
     echo "[setup] in place: $env ($stack stack, torch $(version_of torch))"
     echo "$PYTHON" >&3
     exit
@@ -169,8 +169,8 @@ if [ "$stack" = openmmlab ]; then
     fi
 fi
 
-stage $stages "mmcss, its tests and checks, and the $stack stack"
-install ${mmcv_wheel:+"$mmcv_wheel"} -e ".[$stack,tests,checks]"
+stage $stages "mmcss, its tests, checks and documentation, and the $stack stack"
+install ${mmcv_wheel:+"$mmcv_wheel"} -e ".[$stack,tests,checks,docs]"
 fingerprint "$stack" >"$finished"
 
 echo "[setup] done.$([ -n "$active" ] || echo " To use it: source ${env#"$PWD"/}/bin/activate")"
