@@ -8,5 +8,15 @@ metainfo = dict(
              'sofa', 'tvmonitor'),
     palette=[[0, 0, 0], [128, 0, 128], [128, 128, 128], [64, 0, 0], [192, 0, 0], [64, 128, 0], [64, 0, 128],
              [192, 0, 128], [192, 128, 128], [0, 64, 0], [128, 64, 0], [0, 192, 0], [0, 64, 128]])
-train_dataloader = dict(dataset=dict(data_root=data_root, img_suffix='.jpg', metainfo=metainfo))
+# The papers augment VOC by scale, crop and flip alone.
+train_pipeline = [
+    dict(type='LoadImageFromFile'),
+    dict(type='LoadAnnotations'),
+    dict(type='RandomResize', scale=(320, 160), ratio_range=(0.75, 1.5), keep_ratio=True),
+    dict(type='RandomCrop', crop_size=(128, 128), cat_max_ratio=0.75),
+    dict(type='RandomFlip', prob=0.5),
+    dict(type='PackSegInputs')
+]
+train_dataloader = dict(
+    dataset=dict(data_root=data_root, img_suffix='.jpg', metainfo=metainfo, pipeline=train_pipeline))
 test_dataloader = dict(dataset=dict(data_root=data_root, img_suffix='.jpg', metainfo=metainfo))
