@@ -16,7 +16,12 @@ setup(
     author='The mmcss authors',
     license='Apache-2.0',
     packages=find_packages(include=['mmcss', 'mmcss.*']),
-    include_package_data=True,
+    py_modules=['mmcss_cli'],
+    # Configs and tools, where MMEngine and MIM look for those of a package. They are links there, to be files in a wheel.
+    package_data={'mmcss': [f'.mim/{files}' for files in (
+        'model-index.yml', 'configs/metafile.yml', 'configs/**/*.py', 'tools/*.py', 'tools/dist_*.sh', 'tools/slurm_*.sh',
+        'tools/_launch.sh')]},
+    entry_points={'console_scripts': ['mmcss = mmcss_cli:main']},
     python_requires='>=3.10',
     install_requires=['torch>=2.0', 'numpy', 'packaging', 'prettytable>=3.12', 'rich', 'matplotlib>=3.8', 'pillow',
                       'pydantic>=2.6'],
@@ -29,6 +34,7 @@ setup(
         # Models that MMSegmentation takes from other packages. Two of them need torchvision.
         'onedl-models': ['onedl-mmpretrain', 'timm', 'torchvision'],
         'openmmlab-models': ['mmpretrain', 'mmdet>=3.3,<3.4', 'timm', 'torchvision'],
+        'completion': ['argcomplete'],
         'tests': ['pytest', 'pytest-xdist', 'hypothesis'],
         # For tools/check.sh. To the minor version: a newer one finds other things.
         'checks': ['ruff==0.17.*', 'mypy==2.4.*'],

@@ -1,5 +1,5 @@
 """``python -m mmcss``: the command line."""
-from .commands import main
+from mmcss_cli import main
 
 if __name__ == '__main__':
     main()

@@ -83,7 +83,7 @@ def check_stack() -> str:
 
 
 def prepare_stack() -> None:
-    """Make ``_base_ = ['mmseg::...']`` work under both stacks, and import them without their known noise.
+    """Make ``_base_ = ['mmseg::...']`` and ``['mmcss::...']`` work under both stacks, and import them without their noise.
 
     Runs when mmcss is imported, which must be before a config is parsed.
     """
@@ -91,6 +91,7 @@ def prepare_stack() -> None:
         from mmengine.config.utils import MODULE2PACKAGE
         import mmseg.datasets
         import mmseg.models  # noqa: F401
+    MODULE2PACKAGE['mmcss'] = 'mmcss'
     if installed_stack() == 'onedl':
         # mmengine looks for a distribution 'mmsegmentation'; given a module's name it finds the module.
         MODULE2PACKAGE['mmseg'] = 'mmseg'
@@ -182,8 +183,8 @@ def _message(wrong: Mapping[str, str | None], stack: str | None) -> str:
 
 def _advice(stack: str | None = None) -> str:
     """The command that mends the stack; without a stack, the choice of both."""
-    commands = ' or '.join(f'`pip install -e .[{name}]`' for name in ([stack] if stack else STACKS))
-    return f'{commands} in the folder of mmcss. In a fresh environment, tools/setup.sh does everything.'
+    commands = ' or '.join(f"`pip install 'mmcss[{name}]'`" for name in ([stack] if stack else STACKS))
+    return f'{commands}; in a checkout, with -e .[...] in place of mmcss[...], or by tools/setup.sh, which does everything.'
 
 
 def _main() -> None:

@@ -10,7 +10,7 @@ from mmcss.engine import compose
 
 CONFIGS = Path(__file__).resolve().parents[1] / 'configs'
 PARTS = CONFIGS / '_base_'
-METHODS = sorted(path.name for path in CONFIGS.iterdir() if path not in (PARTS, CONFIGS / 'tables'))
+METHODS = sorted(path.name for path in CONFIGS.iterdir() if path.is_dir() and path not in (PARTS, CONFIGS / 'tables'))
 SCENARIOS = sorted(path.stem for path in (PARTS / 'scenarios').glob('*.py'))
 
 

@@ -61,7 +61,7 @@ def test_nothing_installed_names_both_extras(install):
         stack.check_stack()
     message = str(error.value)
     assert 'mmseg: found nothing, supported: onedl-mmsegmentation>=1.4.2 or mmsegmentation>=1.2.2,<1.3' in message
-    assert 'pip install -e .[onedl]' in message and 'pip install -e .[openmmlab]' in message
+    assert "pip install 'mmcss[onedl]'" in message and "pip install 'mmcss[openmmlab]'" in message
 
 
 @pytest.mark.parametrize('distributions, line', [
@@ -79,7 +79,7 @@ def test_unsupported_version(install, distributions, line):
     lines = str(error.value).splitlines()
     assert lines[1:-1] == [f'  {line}']
     extra = 'onedl' if distributions.keys() & FORK.keys() else 'openmmlab'
-    assert f'pip install -e .[{extra}]' in lines[-1]
+    assert f"pip install 'mmcss[{extra}]'" in lines[-1]
     assert lines[-1].count('pip install') == 1
 
 

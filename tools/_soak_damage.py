@@ -10,10 +10,11 @@ from typing import Any, Callable, Dict, Iterator, List, Optional, Tuple
 
 import numpy as np
 import torch
+from mmcss.checks import Row, judged
 from mmcss.engine import ContinualRunner
 from mmengine.config import Config
 
-from _soak_runs import Row, attempt, differences, hand_overs, judged, make_config, run, same_file, write_data
+from _soak_runs import attempt, differences, hand_overs, make_config, run, same_file, write_data
 
 # The step whose files are damaged has one before and one after it.
 STEP = 1

@@ -8,11 +8,12 @@ import subprocess
 from pathlib import Path
 from typing import Any, Iterator, List, Optional
 
+from mmcss.checks import NOT_RUN, Row, judged
 from mmengine.hooks import Hook
 from mmengine.registry import HOOKS
 
 from _soak_processes import Training
-from _soak_runs import Row, NOT_RUN, attempt, differences, hand_overs, judged, make_config, run, write_data
+from _soak_runs import attempt, differences, hand_overs, make_config, run, write_data
 
 MOMENTS = {
     'before_train': 'the beginning of a step',

@@ -9,10 +9,11 @@ import time
 from pathlib import Path
 from typing import Any, List, NamedTuple, Optional
 
+from mmcss.checks import Row, judged
 from mmengine.hooks import Hook
 from mmengine.registry import HOOKS
 
-from _soak_runs import Row, attempt, judged, make_config, run, write_data
+from _soak_runs import attempt, make_config, run, write_data
 
 FIRST = slice(6, 11)  # the steps that are early
 MOST_TIME = 1.2

@@ -8,10 +8,11 @@ import time
 from pathlib import Path
 from typing import Dict, List, Sequence
 
+from mmcss.checks import Row, judged
 from mmengine.config import Config
 
 from _soak_processes import Training, ended
-from _soak_runs import Row, differences, hand_overs, judged, make_config, write_data
+from _soak_runs import differences, hand_overs, make_config, write_data
 
 METHODS = ('plop', 'ssul_m', 'online_em')
 KILLS_OF_A_RUN = 3

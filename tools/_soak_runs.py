@@ -6,7 +6,7 @@ import hashlib
 import io
 import json
 from pathlib import Path
-from typing import Any, Callable, Dict, List, NamedTuple, Optional, Tuple
+from typing import Any, Callable, Dict, List, Optional, Tuple
 
 import numpy as np
 import torch
@@ -15,21 +15,6 @@ from mmengine.config import Config
 from PIL import Image
 
 TOOLS = Path(__file__).resolve().parent
-PASSED, FAILED, NOT_RUN = 'passed', 'FAILED', 'not run'
-
-
-class Row(NamedTuple):
-    """A line of the table: a part of the check, what was done, how it ended, and a note."""
-
-    part: str
-    case: str
-    outcome: str
-    note: str = ''
-
-
-def judged(part: str, case: str, faults: List[str], note: str = '') -> Row:
-    """A row that passed if there are no faults, and lists them otherwise."""
-    return Row(part, case, FAILED if faults else PASSED, '; '.join(faults) or note)
 
 
 # Data and configs.

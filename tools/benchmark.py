@@ -16,9 +16,8 @@ import time
 from pathlib import Path
 from typing import Callable, Dict, List
 
-from _config import add_config, read_config
-
 import torch
+from mmcss.commands.config_options import add_config, read_config
 from mmengine.config import Config
 from mmengine.model import revert_sync_batchnorm
 from mmengine.registry import init_default_scope

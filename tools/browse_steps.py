@@ -8,21 +8,21 @@ out: they are chosen in training.
 """
 from __future__ import annotations
 
+import argparse
 import textwrap
 from itertools import chain, product, takewhile, zip_longest
 from pathlib import Path
 from typing import List, Sequence
 
-from _config import common_parser, load_config
-
-import mmcv
 import numpy as np
+from mmcss.commands.config_options import add_run, load_config
 from mmcss.datasets import MapLabels, MarkUnknown, StepDataset
 from mmcss.datasets.readers import find_label_loaders
 from mmcss.datasets.sources import image_name
 from mmcss.engine import ContinualRunner
 from mmcss.scenario import Split, TrainView
 from mmcss.visualization import SheetRow, draw_contact_sheet
+import mmcv
 from mmcv.transforms import LoadAnnotations
 from mmengine.fileio import get
 from mmseg.registry import DATASETS
@@ -97,7 +97,8 @@ def draw_step(dataset: StepDataset, number: int, out: Path) -> Path:
 
 
 def main() -> None:
-    parser = common_parser(__doc__)
+    parser = argparse.ArgumentParser(description=__doc__)
+    add_run(parser)
     parser.add_argument('--out', type=Path, metavar='DIR',
                         help='folder of the pictures (default: browse below --work-dir)')
     parser.add_argument('--images', type=int, default=8, help='images a step at most (default: 8)')

@@ -15,10 +15,9 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Callable, Dict, List, Optional, Tuple
 
-from _config import add_config, read_config
-
 import cv2
 import numpy as np
+from mmcss.commands.config_options import add_config, read_config
 from mmcss.datasets import leaves_of, name_classes
 from mmcss.datasets.saliency import saliency_path
 from mmcss.datasets.readers import LabelReader

@@ -4,7 +4,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from _config import add_config, read_config
+from mmcss.commands.config_options import add_config, read_config
 
 
 def main() -> None:

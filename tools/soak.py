@@ -22,11 +22,11 @@ from typing import Callable, Dict, List, Optional, Sequence
 os.environ.setdefault('OMP_NUM_THREADS', '1')
 
 import torch
+from mmcss.checks import FAILED, NOT_RUN, Row, judged
 from _soak_damage import damage, hostile
 from _soak_disk import disk, nan
 from _soak_growth import growth
 from _soak_kills import METHODS, kills, lock
-from _soak_runs import FAILED, NOT_RUN, Row, judged
 
 QUICK = dict(kills=3, steps=16)
 LONG = dict(kills=36, steps=40)

@@ -1,38 +1,7 @@
-"""Evaluate the trained steps of a run again, and write its results.
-
-With --tta these are results_tta.json and step_k/result_tta.json; the ordinary
-ones stay as they are.
-"""
-from __future__ import annotations
-
+"""``mmcss test``, under the name that it has among MMSegmentation's tools."""
 import sys
 
-from _config import common_parser, load_config
-
-import torch.distributed as dist
-from mmcss.engine import AugmentedTest, ContinualRunner
-from mmcss.engine.config_nodes import walk
-
-
-def main() -> None:
-    parser = common_parser(__doc__)
-    parser.add_argument('--show-dir', help='folder for painted predictions, one below it for each step')
-    parser.add_argument('--tta', action='store_true',
-                        help='test-time augmentation, by tta_model and tta_pipeline of the config')
-    args = parser.parse_args()
-    runner = (AugmentedTest if args.tta else ContinualRunner).from_cfg(load_config(args))
-    if args.show_dir:
-        pipeline = runner.cfg.tta_pipeline if args.tta else runner.configs[0].test_dataloader.dataset
-        if any(node.get('type') == 'ScoreAsResized' for node in walk(pipeline)):
-            sys.exit("--show-dir paints whole images, and this config's tests cut them (ScoreAsResized). Give it a "
-                     "config with MMSegmentation's test pipeline.")
-        for step, config in enumerate(runner.configs):
-            config.visualizer.save_dir = f'{args.show_dir}/step_{step}'
-            config.default_hooks.visualization = dict(type='SegVisualizationHook', draw=True, interval=1)
-    runner.test()
-    if dist.is_initialized():
-        dist.destroy_process_group()
-
+from mmcss_cli import main
 
 if __name__ == '__main__':
-    main()
+    main(['test', *sys.argv[1:]])

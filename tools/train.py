@@ -1,46 +1,7 @@
-"""Train and evaluate the steps of a scenario."""
-from __future__ import annotations
-
+"""``mmcss train``, under the name that it has among MMSegmentation's tools."""
 import sys
 
-from _config import common_parser, load_config, with_mixed_precision
-
-import torch
-import torch.distributed as dist
-from mmcss.engine import ContinualRunner
-
-
-def main() -> None:
-    parser = common_parser(__doc__)
-    begun = parser.add_mutually_exclusive_group()
-    begun.add_argument('--resume', action='store_true',
-                       help='skip finished steps, and go on with the one that was stopped')
-    begun.add_argument('--overwrite', action='store_true', default=None,
-                       help='train steps that are finished anew; the old ones are moved to replaced/ in the work_dir')
-    parser.add_argument('--amp', action='store_true', help='automatic mixed precision, on GPUs')
-    parser.add_argument('--first-step-from', metavar='DIR_OR_CKPT',
-                        help='take step 0 from another work_dir or hand-over file, or from a checkpoint of MMSegmentation')
-    parser.add_argument('--classes', nargs='+', metavar='NAME',
-                        help='the classes of that checkpoint in the order of its channels, or a file with one a line; only '
-                        'where it does not say them')
-    parser.add_argument('--no-rehearsal', dest='rehearsal', action='store_false', default=None,
-                        help='begin without trying all steps in miniature')
-    parser.add_argument('--dry-run', action='store_true', help='print what would be done, and do nothing')
-    args = parser.parse_args()
-    cfg = load_config(args)
-    cfg.resume = args.resume
-    if args.amp:
-        if not torch.cuda.is_available():
-            sys.exit('--amp needs a GPU, and there is none here. Run again without --amp.')
-        with_mixed_precision(cfg)
-    runner = ContinualRunner.from_cfg(cfg)
-    if args.dry_run:
-        print(runner.describe())
-    else:
-        runner.train()
-    if dist.is_initialized():
-        dist.destroy_process_group()
-
+from mmcss_cli import main
 
 if __name__ == '__main__':
-    main()
+    main(['train', *sys.argv[1:]])

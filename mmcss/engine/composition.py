@@ -12,6 +12,7 @@ from mmengine.config import Config
 from ..arguments import did_you_mean
 from ..files import PathLike
 from .combinations import Choice, Combinations
+from .packaged_files import config_path, without_own_scope
 from .profiles import PROFILES
 
 # Folders of the parts of an experiment.
@@ -31,7 +32,8 @@ def compose(path: PathLike, scenario: Optional[str] = None, model: Optional[str]
     table for the file's combination they are taken for the table's, and replaced.
 
     Args:
-        path: The experiment's config, or one that inherits from it.
+        path: The experiment's config, or one that inherits from it; 'mmcss::plop/deeplabv3_r101_voc_15-1.py' is that of the
+            package.
         scenario: Name of a file of ``scenarios``, or path of a file.
         model: Likewise, of ``models``.
         profile: 'paper' or 'official'.
@@ -44,12 +46,13 @@ def compose(path: PathLike, scenario: Optional[str] = None, model: Optional[str]
         ValueError: There is no such file (names the nearest), the config lists
             none of that kind, or the table excludes the combination.
     """
-    path = Path(path)
-    if scenario is None and model is None and profile is None:
-        return Config.fromfile(path)
+    path = config_path(path)
     if profile not in (None, *PROFILES):
         raise ValueError(f'profile: got {profile!r}, valid are {", ".join(PROFILES)}.')
-    cfg, name = (Config.fromfile(path), path.stem) if scenario is None and model is None else _exchanged(path, scenario, model)
+    exchanged = scenario is not None or model is not None
+    cfg, name = _exchanged(path, scenario, model) if exchanged else (without_own_scope(Config.fromfile(path)), path.stem)
+    if not exchanged and profile is None:
+        return cfg
     if profile is not None:
         cfg.profile = profile
         name = name.removesuffix('_official') + ('_official' if profile == 'official' else '')
@@ -78,10 +81,15 @@ def _read(path: Path) -> _File:
     if node is None:
         return _File(path, (), text, '', bool(statements))
     inherited = ast.literal_eval(node.value)
-    bases = tuple(base if '::' in base else str((path.parent / base).resolve())
-                  for base in ([inherited] if isinstance(inherited, str) else inherited))
+    bases = tuple(_base(path, base) for base in ([inherited] if isinstance(inherited, str) else inherited))
     lines = text.splitlines(keepends=True)
     return _File(path, bases, ''.join(lines[:node.lineno - 1]), ''.join(lines[node.end_lineno:]), len(statements) > 1)
+
+
+def _base(path: Path, base: str) -> str:
+    """Absolute path of what a file inherits from; names of other packages' configs stay."""
+    base = str(config_path(base))
+    return base if '::' in base else str((path.parent / base).resolve())
 
 
 def _kind(base: str) -> str:

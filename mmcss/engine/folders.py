@@ -67,7 +67,7 @@ class StepFolder:
         if not all(isinstance(values, list) for values in numbers) or len({*map(len, numbers)}) > 1 or not isinstance(
                 result.get('mIoU'), (int, float)):
             raise ValueError(f'{self.result} is damaged: it lacks the IoU of its classes. Delete it and test the step again '
-                             f'(tools/test.py --step {self.step}).')
+                             f'(mmcss test --step {self.step}).')
         return result
 
     def checkpoint(self, parent: Optional[str] = None) -> Optional[Path]:

@@ -16,6 +16,7 @@ from ..scenario import PROTOCOLS, SCENARIOS, Protocol, Scenario
 from .class_settings import StepClasses
 from .config_nodes import with_settings
 from .outline import check_outline
+from .packaged_files import without_own_scope
 from .profiles import PROFILES, with_profile
 from .stated_classes import check_test_names, stated_names, warn_of_background
 from .type_names import with_named_types
@@ -33,7 +34,7 @@ def read_settings(cfg: Union[Config, Settings]) -> Settings:
     """
     if isinstance(cfg, Settings):
         return cfg
-    named = with_named_types(cfg)
+    named = with_named_types(without_own_scope(cfg))
     check_outline(named)
     cfg = with_profile(named)
     configs = _merged(cfg, 'first_step'), _merged(cfg, 'next_steps')

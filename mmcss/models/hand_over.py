@@ -98,7 +98,7 @@ def load_hand_over(path: PathLike, classes: Optional[Sequence[str]] = None) -> D
     """
     path = Path(path)
     if not is_there(path):
-        raise FileNotFoundError(f'{path} is missing; first train the step that writes it (tools/train.py --step), or pass '
+        raise FileNotFoundError(f'{path} is missing; first train the step that writes it (mmcss train --step), or pass '
                                 '--first-step-from.')
     key = (str(path.resolve()), file_mark(path))
     if key not in _last:

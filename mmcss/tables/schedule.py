@@ -21,7 +21,7 @@ class Schedule:
 
     Args:
         command: What trains the config file whose name is put behind it,
-            such as ``['python', 'tools/train.py']``.
+            such as ``['mmcss', 'train']``.
         jobs: The jobs; those that others take step 0 from are among them.
         slots: Environment variables of what runs side by side, such as
             ``[{'CUDA_VISIBLE_DEVICES': '0'}, ...]``: as many runs at once.

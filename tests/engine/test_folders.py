@@ -56,7 +56,7 @@ def test_a_result_of_another_hand_over_or_protocol_is_none(tmp_path):
 def test_a_result_without_its_numbers_is_damaged(tmp_path, change):
     folder = StepFolder(tmp_path, 0)
     write_json(folder.result, dict(RESULT, **change))
-    with pytest.raises(ValueError, match=r'result\.json is damaged: it lacks the IoU .*tools/test.py --step 0'):
+    with pytest.raises(ValueError, match=r'result\.json is damaged: it lacks the IoU .*mmcss test --step 0'):
         folder.current_result('x', {})
 
 

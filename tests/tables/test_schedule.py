@@ -8,7 +8,7 @@ from mmengine.config import Config
 
 from mmcss.tables import Job, Schedule
 
-# Stands for tools/train.py: notes when it began and ended, and what it was given.
+# Stands for `mmcss train`: notes when it began and ended, and what it was given.
 TRAIN = '''
 import os, sys, time
 from pathlib import Path

@@ -2,21 +2,19 @@
 import json
 import os
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import torch
 from mmengine.config import Config
 
+from mmcss.commands.config_options import with_mixed_precision
 from mmcss.engine import build_scenario, step_config
 from tests import processes
 from tests.experiments import entry
 from tests.tiny import MIB, tiny_config
 
 TOOLS = Path(__file__).resolve().parents[2] / 'tools'
-sys.path.insert(0, str(TOOLS))
-from _config import with_mixed_precision  # noqa: E402
 
 
 def call(tool, *arguments):

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 
+from mmcss.checks import Row
 from mmcss.engine import build_scenario
 
 TOOLS = Path(__file__).resolve().parents[2] / 'tools'
@@ -23,7 +24,6 @@ import _soak_processes  # noqa: E402
 import _soak_runs  # noqa: E402
 import soak  # noqa: E402
 from _soak_growth import Cost  # noqa: E402
-from _soak_runs import Row  # noqa: E402
 
 
 @pytest.fixture

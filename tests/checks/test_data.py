@@ -1,6 +1,4 @@
-import importlib.util
 import shutil
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -9,16 +7,14 @@ from mmcv.transforms import BaseTransform
 from mmseg.registry import TRANSFORMS
 from PIL import Image
 
+from mmcss.checks import DataChecker
 from mmcss.engine import ContinualRunner
+from mmcss_cli import main
 from tests import processes
 from tests.datasets.test_bad_trees import IMAGE, LABEL, LOADED, PLANNED, listed, repaint, spoilt
 from tests.tiny import make_data, tiny_config
 
 TOOL = Path(__file__).resolve().parents[2] / 'tools' / 'check_data.py'
-sys.path.insert(0, str(TOOL.parent))
-spec = importlib.util.spec_from_file_location('check_data', TOOL)
-check_data = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(check_data)
 
 
 def cells(table):
@@ -27,7 +23,7 @@ def cells(table):
 
 
 def check(cfg, images=False):
-    checker = check_data.Checker(cfg, images)
+    checker = DataChecker(cfg, images)
     checker.run()
     return checker
 
@@ -136,7 +132,9 @@ def test_a_scenario_of_other_classes(tmp_path):
 def test_the_command_on_a_sound_tree(tmp_path, capsys):
     _, cfg = spoilt(tmp_path, lambda root, cfg: None)
     cfg.dump(tmp_path / 'config.py')
-    check_data.main([str(tmp_path / 'config.py'), '--cfg-options', 'scenario.base=3'])
+    with pytest.raises(SystemExit) as ended:
+        main(['check-data', str(tmp_path / 'config.py'), '--cfg-options', 'scenario.base=3'])
+    assert ended.value.code == 0
     assert capsys.readouterr().out.endswith('+\n\nnothing to mend\n')
 
 

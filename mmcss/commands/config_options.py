@@ -1,18 +1,19 @@
-"""What tools that take an experiment's config share."""
+"""The options of commands and tools that take an experiment's config."""
 from __future__ import annotations
 
 import argparse
 import os
 
-import mmcss  # noqa: F401  first: it makes `_base_ = ['mmseg::...']` work under both stacks
-from mmcss.engine import compose
-from mmcss.engine.profiles import PROFILES
 from mmengine.config import Config, DictAction
+
+from ..engine import compose
+from ..engine.profiles import PROFILES
 
 
 def add_config(parser: argparse.ArgumentParser, several: bool = False) -> None:
-    """Let a tool take an experiment's config, or several, and what is to be exchanged in it."""
-    parser.add_argument('configs' if several else 'config', nargs='+' if several else None, help='config file')
+    """Let a command take an experiment's config, or several, and what is to be exchanged in it."""
+    parser.add_argument('configs' if several else 'config', nargs='+' if several else None,
+                        help="config file; of those that mmcss brings along, 'mmcss::' and its place in configs")
     parser.add_argument('--scenario', metavar='NAME|FILE',
                         help='another scenario: a file of configs/_base_/scenarios by its name, or the path of a file')
     parser.add_argument('--model', metavar='NAME|FILE', help='another model, of configs/_base_/models')
@@ -27,9 +28,8 @@ def read_config(path: str, args: argparse.Namespace) -> Config:
     return cfg
 
 
-def common_parser(description: str) -> argparse.ArgumentParser:
-    """A parser with the options that train.py and test.py take, named as MMSegmentation's."""
-    parser = argparse.ArgumentParser(description=description)
+def add_run(parser: argparse.ArgumentParser) -> None:
+    """Let a command take a config, and the options of training and testing, named as MMSegmentation's."""
     add_config(parser)
     parser.add_argument('--work-dir', help='folder of checkpoints, logs and results (default: '
                         'work_dirs/<folder of the config>/<name of the config>, with the scenario and model given here in it)')
@@ -38,7 +38,6 @@ def common_parser(description: str) -> argparse.ArgumentParser:
                         help="leave out images whose files can't be used, and list them")
     parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], default='none')
     parser.add_argument('--local_rank', '--local-rank', type=int, default=0, help=argparse.SUPPRESS)
-    return parser
 
 
 def load_config(args: argparse.Namespace) -> Config:
