@@ -6,7 +6,6 @@ from PIL import Image
 
 from mmcss.datasets import LabelledImages
 from mmcss.datasets.sources import image_names
-from mmcss.datasets.sources import image_names
 from mmcss.scenario import Protocol, Split, TrainView
 from mmcss.scenario.partitions import kept_for_tests
 from tests.makers import LABELS, PIPELINE, folder_config, split_of
