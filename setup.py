@@ -16,10 +16,11 @@ setup(
     author='The mmcss authors',
     license='Apache-2.0',
     packages=find_packages(include=['mmcss', 'mmcss.*']),
+    package_data={'mmcss.report': ['templates/*']},
     include_package_data=True,
     python_requires='>=3.10',
     install_requires=['torch>=2.0', 'numpy', 'packaging', 'prettytable>=3.12', 'rich', 'matplotlib>=3.8', 'pillow',
-                      'pydantic>=2.6'],
+                      'pydantic>=2.6', 'plotly>=6', 'jinja2'],
     extras_require={
         # mmengine imports distutils, which Python >= 3.12 has only with setuptools.
         'onedl': [*STACKS['onedl'].values(), 'setuptools'],
