@@ -16,8 +16,8 @@ GREY = '#7f7f7f'
 SCALE = 'Cividis'
 MOST_NUMBERS = 24  # rows or columns of a heat map whose cells have room for numbers
 HEIGHT = 340
-SCORE_NAMES = {'old': 'mIoU of old classes', 'new': 'mIoU of new classes', 'all': 'mIoU of all classes',
-               'average': 'average of mIoU over steps', 'forgetting': 'forgetting'}
+SCORE_NAMES = {'old': 'mIoU of old {}', 'new': 'mIoU of new {}', 'all': 'mIoU of all {}',
+               'average': 'average of mIoU over steps', 'forgetting': 'forgetting'}  # of classes or domains
 
 
 def score_curves(runs: Sequence[Run], key: str) -> go.Figure:
@@ -51,7 +51,8 @@ def class_bars(runs: Sequence[Run]) -> go.Figure:
         traces.append(go.Bar(x=names, y=[iou.get(name) for name in names], name=run.name, showlegend=len(runs) > 1,
                              marker=dict(color=colour, line=dict(color=GREY, width=.5 if len(runs) == 1 else 0)),
                              hovertemplate='%{x}: %{y:.1f} %'))
-    return _figure(traces, yaxis=_percent(), barmode='group', bargap=.25)
+    height = HEIGHT if len(names) <= MOST_NUMBERS else HEIGHT + 120  # names are upright then
+    return _figure(traces, height, xaxis=dict(tickangle=_angle(names)), yaxis=_percent(), barmode='group', bargap=.25)
 
 
 def step_matrix(run: Run) -> go.Figure:
@@ -85,9 +86,11 @@ def training_curves(run: Run, keys: Sequence[str]) -> go.Figure:
         traces.append(go.Scatter(x=[x for x, _ in points], y=[y for _, y in points], name=key, mode='lines',
                                  line=dict(color=COLOURS[i % len(COLOURS)], width=1.5), hovertemplate='%{y:.4g}',
                                  visible=True if key == keys[0] else 'legendonly'))
-    figure = _figure(traces, xaxis=dict(title='iteration over all steps'), yaxis=dict(rangemode='tozero'),
+    figure = _figure(traces, xaxis=dict(title='iteration over all steps'), yaxis=dict(rangemode='tozero', exponentformat='e'),
                      hovermode='x unified')
     for start, step in zip(starts, run.steps):
+        if not step.training:
+            continue
         figure.add_vline(x=int(start), line=dict(color=GREY, width=1, dash='dot'),
                          annotation=dict(text=str(step.step), font_size=11, xanchor='left', yanchor='top', y=1))
     return figure
@@ -110,29 +113,39 @@ def cost_bars(runs: Sequence[Run], values: Mapping[str, Sequence[Optional[float]
 def _heat_map(values: Sequence[Sequence[float]], columns: Sequence[str], rows: Sequence[str], across: str, down: str,
               hover: str) -> go.Figure:
     numbers = len(rows) <= MOST_NUMBERS and len(columns) <= MOST_NUMBERS
-    trace = go.Heatmap(z=values, x=list(columns), y=list(rows), zmin=0, zmax=100, colorscale=SCALE, xgap=1, ygap=1,
-                       hoverongaps=False, hovertemplate=hover, colorbar=dict(thickness=10, outlinewidth=0, ticksuffix=' %'))
+    trace = go.Heatmap(z=values, x=list(columns), y=list(rows), zmin=0, zmax=100, colorscale=SCALE, hoverongaps=False,
+                       xgap=int(numbers), ygap=int(numbers), hovertemplate=hover,
+                       colorbar=dict(thickness=10, outlinewidth=0, ticksuffix=' %'))
     if numbers:
         trace.text = [['' if np.isnan(value) else f'{value:.1f}' for value in row] for row in values]
         trace.texttemplate = '%{text}'
     height = 120 + len(rows) * (26 if numbers else 13)
     axis: Dict[str, Any] = dict(type='category', showgrid=False)
-    return _figure([trace], height=max(height, 200), xaxis=dict(axis, title=across),
-                   yaxis=dict(axis, title=down, autorange='reversed', dtick=1))
+    return _figure([trace], height=max(height, 200), xaxis=dict(axis, title=across, tickangle=_angle(columns)),
+                   yaxis=dict(axis, title=down, autorange='reversed', dtick=1, automargin=True))
 
 
 def _figure(traces: Sequence[Any], height: int = HEIGHT, **layout: Any) -> go.Figure:
     for name in ('xaxis', 'yaxis'):
         axis = layout.get(name, {})
-        layout[name] = dict(axis, automargin=True, zeroline=False, title=dict(text=axis.get('title', ''), standoff=10))
+        # With a legend, margins that follow the numbers of an axis, and numbers that follow the margins, find no end.
+        layout[name] = dict(dict(automargin=name == 'xaxis'), **axis, zeroline=False)
+        layout[name]['title'] = dict(text=axis.get('title', ''), standoff=10)
+    margin = dict(l=10 if layout['yaxis']['automargin'] else 60, r=10, t=32, b=10)
     return go.Figure(list(traces), dict(
-        template='none', height=height, margin=dict(l=10, r=10, t=32, b=10), paper_bgcolor='rgba(0,0,0,0)',
-        plot_bgcolor='rgba(0,0,0,0)', font=dict(size=13), legend=dict(orientation='h', y=1.02, yanchor='bottom', x=0),
-        **layout))
+        template='none', height=height, margin=margin, paper_bgcolor='rgba(0,0,0,0)', plot_bgcolor='rgba(0,0,0,0)',
+        font=dict(size=13), legend=dict(orientation='h', y=1.02, yanchor='bottom', x=0), **layout))
 
 
 def _percent() -> Dict[str, Any]:
     return dict(ticksuffix=' %', rangemode='tozero')
+
+
+def _angle(names: Sequence[str]) -> int:
+    """Of the names below a chart: left to Plotly it changes with the margins, and these with it."""
+    if len(names) > MOST_NUMBERS:
+        return -90
+    return -45 if sum(map(len, names)) > 30 else 0
 
 
 def _tick(steps: int) -> int:

@@ -87,13 +87,17 @@ class Run:
         return dict(self.last.means, average=self.results['average'], forgetting=self.results['mean_forgetting'])
 
     @property
+    def kind(self) -> str:
+        """What enters at each step: 'classes' or 'domains'."""
+        return 'domains' if self.results['matrix_of'] == 'domain' else 'classes'
+
+    @property
     def scenario(self) -> str:
         """The number of classes (domains) that enter at each step: '5-1-1-1 classes, overlapped'."""
         background = self.results['scenario'][0][0] == 'background'
         entering = [len(names) for names in self.results['scenario']]
         counts = '-'.join(map(str, [entering[0] - background, *entering[1:]]))
-        plural = 'domains' if self.results['matrix_of'] == 'domain' else 'classes'
-        return f'{counts} {plural}, {self.results["steps"][0]["regime"]}'
+        return f'{counts} {self.kind}, {self.results["steps"][0]["regime"]}'
 
     @property
     def colours(self) -> Dict[str, Colour]:

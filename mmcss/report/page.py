@@ -72,8 +72,9 @@ def html(runs: Sequence[Run], pictures: Optional[Pictures] = None) -> str:
     environment.filters.update(text=text_of, figure=_json_of)
     numbers, over = count(), method_table(runs)
     return environment.get_template('page.html').render(
-        runs=runs, table=run_table(runs), methods=over, notes=_notes(runs), pictures=pictures, names=charts.SCORE_NAMES,
-        parts=[_part(run) for run in runs], curves=_charts(runs, charts.score_curves, ('all', 'old', 'new')),
+        runs=runs, table=run_table(runs), methods=over, notes=_notes(runs), pictures=pictures,
+        names={key: name.format(runs[0].kind) for key, name in charts.SCORE_NAMES.items()}, parts=[_part(run) for run in runs],
+        curves=_charts(runs, charts.score_curves, ('all', 'old', 'new')),
         boxes=_charts(runs, charts.score_boxes, ('all', 'average', 'forgetting')) if over else {},
         classes=charts.class_bars(runs), costs=_costs(runs), versions=_versions(runs), number=lambda: next(numbers),
         written=datetime.now().strftime('%Y-%m-%d %H:%M'), plotly=Markup(get_plotlyjs()))

@@ -78,11 +78,15 @@ def _spread(values: Sequence[Optional[float]]) -> Cell:
 
 def step_table(run: Run) -> Table:
     """The scores, time and memory of each step of a run."""
-    header = ['step', 'new classes' if run.results['matrix_of'] == 'class' else 'new domains', 'test images', 'old', 'new', 'all',
-              'iterations', 'ms per iteration', 'minutes', 'GPU memory, GiB']
+    header = ['step', 'test images', 'old', 'new', 'all', 'iterations', 'ms per iteration', 'minutes', 'GPU memory, GiB',
+              f'new {run.kind}']
     return Table(header, [
-        [step.step, ', '.join(step.entering), step.num_test_images, *(step.means[key] for key in ('old', 'new', 'all')),
-         *_cost(step)] for step in run.steps])
+        [step.step, step.num_test_images, *(step.means[key] for key in ('old', 'new', 'all')), *_cost(step),
+         _few(step.entering)] for step in run.steps])
+
+
+def _few(names: Sequence[str], most: int = 8) -> str:
+    return ', '.join(names) if len(names) <= most else f'{", ".join(names[:most - 2])}, ... ({len(names)})'
 
 
 def _cost(step: Step) -> List[Cell]:

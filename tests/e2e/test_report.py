@@ -2,7 +2,7 @@
 import mmcss.report
 from mmcss.engine import ContinualRunner
 from mmcss.files import read_json
-from mmcss.report import read_runs
+from mmcss.report import read_runs, write_report
 from tests.tiny import tiny_config
 
 
@@ -17,6 +17,9 @@ def test_a_run_ends_with_its_report(tiny_data, tmp_path, capsys, monkeypatch):
     assert step.seconds > 0 and {'mmcss', 'torch'} <= set(step.versions)
     assert read_json(tmp_path / 'step_0' / 'step.json')['seconds'] == step.seconds
     assert 'confusion' not in read_json(tmp_path / 'results.json')['steps'][0]
+
+    shown = write_report([(None, tmp_path)], tmp_path / 'shown', images=2).read_text()
+    assert shown.count('<img src="data:') == 2 * 3  # image, truth, step 0
 
     def fail(*_):
         raise OSError('the disk is gone')

@@ -57,10 +57,10 @@ def test_markdown(folders):
 
 ## a
 
-| step |      new classes | test images |  old |  new |  all | iterations | ms per iteration | minutes | GPU memory, GiB |
-| :----|----------------: |-----------: |----: |----: |----: |----------: |----------------: |-------: |---------------: |
-| 0    | background, disc |           5 | 73.9 |    - | 73.9 |          3 |           1000.0 |     1.5 |             3.0 |
-| 1    |             star |           6 | 37.5 | 71.4 | 48.8 |          2 |            750.0 |     3.0 |             2.0 |
+| step | test images |  old |  new |  all | iterations | ms per iteration | minutes | GPU memory, GiB |      new classes |
+| :----|-----------: |----: |----: |----: |----------: |----------------: |-------: |---------------: |----------------: |
+| 0    |           5 | 73.9 |    - | 73.9 |          3 |           1000.0 |     1.5 |             3.0 | background, disc |
+| 1    |           6 | 37.5 | 71.4 | 48.8 |          2 |            750.0 |     3.0 |             2.0 |             star |
 
 Which class took which pixels, after step 1:
 

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -30,8 +32,10 @@ def test_means_over_runs_of_a_method(runs):
 
 def test_steps_of_a_run(runs):
     assert step_table(runs[0]).rows == [
-        [0, 'background, disc', 5, 73.86, None, 73.86, 3, 1000., 1.5, 3.],
-        [1, 'star', 6, 37.5, 71.43, 48.81, 2, 750., 3., 2.]]
+        [0, 5, 73.86, None, 73.86, 3, 1000., 1.5, 3., 'background, disc'],
+        [1, 6, 37.5, 71.43, 48.81, 2, 750., 3., 2., 'star']]
+    many = replace(runs[0].last, entering=tuple('abcdefghi'))
+    assert step_table(replace(runs[0], steps=(many, ))).rows[0][-1] == 'a, b, c, d, e, f, ... (9)'
 
 
 def test_which_class_took_which_pixels(runs):
