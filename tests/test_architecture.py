@@ -36,6 +36,7 @@ MAY_IMPORT = {
     'hooks': {'scenario', 'parts', 'files', 'random_state', 'models', 'evaluation', 'datasets', 'losses', 'arguments', 'session',
               'memory'},
     'visualization': {'scenario', 'files', 'evaluation', 'models'},
+    'report': {'files', 'evaluation', 'visualization'},
 }
 MAY_IMPORT['engine'] = {*MAY_IMPORT, 'engine'}
 MAY_IMPORT['tables'] = {'files', 'arguments', 'version', 'engine'}

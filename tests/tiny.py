@@ -106,5 +106,5 @@ def tiny_config(root: Path, work_dir: Path, workers: int = 0, **changes: Any) ->
         next_steps=dict(optim_wrapper=dict(optimizer=dict(lr=0.01))),
         work_dir=str(work_dir))
     config.update(changes)
-    config['run'] = dict(dict(rehearsal=False), **config.get('run', {}))
+    config['run'] = dict(dict(rehearsal=False, report=False), **config.get('run', {}))
     return Config(config)

@@ -22,19 +22,9 @@ import torch
 from PIL import Image
 
 import mmcss  # noqa: F401  (first: it readies MMSegmentation, which mmcss.visualization imports)
-from mmcss.visualization import draw_predictions, predict_steps, trained_steps
+from mmcss.visualization import draw_predictions, name_table, predict_steps, trained_steps
 
-IGNORE = 255
 BACKGROUND = 'background'
-
-
-def name_table(names: Sequence[str], classes: Sequence[str]) -> np.ndarray:
-    """``[256]`` uint8: index in ``classes`` of each index of ``names``, 255 where there is none."""
-    table = np.full(256, IGNORE, np.uint8)
-    for index, name in enumerate(names):
-        if name in classes:
-            table[index] = classes.index(name)
-    return table
 
 
 def dataset_meta(work_dir: Path) -> Dict[str, Any]:

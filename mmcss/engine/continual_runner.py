@@ -86,7 +86,9 @@ class ContinualRunner:
                 self._run_step(0)
             for step in self.steps:
                 self._run_step(step)
-            return self.results()
+            results = self.results()
+            self._write_report()
+            return results
 
     def test(self) -> Dict[str, Any]:
         """Evaluate again those of the steps that are trained.
@@ -177,6 +179,8 @@ class ContinualRunner:
 
                 on_main_process(begin)
             self._train(step, config)
+            if is_main_process():
+                folder.add_seconds(time.time() - start)
         print_once(f'step {step} took {time.time() - start:.0f} s')
         if step != self.steps[-1]:  # train() prints them after the last one
             self.results()
@@ -255,6 +259,18 @@ class ContinualRunner:
             steps.append(result)
         return dict(summarise(steps), scenario=[list(split.entering) for split in self.scenario], profile=self.settings.profile,
                     protocol=self.protocol, protocol_name=self.settings.protocol_name) if steps else {}
+
+    def _write_report(self) -> None:
+        """Write the page about the run, on the main process."""
+        if not self.settings.run.report or not is_main_process():
+            return
+        try:
+            from ..report import write_report  # here, since Plotly takes half a second to import
+
+            print_once(f'report: {write_report([(None, self.work_dir)], self.work_dir / "report")}')
+        except Exception as error:  # any: what is trained is finished
+            print_once(f'note: the report could not be written ({type(error).__name__}: {error}); what was trained is whole. '
+                       f'Try again with mmcss report {self.work_dir}, or leave it out by run.report=False.')
 
     def _write_results(self, summary: Mapping[str, Any]) -> None:
         path = self.work_dir / self.results_file

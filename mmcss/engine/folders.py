@@ -11,6 +11,7 @@ from typing import Any, Dict, Iterator, List, Mapping, Optional, Sequence, Tuple
 
 from ..files import PARTIAL, PathLike, check_archive, file_mark, full_disk, is_there, read_json, remove, write_json
 from ..models import hand_over_meta
+from ..version import versions
 
 CHECKPOINT = re.compile(r'(?:epoch|iter)_(\d+)\.pth')
 # Files that a later training in the same folder could take for its own; logs and configs stay.
@@ -113,7 +114,7 @@ class StepFolder:
         for path in list(self.path.iterdir()):
             if any(fnmatchcase(path.name, pattern) for pattern in LEFT_OVERS):
                 remove(path)
-        write_json(self.record, dict(run, parent=parent, settings=settings, unfinished=settings is None))
+        write_json(self.record, dict(run, parent=parent, settings=settings, unfinished=settings is None, versions=versions()))
 
     def move_aside(self, folder: Path) -> None:
         """Move the step's folder into another one on the same disk."""
@@ -123,6 +124,11 @@ class StepFolder:
     def finish(self) -> None:
         """Record that the parts of the method have finished a step that was trained elsewhere."""
         write_json(self.record, dict(self.read_record() or {}, unfinished=False))
+
+    def add_seconds(self, seconds: float) -> None:
+        """Add to the recorded wall time of the step. The time of processes that were killed is not in it."""
+        record = self.read_record() or {}
+        write_json(self.record, dict(record, seconds=round(record.get('seconds', 0) + seconds, 1)))
 
     @property
     def settings(self) -> Optional[Dict[str, Any]]:

@@ -95,6 +95,7 @@ class RunSettings:
         hand_over: Which weights of a step are handed over to the next one.
         skip_broken: Leave out images that can't be read.
         rehearsal: Whether the steps are rehearsed on random images first.
+        report: Whether a page about the run is written at its end.
     """
 
     steps: Union[Number, str, None] = None
@@ -104,6 +105,7 @@ class RunSettings:
     hand_over: Literal['last', 'best'] = 'last'
     skip_broken: bool = False
     rehearsal: bool = True
+    report: bool = True
 
 
 @dataclass(frozen=True)

@@ -26,7 +26,8 @@ class ContinualIoUMetric(BaseMetric):
     and of all. The groups of classes and the value of a class without labels (:class:`Protocol`) are in the data set's
     metainfo; with a stock data set there is only ``mIoU``.
 
-    After :meth:`evaluate`, :attr:`report` holds the values per class.
+    After :meth:`evaluate`, :attr:`report` holds the values per class, and ``confusion``: the pixels of each label (row)
+    that are predicted as each class.
 
     Args:
         ignore_index: Label of pixels that don't count.
@@ -109,6 +110,7 @@ class ContinualIoUMetric(BaseMetric):
             IoU=[_plain(value) for value in np.where(labelled, iou, iou if absent == 'stock' else np.nan)],
             Acc=[_plain(value) for value in accuracy],
             scored=[i in groups[''] for i in range(len(classes))],
+            confusion=confusion.tolist(),
             **of_domains)
         print_log('\n' + class_table(self.report), logger=MMLogger.get_current_instance())
         return metrics

@@ -5,7 +5,8 @@ from typing import Any, Dict, List, Mapping, Optional, Sequence
 
 import numpy as np
 
-PER_CLASS = ('IoU', 'Acc', 'scored', 'domains')
+PER_CLASS = ('IoU', 'Acc', 'scored', 'domains', 'confusion', 'palette')
+
 
 def summarise(steps: Sequence[Mapping[str, Any]]) -> Dict[str, Any]:
     """Summarise the results of the steps.

@@ -26,7 +26,8 @@ def evaluate(model: BaseSegmentor, images: Union[DataLoader[Any], Dataset[Any]])
 
     Returns:
         Percentages, the means rounded to two decimals: ``mIoU_old``, ``mIoU_new`` (from step 1 on), ``mIoU``, ``mAcc`` and
-        ``aAcc``; and for each of ``classes`` ``IoU`` and ``Acc`` (None where undefined), and whether it is ``scored``.
+        ``aAcc``; and for each of ``classes`` ``IoU`` and ``Acc`` (None where undefined), whether it is ``scored``, and
+        in ``confusion`` how many of its pixels are predicted as each class.
 
     Raises:
         ValueError: The images are those of training, or the loader has torch's collate_fn.

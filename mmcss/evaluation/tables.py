@@ -53,7 +53,10 @@ def comparison_notes(runs: Mapping[str, Mapping[str, Any]]) -> List[str]:
     in_steps = [results['scenario'] for results in runs.values() if len(results['scenario']) > 1]
     learned = [sorted(sum(results['scenario'], [])) for results in runs.values()]
     if any(other != in_steps[0] for other in in_steps) or any(other != learned[0] for other in learned):
-        notes.append(f'they are of different scenarios (classes or domains of each step): {_listed(scenarios)}.')
+        counts = list(scenarios.values())
+        notes.append('they learn the same classes or domains in other orders.'
+                     if all(other == counts[0] for other in counts) and all(other == learned[0] for other in learned)
+                     else f'they are of different scenarios (classes or domains of each step): {_listed(scenarios)}.')
     return notes
 
 

@@ -39,7 +39,8 @@ class ResultHook(Hook):
             if isinstance(metric, ContinualIoUMetric):
                 if is_main_process():
                     meta = dict(self.meta, hand_over=(hand_over_meta(self.hand_over) or {}).get('id'),
-                                num_test_images=len(runner.test_dataloader.dataset))
+                                num_test_images=len(runner.test_dataloader.dataset),
+                                palette=metric.dataset_meta.get('palette'))
                     write_json(self.path, dict(meta, **metric.report))
                 return
         raise ValueError("test_evaluator: got no ContinualIoUMetric, from which results over steps are computed; add "

@@ -1,8 +1,6 @@
 """Results of a table's runs that are kept beside its pages, and the pages."""
 from __future__ import annotations
 
-from contextlib import suppress
-from importlib import metadata
 from pathlib import Path
 from statistics import mean, stdev
 from typing import Any, Dict, List, Mapping, Optional, Sequence
@@ -10,13 +8,12 @@ from typing import Any, Dict, List, Mapping, Optional, Sequence
 from prettytable import PrettyTable, TableStyle
 
 from ..files import read_json, write_json
-from ..version import __version__
+from ..version import versions
 from .entries import Job
 from .schedule import SECONDS
 from .table import Entry, Page, Table, stem
 
 COLUMNS = {'old': 'mIoU_old', 'new': 'mIoU_new', 'all': 'mIoU'}
-LIBRARIES = ('torch', 'mmengine', 'onedl-mmengine', 'mmsegmentation', 'onedl-mmsegmentation')
 
 
 def result_file(table: Table, entry: Entry) -> Path:
@@ -47,15 +44,6 @@ def kept_result(table: Table, entry: Entry, digest: Optional[str] = None) -> Opt
     result = read_json(file)
     whole = len(result['steps']) == len(result['scenario'])
     return result if whole and digest in (None, result['config']) else None
-
-
-def versions() -> Dict[str, str]:
-    """Versions of mmcss and what it stands on."""
-    installed = {'mmcss': __version__}
-    for name in LIBRARIES:
-        with suppress(metadata.PackageNotFoundError):
-            installed[name] = metadata.version(name)
-    return installed
 
 
 def write_pages(table: Table, entries: Sequence[Entry]) -> List[str]:

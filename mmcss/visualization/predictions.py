@@ -118,6 +118,15 @@ def saved(figure: Figure, out: PathLike) -> Path:
     return out
 
 
+def name_table(names: Sequence[str], classes: Sequence[str]) -> np.ndarray:
+    """``[256]`` uint8: index in ``classes`` of each index of ``names``, 255 where there is none."""
+    table = np.full(256, IGNORE, np.uint8)
+    for index, name in enumerate(names):
+        if name in classes:
+            table[index] = classes.index(name)
+    return table
+
+
 def trained_steps(work_dir: PathLike) -> Dict[int, Path]:
     """Folders ``step_k`` with ``deploy.py`` and ``step_k.pth``, by ascending step.
 

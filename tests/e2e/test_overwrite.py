@@ -33,7 +33,7 @@ def test_finished_steps_are_not_replaced_unasked(copied, tiny_data, changes, ste
         run(tiny_config(tiny_data, copied, **changes), **(dict(steps=steps) if steps else {}))
     assert digests(copied) == before
     cfg = tiny_config(tiny_data, copied, **changes)
-    cfg.run = dict(rehearsal=False, **(dict(steps=steps) if steps else {}))
+    cfg.run = dict(rehearsal=False, report=False, **(dict(steps=steps) if steps else {}))
     with_note = ContinualRunner.from_cfg(cfg).describe()
     assert 'note: the run would be refused: ' in with_note and '--overwrite' in with_note
 

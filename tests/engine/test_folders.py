@@ -10,6 +10,7 @@ from mmcss.engine import folders
 from mmcss.engine.folders import StepFolder, full_disk_reported
 from mmcss.files import write_json
 from mmcss.models import save_hand_over
+from mmcss.version import versions
 
 CLASSES = ['background', 'a']
 RESULT = dict(hand_over='x', protocol={}, mIoU=1., classes=CLASSES, IoU=[1., 2.], scored=[True, True])
@@ -108,7 +109,8 @@ def test_beginning_anew_leaves_nothing_of_a_run_that_was_stopped(tmp_path):
     (folder.path / 'log').mkdir()
     folder.begin(dict(step=0), dict(lr=1), parent='p')
     assert {path.name for path in folder.path.iterdir()} == {'step.json', 'log'}
-    assert json.loads(folder.record.read_text()) == dict(step=0, parent='p', settings=dict(lr=1), unfinished=False)
+    assert json.loads(folder.record.read_text()) == dict(step=0, parent='p', settings=dict(lr=1), unfinished=False,
+                                                        versions=versions())
 
 
 def test_a_finished_step_is_moved_and_never_begun_over(tmp_path):
@@ -158,3 +160,11 @@ def test_other_errors_leave_all_as_it_is(tmp_path, error):
     with pytest.raises(type(error)) as caught, full_disk_reported(tmp_path):
         raise error
     assert caught.value is error and (tmp_path / 'step_0' / 'epoch_2.pth').exists()
+
+
+def test_times_add_up(tmp_path):
+    folder = StepFolder(tmp_path, 0)
+    folder.begin(dict(step=0), {})
+    for seconds in (1.54, 2.):
+        folder.add_seconds(seconds)
+    assert folder.read_record()['seconds'] == 3.5 and folder.read_record()['step'] == 0

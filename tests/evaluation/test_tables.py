@@ -70,4 +70,6 @@ def test_what_a_comparison_has_to_say():
         assert comparison_notes(dict(one=one, other=dict(one, scenario=steps))) == [
             'they are of different scenarios (classes or domains of each step): '
             f'one [2, 1], other {[len(step) for step in steps]}.']
+    assert comparison_notes(dict(one=one, other=dict(one, scenario=[['a', 'c'], ['b']]))) == [
+        'they learn the same classes or domains in other orders.']
     assert len(comparison_notes(dict(one=one, joint=dict(joint, scenario=[['a', 'b']])))) == 1

@@ -19,7 +19,7 @@ def runner(*metrics, loaded=None, iter=0):
 
 def evaluated():
     metric = ContinualIoUMetric()
-    metric.dataset_meta = dict(classes=('background', 'a', 'b'))
+    metric.dataset_meta = dict(classes=('background', 'a', 'b'), palette=[[0] * 3, [9] * 3, [5] * 3])
     labels = torch.tensor([[0, 0, 1, 1]])
     metric.process({}, [dict(pred_sem_seg=dict(data=labels), gt_sem_seg=dict(data=labels))])
     metric.evaluate(1)
@@ -35,7 +35,7 @@ def test_result_names_the_model_it_judges(tmp_path, handed_over):
     assert read_json(tmp_path / 'step_1' / 'result.json') == dict(
         step=1, num_steps=3, hand_over='abc' if handed_over else None, num_test_images=5, mIoU=100., mAcc=100.,
         aAcc=100., classes=['background', 'a', 'b'], IoU=[100., 100., None], Acc=[100., 100., None],
-        scored=[True, True, True])
+        scored=[True, True, True], confusion=[[2, 0, 0], [0, 2, 0], [0, 0, 0]], palette=[[0] * 3, [9] * 3, [5] * 3])
 
 
 def test_needs_the_metric(tmp_path):
