@@ -24,7 +24,8 @@ DEFAULT_SCORES = 'sigmoid'
 
 def with_background(logarithms: Tensor) -> Tensor:
     """Logarithms of scores; the unknown's score is added to the background's."""
-    background = torch.logaddexp(logarithms[:, :1], logarithms[:, -1:])
+    # Not logaddexp, which ONNX does not have.
+    background = torch.cat((logarithms[:, :1], logarithms[:, -1:]), dim=1).logsumexp(dim=1, keepdim=True)
     return torch.cat((background, logarithms[:, 1:-1]), dim=1)
 
 
