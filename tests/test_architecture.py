@@ -39,6 +39,7 @@ MAY_IMPORT = {
 }
 MAY_IMPORT['engine'] = {*MAY_IMPORT, 'engine'}
 MAY_IMPORT['tables'] = {'files', 'arguments', 'version', 'engine'}
+MAY_IMPORT['apis'] = {'scenario', 'files', 'models', 'visualization', 'engine'}
 MAY_IMPORT['commands'] = {*MAY_IMPORT, 'commands'}
 MAY_IMPORT['__main__'] = {'commands'}
 
@@ -120,8 +121,9 @@ def test_arrows_point_one_way(path):
 
 
 def test_the_table_has_no_circle():
-    """Nothing but tables and commands imports engine, and rooms can be put in a row."""
-    assert [room for room, others in MAY_IMPORT.items() if 'engine' in others] == ['engine', 'tables', 'commands']
+    """Nothing but tables, apis and commands imports engine, and rooms can be put in a row."""
+    assert [room for room, others in MAY_IMPORT.items() if 'engine' in others] == [
+        'engine', 'tables', 'apis', 'commands']
     left = {room: others - {room} for room, others in MAY_IMPORT.items()}
     while left:
         free = [room for room, others in left.items() if not others & set(left)]

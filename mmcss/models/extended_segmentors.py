@@ -31,7 +31,8 @@ def with_background(logarithms: Tensor) -> Tensor:
 
 # From logits of all channels to logarithms of the scores of the classes; of a softmax without the common divisor.
 UNKNOWN_SCORES: Mapping[str, Callable[[Tensor], Tensor]] = {
-    'sigmoid': lambda logits: with_background(F.logsigmoid(logits)), 'softmax': with_background,
+    # The logarithm of the sigmoid, which ONNX would compute as such: infinite where the sigmoid underflows.
+    'sigmoid': lambda logits: with_background(-F.softplus(-logits)), 'softmax': with_background,
     'none': lambda logits: logits[:, :-1]}
 
 
