@@ -9,7 +9,6 @@ import tempfile
 import warnings
 from contextlib import contextmanager
 from importlib.util import find_spec
-from itertools import product
 from pathlib import Path
 from typing import Any, Callable, Dict, Iterator, List, NamedTuple, Optional, Tuple
 
@@ -22,14 +21,18 @@ from ..files import PathLike, written_whole
 from ..models.extended_segmentors import merge_unknown, predicting
 from .export import size_of
 
+Axes = Dict[int, str]
+# Writes a module, with images of one size, as a file.
+Exporter = Callable[[nn.Module, Tensor, Axes, str], None]
+
 OPSET, OPSET_OF_NEWER = 17, 18
 INPUT, OUTPUT = 'images', 'logits'
 # Largest difference from PyTorch's logits, relative to the largest of them.
 TOLERANCE = 1e-4
-# What may vary, by number of the dimension, most first: not every model is written soundly for any size.
-AXES: Tuple[Dict[int, str], ...] = ({0: 'N', 2: 'H', 3: 'W'}, {0: 'N'}, {})
-# Writes a module, with images of one size, as a file.
-Exporter = Callable[[nn.Module, Tensor, Dict[int, str], str], None]
+# What may vary, by number of the dimension: not every model is written soundly for any size.
+ANY_SIZE: Axes = {0: 'N', 2: 'H', 3: 'W'}
+ANY_NUMBER: Axes = {0: 'N'}
+NOTHING: Axes = {}
 # How much larger the second image is that a file for any size is tried on.
 LARGER = (32, 64)
 
@@ -99,7 +102,7 @@ def export_onnx(model: BaseSegmentor, path: PathLike, size: Optional[Tuple[int, 
         raise ImportError(f"ONNX needs {' and '.join(missing)}, not installed here: pip install 'mmcss[export]'.")
     size = size or size_of(model)
     problem = ''
-    for axes, exporter in product(AXES, _exporters()):
+    for exporter, axes in _attempts():
         try:
             content = _written(model, size, axes, exporter)
             difference, largest = _compare(model, content, size, axes)
@@ -116,25 +119,30 @@ def export_onnx(model: BaseSegmentor, path: PathLike, size: Optional[Tuple[int, 
                      '--size, or load the exported config and checkpoint in MMSegmentation.')
 
 
-def _exporters() -> List[Exporter]:
-    """PyTorch's exporters. The older one writes most models, and faster; some operators only the newer one has."""
+def _attempts() -> List[Tuple[Exporter, Axes]]:
+    """Ways to write a model, best first.
+
+    PyTorch's older exporter takes seconds. Some operators only the newer one has, which takes minutes: it is not asked for
+    any size.
+    """
     newer = 'dynamo' in inspect.signature(torch.onnx.export).parameters and find_spec('onnxscript') is not None
-    return [_trace, _export] if newer else [_trace]
+    attempts = [(_trace, ANY_SIZE), (_trace, ANY_NUMBER), (_export, ANY_NUMBER), (_trace, NOTHING), (_export, NOTHING)]
+    return [attempt for attempt in attempts if newer or attempt[0] is not _export]
 
 
-def _trace(model: nn.Module, images: Tensor, axes: Dict[int, str], path: str) -> None:
+def _trace(model: nn.Module, images: Tensor, axes: Axes, path: str) -> None:
     kind: Dict[str, Any] = dict(dynamo=False) if 'dynamo' in inspect.signature(torch.onnx.export).parameters else {}
     torch.onnx.export(model, (images, ), path, input_names=[INPUT], output_names=[OUTPUT], opset_version=OPSET,
                       dynamic_axes={INPUT: axes, OUTPUT: axes}, **kind)
 
 
-def _export(model: nn.Module, images: Tensor, axes: Dict[int, str], path: str) -> None:
+def _export(model: nn.Module, images: Tensor, axes: Axes, path: str) -> None:
     sizes = {axis: torch.export.Dim(name) for axis, name in axes.items()}
     torch.onnx.export(model, (images, ), path, input_names=[INPUT], output_names=[OUTPUT], opset_version=OPSET_OF_NEWER,
                       dynamic_shapes=(sizes, ), dynamo=True, external_data=False, verbose=False)
 
 
-def _written(model: BaseSegmentor, size: Tuple[int, int], axes: Dict[int, str], exporter: Exporter) -> bytes:
+def _written(model: BaseSegmentor, size: Tuple[int, int], axes: Axes, exporter: Exporter) -> bytes:
     """The bytes of an ONNX file."""
     import onnx
     with tempfile.TemporaryDirectory() as folder, _silence():
@@ -163,7 +171,7 @@ def _silence() -> Iterator[None]:
                 os.close(stream)
 
 
-def _compare(model: BaseSegmentor, content: bytes, size: Tuple[int, int], axes: Dict[int, str]) -> Tuple[float, float]:
+def _compare(model: BaseSegmentor, content: bytes, size: Tuple[int, int], axes: Axes) -> Tuple[float, float]:
     """The largest difference between the file's logits and the model's, and the largest of these, over all that may vary."""
     import onnxruntime
     options = onnxruntime.SessionOptions()

@@ -41,6 +41,16 @@ def test_images_of_any_size(tiny_data, tmp_path, method):
     np.testing.assert_array_equal(found.argmax(0), expected.pred_sem_seg.data[0])
 
 
+@pytest.mark.slow
+def test_pooling_that_only_the_newer_exporter_has(tiny_data, tmp_path):
+    pytest.importorskip('onnxscript', reason='needs mmcss[export]')
+    changed = tiny_model()
+    changed['decode_head'] = dict(type='PSPHead', in_channels=64, in_index=3, channels=8, num_classes=5, pool_scales=(1, 3))
+    write_step(tiny_data, tmp_path, 0, model=changed)
+    file = export_onnx(init_model(tmp_path, device='cpu'), tmp_path / 'model.onnx')
+    assert file.shape == ('N', 3, 32, 32)
+
+
 def test_it_says_what_its_channels_are(work_dir, tmp_path):
     file = export_onnx(init_model(work_dir, device='cpu'), tmp_path / 'model.onnx')
     meta = session(file).get_modelmeta().custom_metadata_map
@@ -75,7 +85,8 @@ def test_other_axes_and_exporters_are_tried(model, tmp_path, monkeypatch):
             raise RuntimeError('this pooling needs a known size')
         onnx_export._trace(module, images, axes, path)
 
-    monkeypatch.setattr(onnx_export, '_exporters', lambda: [of_one_size])
+    monkeypatch.setattr(onnx_export, '_attempts', lambda: [
+        (of_one_size, onnx_export.ANY_SIZE), (of_one_size, onnx_export.ANY_NUMBER), (of_one_size, onnx_export.NOTHING)])
     assert export_onnx(model, tmp_path / 'model.onnx', (32, 40)).shape == ('N', 3, 32, 40)
     assert tried == [{0: 'N', 2: 'H', 3: 'W'}, {0: 'N'}]
 
@@ -95,7 +106,7 @@ def test_other_logits_are_refused(model, tmp_path, monkeypatch):
     def doubled(module, images, axes, path):
         onnx_export._trace(Doubling(model).eval(), images, axes, path)
 
-    monkeypatch.setattr(onnx_export, '_exporters', lambda: [doubled])
+    monkeypatch.setattr(onnx_export, '_attempts', lambda: [(doubled, onnx_export.ANY_NUMBER)])
     with pytest.raises(ValueError, match=r'images of 32 x 40 \(its logits differ by .*, 1 of the largest\)\. Try another'):
         export_onnx(model, tmp_path / 'model.onnx', (32, 40))
     assert not list(tmp_path.iterdir())

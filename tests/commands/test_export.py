@@ -1,17 +1,15 @@
 """``mmcss export`` as users call it."""
 import argparse
+from functools import partial
 
 import pytest
 
-from mmcss.commands import export
+from tests import command
 from tests.tiny import tiny_model
 from tests.untrained import write_step
 
 
-def call(*arguments):
-    parser = argparse.ArgumentParser()
-    export.add_arguments(parser)
-    return export.run(parser.parse_args([*map(str, arguments)]))
+call = partial(command.call, 'export')
 
 
 def test_a_stock_model(tiny_data, tmp_path, capsys):

@@ -1,19 +1,17 @@
 """``mmcss predict`` as users call it."""
 import argparse
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from mmcss.commands import predict
+from tests import command
 from tests.untrained import write_step
 
 
-def call(*arguments):
-    parser = argparse.ArgumentParser()
-    predict.add_arguments(parser)
-    return predict.run(parser.parse_args([*map(str, arguments), '--device', 'cpu']))
+call = partial(command.call, 'predict')
 
 
 @pytest.fixture(scope='module')
