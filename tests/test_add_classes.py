@@ -36,11 +36,12 @@ def place(folder):  # noqa: F811
     return folder
 
 
-def train_stock():
+def train_stock(classes=OLD):
     """A model of stock MMSegmentation in work_dirs/stock."""
     cfg = Config.fromfile('configs/own/harbour.py')
-    cfg.merge_from_dict(dict(model=THIN, train_dataloader=dict(num_workers=0, batch_size=2)))
-    cfg.model.decode_head.num_classes = len(OLD)
+    cfg.merge_from_dict(dict(model=THIN, train_dataloader=dict(num_workers=0, batch_size=2, dataset=dict(
+        metainfo=dict(classes=classes), reduce_zero_label=classes is not OLD))))
+    cfg.model.decode_head.num_classes = len(classes)
     keys = ('model', 'train_dataloader', 'optim_wrapper', 'default_scope')
     Runner(**{key: cfg[key] for key in keys}, work_dir='work_dirs/stock', log_level='WARNING', experiment_name='stock',
            train_cfg=dict(type='IterBasedTrainLoop', max_iters=1),
@@ -93,3 +94,15 @@ def test_from_a_model_of_mmcss(place):
     classes = load_hand_over('work_dirs/own/harbour_buoy/step_1/step_1.pth')['meta']['classes']
     assert classes == ['background', 'ship', 'crane', 'truck', 'quay', 'buoy']
     assert not Path('work_dirs/own/harbour_buoy/step_0/vis_data').exists()  # it was not trained
+
+
+@pytest.mark.slow
+def test_from_a_stock_model_without_background(place):
+    train_stock(OLD[1:])
+    run(COMMANDS[1])
+    stock = torch.load('work_dirs/stock/iter_1.pth', weights_only=False)['state_dict']['decode_head.conv_seg.weight']
+    taken = load_hand_over('work_dirs/own/harbour_buoy/step_0/step_0.pth')
+    rows = taken['state_dict']['decode_head.conv_seg.weight']
+    assert taken['meta']['classes'] == OLD and torch.equal(rows, torch.cat((stock.mean(0, keepdim=True), stock)))
+    assert Path('work_dirs/own/harbour_buoy/step_1/step_1.pth').is_file()
+    run(f'{COMMANDS[1]} --dry-run --resume')  # knows the step 0 again
