@@ -35,6 +35,8 @@ setup(
         'onedl-models': ['onedl-mmpretrain', 'timm', 'torchvision'],
         'openmmlab-models': ['mmpretrain', 'mmdet>=3.3,<3.4', 'timm', 'torchvision'],
         'completion': ['argcomplete'],
+        # For `mmcss export --onnx`.
+        'export': ['onnx', 'onnxruntime', 'onnxscript'],
         'tests': ['pytest', 'pytest-xdist', 'hypothesis'],
         # For tools/check.sh. To the minor version: a newer one finds other things.
         'checks': ['ruff==0.17.*', 'mypy==2.4.*'],

@@ -41,6 +41,7 @@ MAY_IMPORT = {
 MAY_IMPORT['engine'] = {*MAY_IMPORT, 'engine'}
 MAY_IMPORT['tables'] = {'files', 'arguments', 'version', 'engine'}
 MAY_IMPORT['checks'] = {'files', 'arguments', 'datasets', 'engine'}
+MAY_IMPORT['apis'] = {'scenario', 'files', 'models', 'visualization', 'engine'}
 MAY_IMPORT['commands'] = {*MAY_IMPORT, 'commands'}
 MAY_IMPORT['__main__'] = set()
 
@@ -122,8 +123,9 @@ def test_arrows_point_one_way(path):
 
 
 def test_the_table_has_no_circle():
-    """Nothing but tables, checks and commands imports engine, and rooms can be put in a row."""
-    assert [room for room, others in MAY_IMPORT.items() if 'engine' in others] == ['engine', 'tables', 'checks', 'commands']
+    """Only the rooms above it import engine, and rooms can be put in a row."""
+    assert [room for room, others in MAY_IMPORT.items() if 'engine' in others] == [
+        'engine', 'tables', 'checks', 'apis', 'commands']
     left = {room: others - {room} for room, others in MAY_IMPORT.items()}
     while left:
         free = [room for room, others in left.items() if not others & set(left)]

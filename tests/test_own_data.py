@@ -41,9 +41,6 @@ def folder(tmp_path, monkeypatch):
         write_pair(tmp_path / 'data' / 'harbour', 'train', name, values)
     write_pair(tmp_path / 'data' / 'harbour', 'val', 'e', (1, 2, 3, 4))
     write_pair(tmp_path / 'data' / 'river', 'train', 'f', (0, 4))
-    for name in 'gh':
-        write_pair(tmp_path / 'data' / 'harbour_buoy', 'train', name, (0, 5))
-    write_pair(tmp_path / 'data' / 'harbour_buoy', 'val', 'i', (1, 2, 3, 4, 5))
     return tmp_path
 
 
@@ -64,7 +61,7 @@ def told(plans):
 
 
 def test_the_files_of_the_page():
-    configs = [f'configs/own/{name}.py' for name in ('harbour', 'two_folders', 'harbour_buoy')]
+    configs = [f'configs/own/{name}.py' for name in ('harbour', 'two_folders')]
     assert list(FILES) == [*configs, 'convert.py']
     assert len(FILES['configs/own/harbour.py'].splitlines()) <= 10
 
@@ -80,18 +77,6 @@ def test_the_plan(folder):
 def test_several_folders(folder):
     assert told(runner_of('two_folders').plan()) == [
         (('background', 'ship', 'crane'), 2, 1), (('truck', ), 3, 1), (('quay', ), 1, 1)]
-
-
-@pytest.mark.slow
-def test_training_and_adding_a_class(folder):
-    scenario = dict(steps=[['ship', 'crane', 'truck'], ['quay']])
-    runner_of('harbour', scenario=scenario).train()
-    known = 'work_dirs/own/harbour/step_1/step_1.pth'
-    shutil.rmtree('data/harbour')
-    results = runner_of('harbour_buoy', run=dict(steps=1, first_step_from=known)).train()
-    assert [step['classes'] for step in results['steps']] == [
-        ['background', 'ship', 'crane', 'truck', 'quay'], ['background', 'ship', 'crane', 'truck', 'quay', 'buoy']]
-    assert not Path('work_dirs/own/harbour_buoy/step_0/vis_data').exists()
 
 
 @pytest.mark.parametrize('classes, reduce_zero_label, seen', [

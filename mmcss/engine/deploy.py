@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 import copy
-from typing import Any, Dict, Iterable, List, Mapping, Set
+from typing import Any, Dict, Iterable, List, Mapping, Sequence, Set
 
 from mmengine.config import Config
 from mmengine.registry import Registry
@@ -15,7 +15,8 @@ from .model_config import without_pretrained
 STOCK = ('mmseg', 'mmengine', 'mmcv', 'torch', 'mmdet', 'mmpretrain')
 
 
-def deployed(model: Mapping[str, Any], dataset: Mapping[str, Any], custom_imports: Mapping[str, Any]) -> Config:
+def deployed(model: Mapping[str, Any], dataset: Mapping[str, Any], custom_imports: Mapping[str, Any],
+             label_values: Sequence[int]) -> Config:
     """A config for ``init_model``, ``MMSegInferencer`` and the tools that time or draw a model.
 
     Args:
@@ -23,6 +24,7 @@ def deployed(model: Mapping[str, Any], dataset: Mapping[str, Any], custom_import
         dataset: The stock data set that steps are tested on. The config has its images, but neither labels nor evaluator:
             stock MMSegmentation does not know which labels a step scores.
         custom_imports: The user's; those that the model needs are kept.
+        label_values: Label value in the data set's files of each class of the model; 255 for one that it does not label.
     """
     # A user's image has no labels, and is segmented whole.
     pipeline = [dict(transform) for transform in dataset['pipeline']
@@ -33,6 +35,7 @@ def deployed(model: Mapping[str, Any], dataset: Mapping[str, Any], custom_import
         images = dict(type='BaseSegDataset', pipeline=images['pipeline'], test_mode=True)
     deploy: Dict[str, Any] = dict(
         default_scope='mmseg',
+        label_values=list(label_values),
         model=model,
         test_pipeline=copy.deepcopy(pipeline),
         test_dataloader=dict(batch_size=1, num_workers=0, sampler=dict(type='DefaultSampler', shuffle=False), dataset=images),

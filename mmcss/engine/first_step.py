@@ -1,12 +1,16 @@
 """A trained step 0 from elsewhere: the hand-over of another run, or a checkpoint of MMSegmentation itself."""
 from __future__ import annotations
 
+import re
+import warnings
 from pathlib import Path
 from typing import Any, Dict, List, Mapping, Optional, Sequence
 
+import torch
 from mmengine.fileio import list_from_file
 from torch import Tensor
 
+from ..datasets import BACKGROUND
 from ..files import PathLike, plain, written_whole
 from ..models import load_hand_over, save_hand_over
 from ..models.hand_over import NoHandOver, tensors_id
@@ -19,8 +23,9 @@ from .plain_checkpoints import load_from_plain_file
 from .typed_settings import Settings
 
 RECIPE = ("A model trained by MMSegmentation becomes step 0 if the classes of the scenario's step 0 are in the order of its "
-          'channels (scenario.steps=[[...], [...]]), the first of them is the background, and the model is the same. Its '
-          'class names are read from the checkpoint, or given by --classes.')
+          'channels (scenario.steps=[[...], [...]]), the first of them is the background or it has none, and the model is the '
+          'same. Its class names are read from the checkpoint, or given by --classes.')
+CLASSIFIER = re.compile(r'(^|\.)conv_seg\.(weight|bias)$')
 
 
 def find_first_step(source: PathLike) -> Path:
@@ -41,7 +46,7 @@ def load_first_step(source: Path, classes: Sequence[str], names: Optional[Sequen
             order of its channels; or a file with one name per line.
 
     Returns:
-        As :func:`load_hand_over`.
+        As :func:`load_hand_over`; with a background (:func:`with_background`) if the checkpoint has none.
 
     Raises:
         FileNotFoundError: The file does not exist.
@@ -57,6 +62,10 @@ def load_first_step(source: Path, classes: Sequence[str], names: Optional[Sequen
     if not known:
         raise ValueError(f'{source} is a checkpoint of MMSegmentation or another tool, and does not contain the names '
                          f'of its classes. Give them: --classes {" ".join(classes)} (those of step 0). {RECIPE}')
+    if classes[0] == BACKGROUND and known == list(classes[1:]):
+        warnings.warn(f'{source} has no background. It gets one, the mean of the other logits, which is never predicted before '
+                      'the next step has learned it.')
+        state, known = with_background(state, len(known)), list(classes)
     if known != list(classes):
         raise ValueError(f'{source}, a checkpoint of MMSegmentation: got {len(known)} classes, {known}, expected the '
                          f'{len(classes)} of step 0, {list(classes)}. {RECIPE}')
@@ -107,6 +116,16 @@ def read_first_step(source: Path, settings: Settings, scenario: Scenario, model:
         raise FileNotFoundError(f'{", ".join(missing)}, gathered while step 0 was trained, is not beside {source.name}; '
                                 'leave --first-step-from out, or name a complete folder.')
     return hand_over
+
+
+def with_background(state: Mapping[str, Tensor], num_classes: int) -> Dict[str, Tensor]:
+    """The state dict of a model without background, with a first row for it.
+
+    The mean of the other rows gives the mean of their logits, which is never the largest: the model predicts what it did.
+    Rows are those of the classifiers (``conv_seg``); other heads stay as they are, and don't fit the config's model then.
+    """
+    return {name: torch.cat((tensor.mean(0, keepdim=True), tensor))
+            if CLASSIFIER.search(name) and len(tensor) == num_classes else tensor for name, tensor in state.items()}
 
 
 def write_first_step(source: Path, hand_over: Mapping[str, Any], folder: StepFolder, settings: Settings) -> None:

@@ -12,7 +12,7 @@ from mmengine.config import Config
 from ..files import plain as plain_dict
 from ..memory.samplers import remembered_share
 from ..models.part_configs import DECODE_LOSSES, PARTS
-from ..scenario import Scenario, Split
+from ..scenario import IGNORE, Scenario, Split
 from .class_settings import follow_classes
 from .config_nodes import walk, with_settings
 from .deploy import deployed
@@ -21,7 +21,7 @@ from .folders import StepFolder
 from .model_config import STUDENTS, extended_model, replace_cross_entropy, stock_model, teacher_model, without_pretrained
 from .outline import OWN_KEYS
 from .settings import read_settings, step_classes
-from .stated_classes import leaf_configs, with_clean_names
+from .stated_classes import leaf_configs, stated_names, with_clean_names
 from .typed_settings import MemorySettings, Settings
 
 
@@ -84,7 +84,9 @@ def deploy_config(cfg: Union[Config, Settings], scenario: Scenario, step: int) -
     """
     settings = read_settings(cfg)
     test_set = next(leaf_configs(_test_loader(settings.cfg)['dataset']))
-    return deployed(_step_model(settings, scenario, step, step), test_set, settings.cfg.get('custom_imports') or {})
+    raw_ids = stated_names(test_set, 'test').raw_ids
+    return deployed(_step_model(settings, scenario, step, step), test_set, settings.cfg.get('custom_imports') or {},
+                    [raw_ids.get(name, IGNORE) for name in scenario[step].seen])
 
 
 def _with_mmcss(custom_imports: Mapping[str, Any]) -> Dict[str, Any]:

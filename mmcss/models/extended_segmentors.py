@@ -24,13 +24,15 @@ DEFAULT_SCORES = 'sigmoid'
 
 def with_background(logarithms: Tensor) -> Tensor:
     """Logarithms of scores; the unknown's score is added to the background's."""
-    background = torch.logaddexp(logarithms[:, :1], logarithms[:, -1:])
+    # Not logaddexp, which ONNX does not have.
+    background = torch.cat((logarithms[:, :1], logarithms[:, -1:]), dim=1).logsumexp(dim=1, keepdim=True)
     return torch.cat((background, logarithms[:, 1:-1]), dim=1)
 
 
 # From logits of all channels to logarithms of the scores of the classes; of a softmax without the common divisor.
 UNKNOWN_SCORES: Mapping[str, Callable[[Tensor], Tensor]] = {
-    'sigmoid': lambda logits: with_background(F.logsigmoid(logits)), 'softmax': with_background,
+    # The logarithm of the sigmoid, which ONNX would compute as such: infinite where the sigmoid underflows.
+    'sigmoid': lambda logits: with_background(-F.softplus(-logits)), 'softmax': with_background,
     'none': lambda logits: logits[:, :-1]}
 
 

@@ -71,8 +71,17 @@ def test_its_images_can_be_gone_through(tiny_data, tmp_path):
     deploy = deploy_config(cfg, build_scenario(cfg), STEP)
     samples = [batch['data_samples'][0] for batch in Runner.build_dataloader(deploy.test_dataloader)]
     assert len(samples) == 4 and not any('gt_sem_seg' in sample for sample in samples)
-    assert set(deploy) == {'default_scope', 'model', 'data_preprocessor', 'test_pipeline', 'test_dataloader', 'visualizer'}
+    assert set(deploy) == {'default_scope', 'model', 'data_preprocessor', 'test_pipeline', 'test_dataloader', 'visualizer',
+                           'label_values'}
     assert deploy.data_preprocessor == deploy.model.data_preprocessor
+
+
+def test_label_values_are_those_of_the_data_set(tiny_data, tmp_path):
+    cfg = tiny_config(tiny_data, tmp_path, scenario=dict(steps=[['white', 'blue'], ['red'], ['green']]))
+    assert [deploy_config(cfg, build_scenario(cfg), step).label_values for step in (0, 1)] == [[0, 4, 3], [0, 4, 3, 1]]
+    for loader in (cfg.train_dataloader, cfg.test_dataloader):  # the background is not among the labels
+        loader.dataset.metainfo = dict(classes=['red', 'green', 'blue', 'white'])
+    assert deploy_config(cfg, build_scenario(cfg), STEP).label_values == [255, 3, 2, 0]
 
 
 class Foreign:
@@ -94,12 +103,12 @@ def foreign(monkeypatch):
 ])
 def test_only_what_the_model_needs_is_imported(foreign, head, given, imports):
     config = deployed(dict(type='EncoderDecoder', decode_head=dict(type=head)), dict(type='BaseSegDataset', pipeline=[]),
-                      dict(imports=given, allow_failed_imports=True))
+                      dict(imports=given, allow_failed_imports=True), [0])
     assert config.get('custom_imports', {}).get('imports') == imports
 
 
 def test_a_data_set_of_the_user_s_is_left_out(foreign):
     pipeline = [dict(type='LoadImageFromFile'), dict(type='LoadAnnotations'), dict(type='PackSegInputs')]
-    config = deployed(dict(type='EncoderDecoder'), dict(type='Foreign', theirs=1, pipeline=pipeline), {})
+    config = deployed(dict(type='EncoderDecoder'), dict(type='Foreign', theirs=1, pipeline=pipeline), {}, [0])
     assert config.test_dataloader.dataset.to_dict() == dict(
         type='BaseSegDataset', test_mode=True, pipeline=[dict(type='LoadImageFromFile'), dict(type='PackSegInputs')])

@@ -44,13 +44,27 @@ def test_one_whose_classes_are_given(tmp_path):
             assert found['meta'] == dict(id=tensors_id(STATE), classes=CLASSES) and list(found['state_dict']) == list(STATE)
 
 
-@pytest.mark.parametrize('names', [['background', 'dog', 'cat'], CLASSES[:2], CLASSES[1:]])
+@pytest.mark.parametrize('names', [['background', 'dog', 'cat'], CLASSES[:2], ['dog', 'cat']])
 def test_other_classes_are_refused_with_a_recipe(tmp_path, names):
     path = saved(tmp_path / 'epoch_1.pth', dict(dataset_meta=dict(classes=names)))
     with pytest.raises(ValueError) as error:
         load_first_step(path, CLASSES)
     told = str(error.value)
     assert str(path) in told and str(names) in told and str(CLASSES) in told and 'scenario.steps=[[...], [...]]' in told
+
+
+def test_one_without_background(tmp_path):
+    state = {'decode_head.conv_seg.weight': torch.tensor([[[[1.]]], [[[4.]]]]), 'decode_head.conv_seg.bias': torch.tensor([2., 0.]),
+             'auxiliary_head.conv_seg.bias': torch.tensor([3., 5.]), 'decode_head.norm.weight': torch.ones(2)}
+    path = saved(tmp_path / 'epoch_1.pth', dict(dataset_meta=dict(classes=CLASSES[1:])), state)
+    with pytest.warns(UserWarning, match=r'epoch_1\.pth has no background\. It gets one'):
+        found = load_first_step(path, CLASSES)
+    grown = found['state_dict']
+    assert grown['decode_head.conv_seg.weight'].flatten().tolist() == [2.5, 1, 4]
+    assert grown['decode_head.conv_seg.bias'].tolist() == [1, 2, 0]
+    assert grown['auxiliary_head.conv_seg.bias'].tolist() == [4, 3, 5]
+    assert grown['decode_head.norm.weight'].tolist() == [1, 1]
+    assert found['meta'] == dict(id=tensors_id(grown), classes=CLASSES)
 
 
 def test_what_is_no_checkpoint(tmp_path):
