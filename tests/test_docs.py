@@ -6,12 +6,14 @@ import re
 import runpy
 import shlex
 import sys
+from importlib import import_module
 from itertools import product
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
-from mmcss.commands import main
+import mmcss_cli
 from tests.test_architecture import MAY_IMPORT
 from tests.test_contributing import BLOCK
 
@@ -132,7 +134,7 @@ def test_the_readme_s_results_are_those_of_the_page():
 
 LAUNCHED = {'dist_train.sh': (0, 'train.py'), 'dist_test.sh': (0, 'test.py'), 'slurm_train.sh': (2, 'train.py')}
 COMMAND = re.compile(r'(?:[A-Z_]+=\S+ +)*(?:python |bash )?(?=tools/|mmcss )(.*)')
-NUMBERS = {'N': '1', 'K': '1', 'K,K': '1,1'}
+NUMBERS = {'N': '1', 'K': '1', 'K,K': '1,1', 'H': '64', 'W': '64'}
 
 
 def commands(text: str) -> list[list[str]]:
@@ -143,7 +145,7 @@ def commands(text: str) -> list[list[str]]:
     blocks = re.findall(r'^```(\w*)\n(.*?)^```$', text, re.MULTILINE | re.DOTALL)
     rest = re.sub(r'^```.*?^```$', '', text, flags=re.MULTILINE | re.DOTALL)
     lines = [line for language, block in blocks if language in ('', 'bash') for line in _joined(block).splitlines()]
-    lines += re.findall(r'`((?:python |bash )tools/[^`]*|mmcss [a-z][^`]*)`', rest)
+    lines += re.findall(r'`((?:python |bash )tools/[^`]*|mmcss [a-z-]+ [^`]*)`', rest)
     found = []
     for command in filter(None, map(COMMAND.match, lines)):
         stated = re.sub(r'\[options of [^]]*\]|\|[^\s\]]+', '', command[1])
@@ -172,21 +174,26 @@ def parse(monkeypatch):
     """A function that runs a command up to where its arguments are parsed."""
     original = argparse.ArgumentParser.parse_args
 
-    def parse_args(self, *args, **kwargs):
-        namespace = original(self, *args, **kwargs)
-        if 'command' in vars(namespace):  # of the command line as a whole, whose commands have parsers of their own
-            return namespace
+    def accept(*_):
         raise _Accepted
+
+    def parse_args(self, *args, **kwargs):
+        accept(original(self, *args, **kwargs))
+
+    def without_run(name):
+        module = import_module(name)
+        return SimpleNamespace(__doc__=module.__doc__, add_arguments=module.add_arguments, run=accept)
 
     def run(name: str, arguments: list[str]) -> None:
         monkeypatch.setattr(sys, 'argv', [name, *arguments])
         with pytest.raises(_Accepted):
             if name == 'mmcss':
-                main(arguments)
+                mmcss_cli.main(arguments)
             else:
                 runpy.run_path(str(ROOT / 'tools' / name), run_name='__main__')
 
     monkeypatch.setattr(argparse.ArgumentParser, 'parse_args', parse_args)
+    monkeypatch.setattr(mmcss_cli, 'import_module', without_run)
     monkeypatch.syspath_prepend(str(ROOT / 'tools'))
     return run
 

@@ -1,6 +1,6 @@
 import pytest
 
-from mmcss.commands import main
+from mmcss_cli import main
 from tests.report.work_dirs import make_run
 
 
