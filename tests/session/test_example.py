@@ -109,7 +109,8 @@ def test_the_method_had_something_to_do(namespace, work_dir):
 def test_scores_are_those_of_a_run(namespace, work_dir):
     result = json.loads((work_dir / 'step_1' / 'result.json').read_text())
     scores = namespace['scores']
-    assert {'mIoU', 'mIoU_old', 'mIoU_new', 'IoU', 'Acc', 'aAcc', 'mAcc', 'classes', 'scored'} == set(scores)
+    assert {'mIoU', 'mIoU_old', 'mIoU_new', 'IoU', 'Acc', 'aAcc', 'mAcc', 'classes', 'scored', 'confusion'} == set(
+        scores)
     assert {name: result[name] for name in scores} == scores
 
 
