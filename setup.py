@@ -19,8 +19,8 @@ setup(
     py_modules=['mmcss_cli'],
     # Configs and tools, where MMEngine and MIM look for those of a package. They are links there, to be files in a wheel.
     package_data={'mmcss': [f'.mim/{files}' for files in (
-        'model-index.yml', 'configs/metafile.yml', 'configs/**/*.py', 'tools/*.py', 'tools/dist_*.sh', 'tools/slurm_*.sh',
-        'tools/_launch.sh')], 'mmcss.report': ['templates/*']},
+        'model-index.yml', 'configs/metafile.yml', 'configs/**/*.py', 'configs/tables/*.yaml', 'tools/*.py',
+        'tools/dist_*.sh', 'tools/slurm_*.sh', 'tools/_launch.sh')], 'mmcss.report': ['templates/*']},
     entry_points={'console_scripts': ['mmcss = mmcss_cli:main']},
     python_requires='>=3.10',
     install_requires=['torch>=2.0', 'numpy', 'packaging', 'prettytable>=3.12', 'rich', 'matplotlib>=3.8', 'pillow',

@@ -1,6 +1,7 @@
 import pytest
 
 from mmcss.tables import Entry, entries_of, read_table
+from tests.experiments import CONFIGS
 
 
 def test_rows_have_defaults_and_vary(write_table):
@@ -49,3 +50,13 @@ def test_wrong_tables(tmp_path, text, message):
     with pytest.raises(ValueError) as error:
         read_table(tmp_path / 'small.yaml')
     assert message in str(error.value)
+
+
+@pytest.mark.parametrize('file', sorted((CONFIGS / 'tables').glob('*.yaml')), ids=lambda file: file.stem)
+def test_the_tables_of_the_project_name_configs_that_are_there(file):
+    table = read_table(file)
+    assert entries_of(table)
+    for row in table.rows.values():
+        assert (CONFIGS.parent / (row.config or table.config).replace('*', row.method)).is_file()
+    assert all((CONFIGS / '_base_' / 'scenarios' / f'{options.get("of", name)}.py').is_file()
+               for name, options in table.scenarios.items())
