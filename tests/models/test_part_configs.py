@@ -129,7 +129,7 @@ def test_classifiers_check_what_they_are_built_with(name):
     cls(**good)
 
 
-VALID_PARTS = ', '.join(PARTS.members())
+VALID_PARTS = '(all parts)'  # stands for their names: other tests of the same process register some
 
 
 @pytest.mark.parametrize('config, told', [
@@ -151,7 +151,8 @@ VALID_PARTS = ', '.join(PARTS.members())
     (dict(type='IgnoreBackground', add=1), '.add: there is no such setting; valid are none.'),
 ])
 def test_what_is_said_of_a_part(config, told):
-    assert told_by(PARTS.check, config, 'continual.losses.pod') == f'continual.losses.pod{told}'
+    expected = told.replace(VALID_PARTS, ', '.join(PARTS.members()))
+    assert told_by(PARTS.check, config, 'continual.losses.pod') == f'continual.losses.pod{expected}'
 
 
 @pytest.mark.parametrize('config, told', [
@@ -207,7 +208,8 @@ def test_what_is_said_of_a_replay(config, told):
     (dict(kd=dict(type='KnowledgeDistillation', alpha=None)), '.kd.alpha: got None, expected a number.'),
 ])
 def test_what_is_said_of_the_losses(losses, told):
-    assert told_by(check_losses, losses, 'continual.losses') == f'continual.losses{told}'
+    expected = told.replace(VALID_PARTS, ', '.join(PARTS.members()))
+    assert told_by(check_losses, losses, 'continual.losses') == f'continual.losses{expected}'
 
 
 METHODS = sorted((Path(__file__).resolve().parents[2] / 'configs/_base_/methods').glob('*.py'))
