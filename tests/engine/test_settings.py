@@ -10,7 +10,7 @@ from mmseg.registry import MODELS
 
 from mmcss.engine import build_scenario, compose, step_config
 from mmcss.engine.profiles import with_profile
-from mmcss.engine.settings import read_settings
+from mmcss.engine.settings import _merged, read_settings
 from mmcss.models import CosineClassifier
 from mmcss.scenario import PROTOCOLS, Protocol
 from tests.experiments import entry, experiment, model_for
@@ -265,3 +265,12 @@ def test_changes_of_later_steps_that_clash(tmp_path):
     cfg.next_steps.continual = dict(losses=dict(pod=dict(loss_weight=5.)))
     with pytest.raises(ValueError, match=r"next_steps.continual.losses.pod: got \{'loss_weight': 5.0\}, which can be m"):
         read_settings(cfg)
+
+
+def test_none_removes_a_setting_for_later_steps(tmp_path):
+    """As docs/configs.md says; MMEngine drops ``_delete_`` where an inherited file has the same dict."""
+    top = dict(optimizer=dict(type='SGD', lr=0.01), paramwise_cfg=dict(norm_decay_mult=0.0))
+    (tmp_path / 'base.py').write_text(f'optim_wrapper = {top!r}\nnext_steps = dict(optim_wrapper=dict(optimizer=dict(lr=0.001)))\n')
+    for change, kept in (('paramwise_cfg=None', None), ('_delete_=True, optimizer=dict(lr=1.0)', dict(norm_decay_mult=0.0))):
+        (tmp_path / 'child.py').write_text(f"_base_ = './base.py'\nnext_steps = dict(optim_wrapper=dict({change}))\n")
+        assert _merged(Config.fromfile(tmp_path / 'child.py'), 'next_steps').optim_wrapper.paramwise_cfg == kept
