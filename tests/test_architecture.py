@@ -39,8 +39,8 @@ MAY_IMPORT = {
     'report': {'files', 'evaluation', 'visualization'},
 }
 MAY_IMPORT['engine'] = {*MAY_IMPORT, 'engine'}
-MAY_IMPORT['tables'] = {'files', 'arguments', 'version', 'engine'}
-MAY_IMPORT['checks'] = {'files', 'arguments', 'datasets', 'engine'}
+MAY_IMPORT['tables'] = {'files', 'arguments', 'version', 'evaluation', 'engine'}
+MAY_IMPORT['checks'] = {'files', 'arguments', 'datasets', 'evaluation', 'engine'}
 MAY_IMPORT['apis'] = {'scenario', 'files', 'models', 'visualization', 'engine'}
 MAY_IMPORT['commands'] = {*MAY_IMPORT, 'commands'}
 MAY_IMPORT['__main__'] = set()

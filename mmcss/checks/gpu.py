@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 from typing import Any, Callable, Dict, List, NamedTuple, Optional, Sequence, Tuple
 
+from ..evaluation import means_text
 from ..engine.packaged_files import OWN, PACKAGED
 from .rows import Row, judged
 
@@ -71,9 +72,8 @@ class GPUCheck:
         logged = [json.loads(line) for file in work_dir.rglob('scalars.json') for line in file.read_text().splitlines()]
         infinite = sorted({key for line in logged for key, value in line.items() if 'loss' in key and not math.isfinite(value)})
         memory = max((line.get('memory', 0) for line in logged), default=0)
-        means = ', '.join(f'{name} {last[key]:.1f}' for name, key in (('old', 'mIoU_old'), ('new', 'mIoU_new'), ('all', 'mIoU'))
-                          if last.get(key) is not None)
-        return Run(last['mIoU'], [f'{key} is not finite' for key in infinite], f'{means}; {memory} MiB; {seconds:.0f} s')
+        return Run(last['mIoU'], [f'{key} is not finite' for key in infinite],
+                   f'{means_text(last)}; {memory} MiB; {seconds:.0f} s')
 
     def call(self, name: str, arguments: Sequence[str]) -> Tuple[str, float]:
         """Call Python, its output in a log of this name; its error ('' for none) and seconds."""

@@ -48,7 +48,7 @@ def load_config(args: argparse.Namespace) -> Config:
     if args.work_dir:
         cfg.work_dir = args.work_dir
     options = dict(steps=args.step, skip_broken=args.skip_broken or None,
-                 **{key: getattr(args, key, None) for key in ('first_step_from', 'classes', 'overwrite', 'rehearsal')})
+                   **{key: getattr(args, key, None) for key in ('first_step_from', 'classes', 'overwrite', 'rehearsal')})
     cfg.run = dict(cfg.get('run', {}), **{key: value for key, value in options.items() if value is not None})
     return cfg
 

@@ -7,6 +7,19 @@ import numpy as np
 
 PER_CLASS = ('IoU', 'Acc', 'scored', 'domains', 'confusion', 'palette')
 
+# The means of a step: what tables call them, and their keys in its result.
+MEANS = {'old': 'mIoU_old', 'new': 'mIoU_new', 'all': 'mIoU'}
+
+
+def step_means(result: Mapping[str, Any]) -> Dict[str, Optional[float]]:
+    """``old``, ``new`` and ``all`` of a step's result, in percent; None where it has no such classes."""
+    return {name: result.get(key) for name, key in MEANS.items()}
+
+
+def means_text(result: Mapping[str, Any]) -> str:
+    """The means that a step's result has, in a line: 'old 40.1, new 20.0, all 33.3'."""
+    return ', '.join(f'{name} {value:.1f}' for name, value in step_means(result).items() if value is not None)
+
 
 def summarise(steps: Sequence[Mapping[str, Any]]) -> Dict[str, Any]:
     """Summarise the results of the steps.

@@ -5,18 +5,20 @@ from typing import Any, List, Mapping, Optional, Sequence
 
 from prettytable import PrettyTable, TableStyle
 
+from .results import MEANS, step_means
+
 
 def class_table(report: Mapping[str, Any]) -> str:
     """IoU and accuracy of each class, and the means, of one step."""
     rows = [[name, _number(iou), _number(acc)] if scored else [name, 'not scored', '']
             for name, iou, acc, scored in zip(report['classes'], report['IoU'], report['Acc'], report['scored'])]
-    rows += [[name, _number(report[name]), ''] for name in ('mIoU_old', 'mIoU_new', 'mIoU') if name in report]
+    rows += [[name, _number(report[name]), ''] for name in MEANS.values() if name in report]
     return _table(['class', 'IoU', 'Acc'], rows)
 
 
 def steps_table(results: Mapping[str, Any], markdown: bool = False) -> str:
     """Means of :func:`summarise`, one row a step; ``markdown`` is GitHub's table syntax instead of a framed table."""
-    rows = [[step['step'], step['num_test_images'], *(_number(step.get(key)) for key in ('mIoU_old', 'mIoU_new', 'mIoU'))]
+    rows = [[step['step'], step['num_test_images'], *map(_number, step_means(step).values())]
             for step in results['steps']]
     return _table(['step', 'test images', 'old', 'new', 'all'], rows, markdown)
 
@@ -34,7 +36,7 @@ def compare_table(runs: Mapping[str, Mapping[str, Any]], markdown: bool = True) 
     rows = []
     for name, results in runs.items():
         last = results['steps'][-1]
-        rows.append([name, *(_number(last.get(key)) for key in ('mIoU_old', 'mIoU_new', 'mIoU')),
+        rows.append([name, *map(_number, step_means(last).values()),
                      _number(results['average']), _number(results['mean_forgetting'])])
     return _table(['method', 'old', 'new', 'all', 'avg', 'forgetting'], rows, markdown)
 

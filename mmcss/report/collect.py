@@ -10,6 +10,7 @@ from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
 import numpy as np
 from mmengine.config import Config
 
+from ..evaluation import step_means
 from ..files import PathLike, read_json
 
 Colour = Tuple[int, ...]
@@ -171,7 +172,7 @@ def _read_step(work_dir: Path, results: Mapping[str, Any], index: int) -> Step:
     return Step(
         step=index,
         entering=tuple(results['scenario'][index]),
-        means={key: summary.get(metric) for key, metric in (('old', 'mIoU_old'), ('new', 'mIoU_new'), ('all', 'mIoU'))},
+        means=step_means(summary),
         num_test_images=summary['num_test_images'],
         classes=classes,
         iou=tuple(iou if shown else None for iou, shown in zip(ious, scored)),

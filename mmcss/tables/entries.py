@@ -85,10 +85,12 @@ def make_jobs(table: Table, entries: Sequence[Entry], others: Sequence[Entry] = 
     jobs: List[Job] = []
     for digest, sharing in alike.items():
         wanted = [entry for entry in sharing if entry in entries]
-        first = _first_step_job(table, digest, [configs[entry] for entry in sharing], sharing[0].scenario)
-        shared = first.name if len(sharing) > 1 else None
-        jobs += [first] if shared and wanted else []
-        jobs += [Job(str(entry), configs[entry], Path(configs[entry].work_dir), shared, entry) for entry in wanted]
+        first = None
+        if wanted and len(sharing) > 1:
+            first = _first_step_job(table, digest, [configs[entry] for entry in sharing], sharing[0].scenario)
+            jobs.append(first)
+        jobs += [Job(str(entry), configs[entry], Path(configs[entry].work_dir), first.name if first else None, entry)
+                 for entry in wanted]
     return sorted(jobs, key=lambda job: job.entry is not None)
 
 

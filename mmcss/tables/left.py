@@ -7,8 +7,9 @@ from typing import Dict, List, Optional, Sequence
 
 import torch
 
+from ..evaluation import means_text
 from .entries import Job, make_jobs
-from .results import COLUMNS, keep_result, kept_result
+from .results import keep_result, kept_result
 from .table import Entry, Table, entries_of
 
 
@@ -39,6 +40,5 @@ class Reporter:
         text = error or 'trained'
         if job.entry is not None and not error:
             result = keep_result(self.table, job, job.entry)
-            means = {name: result['steps'][-1].get(key) for name, key in COLUMNS.items()}
-            text = ', '.join(f'{name} {value:.1f}' for name, value in means.items() if value is not None)
+            text = means_text(result['steps'][-1])
         print(f'[{self.ended}/{self.number}, {(time.time() - self.begun) / 60:.0f} min] {job.name}: {text}', flush=True)

@@ -7,13 +7,12 @@ from typing import Any, Dict, List, Mapping, Optional, Sequence
 
 from prettytable import PrettyTable, TableStyle
 
+from ..evaluation import MEANS
 from ..files import read_json, write_json
 from ..version import versions
 from .entries import Job
 from .schedule import SECONDS
 from .table import Entry, Page, Table, stem
-
-COLUMNS = {'old': 'mIoU_old', 'new': 'mIoU_new', 'all': 'mIoU'}
 
 
 def result_file(table: Table, entry: Entry) -> Path:
@@ -72,7 +71,7 @@ def write_pages(table: Table, entries: Sequence[Entry]) -> List[str]:
 
 def page_text(table: Table, page: Page, entries: Sequence[Entry]) -> str:
     """Markdown of the results on one scenario: a row for each row of the table, means and deviations over seeds."""
-    shown = PrettyTable(['method', *COLUMNS, 'avg', 'forgetting', 'runs', 'min'], align='r')
+    shown = PrettyTable(['method', *MEANS, 'avg', 'forgetting', 'runs', 'min'], align='r')
     shown.align['method'] = 'l'
     shown.set_style(TableStyle.MARKDOWN)
     notes: List[str] = []
@@ -93,7 +92,7 @@ def page_text(table: Table, page: Page, entries: Sequence[Entry]) -> str:
 
 
 def _values(results: Sequence[Mapping[str, Any]]) -> List[str]:
-    last = [[result['steps'][-1].get(key) for result in results] for key in COLUMNS.values()]
+    last = [[result['steps'][-1].get(key) for result in results] for key in MEANS.values()]
     means = [[result[key] for result in results] for key in ('average', 'mean_forgetting')]
     return [_spread(values) for values in [*last, *means]]
 

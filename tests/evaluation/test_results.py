@@ -1,6 +1,6 @@
 import pytest
 
-from mmcss.evaluation import summarise
+from mmcss.evaluation import means_text, step_means, summarise
 
 NAN = float('nan')
 
@@ -73,3 +73,10 @@ def test_a_scenario_of_domains_has_a_row_a_domain():
     assert results['matrix'] == {'day': [75., 70.], 'night': [None, 50.]}
     assert results['forgetting'] == {'day': 5., 'night': None} and results['mean_forgetting'] == 5.
     assert all('domains' not in one for one in results['steps'])
+
+
+def test_means_of_a_step():
+    result = dict(step=1, mIoU_old=40.12, mIoU_new=None, mIoU=33.3)
+    assert step_means(result) == dict(old=40.12, new=None, all=33.3)
+    assert step_means(dict(mIoU=50.0)) == dict(old=None, new=None, all=50.0)
+    assert means_text(result) == 'old 40.1, all 33.3'
